@@ -1,0 +1,285 @@
+"""The contracts: NamedTuples of pure functions, and the values that travel between them.
+
+This module imports nothing of jaxae, so everything else may import it. `B` counts the rows of a batch; a
+`PyTree` stands where a part may be structured. Everything per example is `[B]` and is reduced by the caller
+with `Batch.weight`: sum, then divide.
+
+Randomness: `rng` is a typed key (`jax.random.key`). `rng=None` means deterministic, and a state comes back as
+it went in; there is no train flag anywhere.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from jax import Array
+
+PyTree = Any
+
+
+class Batch(NamedTuple):
+    """What training, evaluation and scoring consume; `jaxae.numerics.as_batch(array)` makes one.
+
+    Attributes:
+      x: `[B, ...]`, what the encoder reads.
+      target: `[B, ...]`, what the likelihood scores; None stands for `x` itself.
+      mask: like the target, 1 where an element counts; None counts all.
+      condition: `[B, ...]` labels or positions; reaches encoder, prior and decoder.
+      weight: `[B]`, 0 where a row only pads; None weighs all rows 1.
+    """
+
+    x: PyTree
+    target: PyTree | None = None
+    mask: Array | None = None
+    condition: PyTree | None = None
+    weight: Array | None = None
+
+
+class Network(NamedTuple):
+    """An encoder, a decoder, a critic, a flow: a function with parameters.
+
+    Attributes:
+      init: `(rng, x, condition=None) -> params`; `x` may be abstract (only shape and dtype are read).
+      apply: `(params, x, condition=None) -> y`.
+    """
+
+    init: Callable
+    apply: Callable
+
+
+class Code(NamedTuple):
+    """What passes through a bottleneck.
+
+    Attributes:
+      latent: `[B, ..., D]`, what the decoder reads.
+      penalty: `[B]`, what training is charged: KL in nats (with free bits), commitment, or zeros.
+      rate: `[B]` nats, `log q(z|x) - log p(z)` at this latent; None without a probability model.
+      symbols: `[B, ...]` int32; None where the code is continuous.
+      posterior: e.g. `Gaussian(mean, log_variance)`.
+    """
+
+    latent: PyTree
+    penalty: Array
+    rate: Array | None = None
+    symbols: PyTree | None = None
+    posterior: PyTree | None = None
+
+
+class Gaussian(NamedTuple):
+    """A diagonal normal distribution.
+
+    Attributes:
+      mean: `[B, ..., D]`.
+      log_variance: `[B, ..., D]`.
+    """
+
+    mean: Array
+    log_variance: Array
+
+
+class Prior(NamedTuple):
+    """`p(z | condition)`: inside a bottleneck, or fitted after training.
+
+    Attributes:
+      init: `(rng, latent, condition=None) -> params`.
+      log_prob: `(params, latent, condition=None) -> [B]` nats.
+      sample: `(params, rng, latent, condition=None) -> latent`; of the given latent only the shape is read.
+      kl: `(params, posterior, condition=None) -> [B, ..., D]` nats, the closed form, or None.
+    """
+
+    init: Callable
+    log_prob: Callable
+    sample: Callable
+    kl: Callable | None = None
+
+
+class Bottleneck(NamedTuple):
+    """What stands between encoder and decoder. `rng=None`: deterministic, and the state comes back unchanged.
+
+    Attributes:
+      init: `(rng, h, condition=None) -> (params, state)`.
+      apply: `(params, state, rng, h, condition=None) -> (Code, state)`.
+      sample: `(params, state, rng, h, condition=None) -> latent` from the prior; of `h` only the shape is read.
+      lookup: `(params, state, symbols, condition=None) -> latent`; discrete codes only, else None.
+    """
+
+    init: Callable
+    apply: Callable
+    sample: Callable | None = None
+    lookup: Callable | None = None
+
+
+class Likelihood(NamedTuple):
+    """Reads the decoder's raw output, the prediction; has no parameters of its own.
+
+    Attributes:
+      num_params: decoder output channels for each data channel.
+      log_prob: `(x, prediction) ->` like `x`: nats per element, not summed (masks need that).
+      mean: `prediction -> x_hat`, the reconstruction.
+      sample: `(rng, prediction) -> x`.
+    """
+
+    num_params: int
+    log_prob: Callable
+    mean: Callable
+    sample: Callable
+
+
+class Output(NamedTuple):
+    """What one pass of an autoencoder gives.
+
+    Attributes:
+      code: the bottleneck's `Code`.
+      prediction: `[B, ...]`, the decoder's raw output; `likelihood.mean(prediction)` is the reconstruction.
+    """
+
+    code: Code
+    prediction: Array
+
+
+class Autoencoder(NamedTuple):
+    """Encoder, bottleneck, decoder and likelihood, composed (`jaxae.model.autoencoder`).
+
+    Attributes:
+      init: `(rng, x, condition=None) -> (params, state)`.
+      apply: `(params, state, rng, x, condition=None) -> (Output, state)`.
+      encode: `(params, state, x, condition=None) -> Code`, deterministic.
+      decode: `(params, latent, condition=None) -> prediction`.
+      sample: `(params, state, rng, x, condition=None) -> latent`; of `x` only the shape is read. None where the
+        bottleneck has no prior.
+      lookup: `(params, state, symbols, condition=None) -> latent`; None for continuous codes.
+      likelihood: the `Likelihood` that reads predictions.
+    """
+
+    init: Callable
+    apply: Callable
+    encode: Callable
+    decode: Callable
+    sample: Callable | None
+    lookup: Callable | None
+    likelihood: Likelihood
+
+
+class Objective(NamedTuple):
+    """What training minimises. `params` and `state` are dicts with the key "model"; a critic adds its own.
+
+    Attributes:
+      init: `(rng, batch) -> (params, state)`.
+      apply: `(params, state, rng, batch, step) -> (loss [B], (Output, state, metrics {name: [B]}))`.
+    """
+
+    init: Callable
+    apply: Callable
+
+
+class TrainState(NamedTuple):
+    """Everything a train step needs.
+
+    Attributes:
+      step: int32 scalar, the number of steps taken.
+      params: dict of parameters, "model" among them.
+      state: dict of non-trained state (codebook statistics), "model" among them.
+      opt_state: the optimizer's state.
+      rng: a typed key that never advances: a step uses `fold_in(rng, step)`.
+    """
+
+    step: Array
+    params: dict
+    state: dict
+    opt_state: PyTree
+    rng: Array
+
+
+class Scorer(NamedTuple):
+    """An anomaly score; `fitted` holds everything, the model's arrays too.
+
+    Attributes:
+      fit: `(params, state, reference) -> fitted`; `params` and `state` are the model's own.
+      apply: `(fitted, rng, batch) -> [B]`, higher is more anomalous.
+      map: `(fitted, rng, batch) -> [B, ...]`, where in the example; None if there is no such thing.
+    """
+
+    fit: Callable
+    apply: Callable
+    map: Callable | None = None
+
+
+class Verdict(NamedTuple):
+    """A decision on each example; `is_anomaly = score >= threshold`, everywhere.
+
+    Attributes:
+      score: `[B]` float32, higher is more anomalous.
+      threshold: `[B]` float32, the fitted λ, repeated.
+      p_value: `[B]` float32, `(1 + #{calibration scores >= score}) / (1 + n)`.
+      is_anomaly: `[B]` bool.
+      action: `[B]` int32 column of the cost table, or None.
+      map: `[B, ...]` float32 score map, or None.
+    """
+
+    score: Array
+    threshold: Array
+    p_value: Array
+    is_anomaly: Array
+    action: Array | None = None
+    map: Array | None = None
+
+
+class Threshold(NamedTuple):
+    """A rule that chooses λ.
+
+    Attributes:
+      fit: `(calibration [n], dev=None [m], labels=None [m], weight=None [m]) -> fitted`. Calibration scores are
+        clean normals; dev scores carry labels (1 anomaly, 0 normal) and weights.
+      apply: `(fitted, scores [B]) -> Verdict`.
+    """
+
+    fit: Callable
+    apply: Callable
+
+
+class Detector(NamedTuple):
+    """Scorer and Threshold composed: one function to jit, export and save.
+
+    Attributes:
+      fit: `(params, state, reference, calibration, dev=None, labels=None) -> fitted`.
+      apply: `(fitted, batch) -> Verdict`.
+    """
+
+    fit: Callable
+    apply: Callable
+
+
+class CostTable(NamedTuple):
+    """What each action costs under each truth.
+
+    Attributes:
+      costs: `[truths, actions]` float; row 0 is normal, row 1 anomaly; column 0 accepts, column 1 flags.
+    """
+
+    costs: Array
+
+    @classmethod
+    def binary(cls, miss: float, false_alarm: float) -> "CostTable":
+        """A table of two truths and two actions: correct decisions are free.
+
+        Args:
+          miss: cost of accepting an anomaly, in the deployment's unit.
+          false_alarm: cost of flagging a normal example, in the same unit.
+
+        Raises:
+          ValueError: a cost is negative or not finite, or both are zero.
+
+        Example:
+          >>> from jaxae.types import CostTable
+          >>> CostTable.binary(miss=10.0, false_alarm=1.0).costs.tolist()
+          [[0.0, 1.0], [10.0, 0.0]]
+        """
+        import jax.numpy as jnp
+        import numpy as np
+
+        if isinstance(miss, int | float) and isinstance(false_alarm, int | float):
+            pair = np.array([miss, false_alarm], np.float64)
+            if not np.isfinite(pair).all() or (pair < 0).any() or not pair.any():
+                raise ValueError(
+                    f"costs must be finite, not negative and not both 0; got miss {miss}, false alarm {false_alarm}"
+                )
+        return cls(jnp.array([[0.0, false_alarm], [miss, 0.0]], jnp.float32))
