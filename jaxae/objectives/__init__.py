@@ -1,0 +1,7 @@
+"""Objectives: what training minimises, and combinators that take an objective and return one."""
+
+from jaxae.objectives.combinators import combined, partial, penalized, prepared
+from jaxae.objectives.elbo import elbo, negative_log_likelihood
+from jaxae.objectives.iwae import iwae, log_weights
+
+__all__ = ["combined", "elbo", "iwae", "log_weights", "negative_log_likelihood", "partial", "penalized", "prepared"]

@@ -1,0 +1,139 @@
+"""Objective -> Objective: transforms in front, penalties on top, sums, and parts that do not learn."""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+from jax.lax import stop_gradient
+
+from jaxae.numerics import at_step, split_keys
+from jaxae.objectives.elbo import Weight
+from jaxae.transforms import Transform
+from jaxae.types import Objective
+
+
+def prepared(objective: Objective, transform: Transform) -> Objective:
+    """The objective behind a transform: scaling, binarisation, corruption, masking.
+
+    With `rng=None` the transform gets no key either, so corruptions are off.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxae import bottlenecks, likelihoods, networks, objectives, transforms
+      >>> from jaxae.model import autoencoder
+      >>> from jaxae.numerics import as_batch
+      >>> model = autoencoder(networks.mlp(2), bottlenecks.identity(), networks.mlp(5), likelihoods.gaussian())
+      >>> objective = objectives.prepared(objectives.elbo(model), transforms.scale_uint8())
+      >>> batch = as_batch(jnp.zeros((3, 5), jnp.uint8))
+      >>> params, state = objective.init(jax.random.key(0), batch)
+      >>> objective.apply(params, state, None, batch, 0)[0].shape
+      (3,)
+    """
+
+    def init(rng, batch):
+        transform_rng, objective_rng = jax.random.split(rng)
+        return objective.init(objective_rng, transform(transform_rng, batch))
+
+    def apply(params, state, rng, batch, step):
+        transform_rng, objective_rng = split_keys(rng, 2)
+        return objective.apply(params, state, objective_rng, transform(transform_rng, batch), step)
+
+    return Objective(init, apply)
+
+
+def penalized(objective: Objective, name: str, penalty: Callable, weight: Weight) -> Objective:
+    """`loss + weight * penalty`; the penalty is reported under `name`, without its weight.
+
+    Args:
+      objective: what the penalty is added to.
+      name: key of the new metric; must not be taken.
+      penalty: `(params, state, rng, batch, output) -> [B]` or a scalar; `params` and `state` are the model's own.
+      weight: a number, or a schedule `step -> number`.
+
+    Raises:
+      ValueError: (from apply) the metric's name is taken.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxae import bottlenecks, likelihoods, networks, objectives
+      >>> from jaxae.model import autoencoder
+      >>> from jaxae.numerics import as_batch
+      >>> model = autoencoder(networks.mlp(2), bottlenecks.identity(), networks.mlp(5), likelihoods.gaussian())
+      >>> sparse = lambda params, state, rng, batch, output: jnp.abs(output.code.latent).sum(-1)
+      >>> objective = objectives.penalized(objectives.elbo(model), "sparsity", sparse, weight=0.1)
+      >>> params, state = objective.init(jax.random.key(0), as_batch(jnp.ones((3, 5))))
+      >>> sorted(objective.apply(params, state, None, as_batch(jnp.ones((3, 5))), 0)[1][2])
+      ['nll', 'penalty', 'sparsity']
+    """
+
+    def apply(params, state, rng, batch, step):
+        objective_rng, penalty_rng = split_keys(rng, 2)
+        loss, (output, new, metrics) = objective.apply(params, state, objective_rng, batch, step)
+        if name in metrics:
+            raise ValueError(
+                f"the metric {name!r} is taken; the objective reports {sorted(metrics)}: pick another name"
+            )
+        extra = jnp.broadcast_to(penalty(params["model"], state["model"], penalty_rng, batch, output), loss.shape)
+        return loss + at_step(weight, step) * extra, (output, new, {**metrics, name: extra})
+
+    return Objective(objective.init, apply)
+
+
+def combined(objectives: Sequence[Objective], weights: Sequence[Weight]) -> Objective:
+    """The weighted sum of objectives over the same model; output, state and metrics are the first one's.
+
+    All get the same key, so two bounds read the same noise.
+
+    Args:
+      objectives: at least one; the first one's `init` makes the parameters.
+      weights: as many numbers or schedules.
+
+    Raises:
+      ValueError: the two lengths differ, or are zero.
+
+    Source: Rainforth et al. 2018, "Tighter Variational Bounds are Not Necessarily Better" (CIWAE).
+
+    Example:
+      >>> from jaxae import bottlenecks, likelihoods, networks, objectives
+      >>> from jaxae.model import autoencoder
+      >>> model = autoencoder(networks.mlp(4), bottlenecks.gaussian(), networks.mlp(5), likelihoods.gaussian())
+      >>> ciwae = objectives.combined([objectives.elbo(model), objectives.iwae(model, 8)], [0.5, 0.5])
+    """
+    if not objectives or len(objectives) != len(weights):
+        raise ValueError(f"combined: {len(objectives)} objectives need as many weights, got {len(weights)}")
+
+    def apply(params, state, rng, batch, step):
+        losses, details = zip(*(o.apply(params, state, rng, batch, step) for o in objectives), strict=True)
+        total = sum(at_step(w, step) * loss for w, loss in zip(weights, losses, strict=True))
+        return total, details[0]
+
+    return Objective(objectives[0].init, apply)
+
+
+def partial(objective: Objective, *frozen: str) -> Objective:
+    """No gradient to these parts of the model ("encoder", "bottleneck", "decoder").
+
+    Args:
+      objective: any objective over a model.
+      *frozen: keys of `params["model"]`.
+
+    Raises:
+      ValueError: (from apply) the model has no such part.
+
+    Source: Rainforth et al. 2018: PIWAE trains the encoder by MIWAE and the decoder by IWAE.
+
+    Example:
+      >>> from jaxae import bottlenecks, likelihoods, networks, objectives
+      >>> from jaxae.model import autoencoder
+      >>> model = autoencoder(networks.mlp(4), bottlenecks.gaussian(), networks.mlp(5), likelihoods.gaussian())
+      >>> decoder_only = objectives.partial(objectives.iwae(model, 8), "encoder", "bottleneck")
+    """
+
+    def apply(params, state, rng, batch, step):
+        parts = params["model"]
+        if unknown := sorted(set(frozen) - set(parts)):
+            raise ValueError(f"partial: the model has no part {unknown}; it has {sorted(parts)}")
+        parts = {name: stop_gradient(part) if name in frozen else part for name, part in parts.items()}
+        return objective.apply({**params, "model": parts}, state, rng, batch, step)
+
+    return Objective(objective.init, apply)

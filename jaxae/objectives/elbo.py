@@ -1,0 +1,70 @@
+"""The evidence lower bound; with a bottleneck that charges nothing, plain reconstruction."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jax import Array
+
+from jaxae.numerics import at_step, sum_per_example, target_of
+from jaxae.types import Autoencoder, Batch, Objective, Output
+
+Weight = float | Array | Callable
+
+
+def negative_log_likelihood(model: Autoencoder, batch: Batch, output: Output) -> Array:
+    """`-log p(target | prediction)`, nats, summed over the elements that count: `[B]`."""
+    return -sum_per_example(model.likelihood.log_prob(target_of(batch), output.prediction), batch.mask)
+
+
+def elbo(model: Autoencoder, beta: Weight = 1.0, capacity: Weight | None = None) -> Objective:
+    """Every single-sample model: `-log p(x|z) + beta * penalty`, or `beta * |penalty - capacity|`.
+
+    Args:
+      model: an `Autoencoder`.
+      beta: weight of the bottleneck's penalty: a number, or a schedule `step -> number` (a KL warm-up is
+        `optax.linear_schedule(0.0, 1.0, steps)`).
+      capacity: nats that the penalty is held at, a number or a schedule (a rising capacity); None: none.
+
+    Returns:
+      An `Objective` whose metrics, each `[B]` in nats, are "nll" and, where the bottleneck charges anything,
+      "penalty" (without beta) and "rate".
+
+    Source: Kingma and Welling 2014; beta: Higgins et al. 2017; capacity: Burgess et al. 2018, equation 8.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxae import bottlenecks, likelihoods, networks, objectives
+      >>> from jaxae.model import autoencoder
+      >>> from jaxae.numerics import as_batch
+      >>> model = autoencoder(networks.mlp(8, 4), bottlenecks.gaussian(), networks.mlp(8, 5), likelihoods.gaussian())
+      >>> objective = objectives.elbo(model, beta=0.5)
+      >>> batch = as_batch(jnp.ones((3, 5)))
+      >>> params, state = objective.init(jax.random.key(0), batch)
+      >>> loss, (output, state, metrics) = objective.apply(params, state, jax.random.key(1), batch, 0)
+      >>> loss.shape, sorted(metrics)
+      ((3,), ['nll', 'penalty', 'rate'])
+    """
+
+    def apply(params, state, rng, batch, step):
+        output, inner = model.apply(params["model"], state["model"], rng, batch.x, batch.condition)
+        nll = negative_log_likelihood(model, batch, output)
+        charged = output.code.penalty
+        if capacity is not None:
+            charged = jnp.abs(charged - at_step(capacity, step))
+        loss = nll + at_step(beta, step) * charged
+        metrics = {"nll": nll, "penalty": output.code.penalty}
+        if output.code.rate is not None:
+            metrics["rate"] = output.code.rate
+        return loss, (output, {**state, "model": inner}, metrics)
+
+    return Objective(init_model(model), apply)
+
+
+def init_model(model: Autoencoder) -> Callable:
+    """An objective's `init` for a model alone: `(rng, batch) -> ({"model": params}, {"model": state})`."""
+
+    def init(rng, batch):
+        params, state = model.init(rng, batch.x, batch.condition)
+        return {"model": params}, {"model": state}
+
+    return init

@@ -1,0 +1,267 @@
+"""Transforms, `(rng, Batch) -> Batch`: scaling, binarisation and corruption.
+
+A scaling or a binarisation acts on `x` and on `target` alike. A corruption changes `x` alone and keeps the
+uncorrupted value as `target`: otherwise a network would be taught to copy the noise. `objectives.prepared` and
+`scoring.prepared` put a transform in front of an objective or a scorer, so that a saved detector carries its own.
+"""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxae.numerics import target_of
+from jaxae.types import Batch
+
+Transform = Callable[[Array | None, Batch], Batch]
+
+
+def chain(*transforms: Transform) -> Transform:
+    """The transforms one after the other, each with a key of its own.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxae import transforms
+      >>> from jaxae.types import Batch
+      >>> both = transforms.chain(transforms.scale_uint8(), transforms.gaussian_noise(0.1))
+      >>> batch = both(jax.random.key(0), Batch(jnp.full((2, 3), 255, jnp.uint8)))
+      >>> batch.target.tolist()[0]
+      [1.0, 1.0, 1.0]
+    """
+
+    def apply(rng, batch):
+        keys = (None,) * len(transforms) if rng is None else jax.random.split(rng, len(transforms))
+        for transform, key in zip(transforms, keys, strict=True):
+            batch = transform(key, batch)
+        return batch
+
+    return apply
+
+
+def scale_uint8() -> Transform:
+    """Pixels 0..255 (uint8) to 0..1 (float32); what is floating already passes through.
+
+    Pixels travel to the device as bytes and are scaled there: a quarter of the traffic.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae import transforms
+      >>> from jaxae.types import Batch
+      >>> transforms.scale_uint8()(None, Batch(jnp.array([[0, 51, 255]], jnp.uint8))).x.round(2).tolist()
+      [[0.0, 0.2, 1.0]]
+    """
+
+    def scale(values):
+        if values is None or values.dtype != jnp.uint8:
+            return values
+        return values.astype(jnp.float32) / 255.0
+
+    return lambda rng, batch: batch._replace(x=scale(batch.x), target=scale(batch.target))
+
+
+def standardise(mean: Array, scale: Array) -> Transform:
+    """`(x - mean) / scale` on `x` and `target`, with statistics of the training data.
+
+    Args:
+      mean: like one example, or broadcastable to it.
+      scale: the same, > 0; `fit_standardise` makes both.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae import transforms
+      >>> from jaxae.types import Batch
+      >>> transforms.standardise(jnp.ones(2), jnp.full(2, 2.0))(None, Batch(jnp.array([[3.0, 1.0]]))).x.tolist()
+      [[1.0, 0.0]]
+    """
+
+    def scaled(values):
+        return None if values is None else (values.astype(jnp.float32) - mean[None]) / scale[None]
+
+    return lambda rng, batch: batch._replace(x=scaled(batch.x), target=scaled(batch.target))
+
+
+def fit_standardise(x: Array) -> Transform:
+    """`standardise` with the mean and standard deviation of the rows of `x`; constant features keep scale 1.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae import transforms
+      >>> from jaxae.types import Batch
+      >>> rows = jnp.array([[0.0, 7.0], [2.0, 7.0]])
+      >>> transforms.fit_standardise(rows)(None, Batch(rows)).x.tolist()
+      [[-1.0, 0.0], [1.0, 0.0]]
+    """
+    x = jnp.asarray(x, jnp.float32)
+    deviation = x.std(0)
+    # rounding leaves a constant feature of size m a deviation of about 1e-7 m; dividing by that invents outliers
+    floor = 1e-6 * jnp.maximum(1.0, jnp.abs(x).max(0))
+    return standardise(x.mean(0), jnp.where(deviation > floor, deviation, 1.0))
+
+
+def binarise() -> Transform:
+    """Dynamic binarisation: each element in 0..1 becomes 1 with that probability, anew at every call.
+
+    Without a key (`rng=None`) the value is rounded at 1/2. `x` and `target` get the same draws where they are the
+    same array; a separate target gets draws of its own.
+
+    Source: Salakhutdinov and Murray 2008; dynamic as in Burda et al. 2016, section 5.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxae import transforms
+      >>> from jaxae.types import Batch
+      >>> transforms.binarise()(jax.random.key(0), Batch(jnp.array([[0.0, 1.0]]))).x.tolist()
+      [[0.0, 1.0]]
+    """
+
+    def draw(rng, values):
+        if rng is None:
+            return (values >= 0.5).astype(jnp.float32)
+        return jax.random.bernoulli(rng, values).astype(jnp.float32)
+
+    def apply(rng, batch):
+        kx, kt = (None, None) if rng is None else jax.random.split(rng)
+        target = None if batch.target is None else draw(kt, batch.target)
+        return batch._replace(x=draw(kx, batch.x), target=target)
+
+    return apply
+
+
+def gaussian_noise(scale: float | Array) -> Transform:
+    """Corruption: adds normal noise of standard deviation `scale`, in the data's unit.
+
+    Raises:
+      ValueError: scale is negative or not finite.
+
+    Source: Vincent et al. 2010, "Stacked Denoising Autoencoders", section 3.3.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxae import transforms
+      >>> from jaxae.types import Batch
+      >>> noisy = transforms.gaussian_noise(0.5)(jax.random.key(0), Batch(jnp.zeros((1, 4))))
+      >>> bool((noisy.x != 0).all()), noisy.target.tolist()
+      (True, [[0.0, 0.0, 0.0, 0.0]])
+    """
+    if isinstance(scale, int | float) and not (math.isfinite(scale) and scale >= 0):
+        raise ValueError(f"gaussian_noise: scale must be a finite number >= 0, got {scale}")
+    return _corruption(lambda rng, x: x + scale * jax.random.normal(rng, x.shape, x.dtype))
+
+
+def feature_dropout(rate: float | Array) -> Transform:
+    """Corruption: sets each element to 0 with probability `rate`, without rescaling the others.
+
+    Raises:
+      ValueError: rate is not in [0, 1).
+
+    Source: Vincent et al. 2008, "Extracting and Composing Robust Features with Denoising Autoencoders".
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxae import transforms
+      >>> from jaxae.types import Batch
+      >>> x = transforms.feature_dropout(0.5)(jax.random.key(0), Batch(jnp.ones((1, 1000)))).x
+      >>> 400 < int((x == 0).sum()) < 600
+      True
+    """
+    _check_rate("feature_dropout", rate)
+    return _corruption(lambda rng, x: jnp.where(jax.random.bernoulli(rng, rate, x.shape), jnp.zeros_like(x), x))
+
+
+def salt_and_pepper(rate: float | Array, low: float = 0.0, high: float = 1.0) -> Transform:
+    """Corruption: replaces each element with probability `rate` by `low` or `high`, equally often.
+
+    Raises:
+      ValueError: rate is not in [0, 1).
+
+    Source: Vincent et al. 2010, section 3.3.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxae import transforms
+      >>> from jaxae.types import Batch
+      >>> x = transforms.salt_and_pepper(0.5)(jax.random.key(0), Batch(jnp.full((1, 99), 0.5))).x
+      >>> sorted(set(x.ravel().tolist()))
+      [0.0, 0.5, 1.0]
+    """
+    _check_rate("salt_and_pepper", rate)
+
+    def corrupt(rng, x):
+        u = jax.random.uniform(rng, x.shape)
+        return jnp.where(u < rate / 2, low, jnp.where(u < rate, high, x)).astype(x.dtype)
+
+    return _corruption(corrupt)
+
+
+def patch_mask(patch: int, rate: float) -> Transform:
+    """Corruption: hides whole square patches of an image (sets them to 0); the loss counts the hidden ones alone.
+
+    The same number of patches, `round(rate * patches)` and at least one, is hidden in every image. `mask` is 1 on
+    hidden pixels (times the batch's own mask, if it has one). An image side that is not a multiple of `patch` has
+    smaller patches at its far edge.
+
+    Args:
+      patch: side of a patch, pixels.
+      rate: fraction of the patches that is hidden, in (0, 1).
+
+    Raises:
+      ValueError: patch < 1, rate outside (0, 1), or `x` is not `[B, H, W, C]`.
+
+    Source: He et al. 2022, "Masked Autoencoders Are Scalable Vision Learners".
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxae import transforms
+      >>> from jaxae.types import Batch
+      >>> batch = transforms.patch_mask(2, 0.5)(jax.random.key(0), Batch(jnp.ones((1, 4, 4, 1))))
+      >>> int(batch.mask.sum()), float((batch.x * batch.mask).sum())
+      (8, 0.0)
+    """
+    _check_rate("patch_mask", rate)
+    if patch < 1 or rate == 0:
+        raise ValueError(f"patch_mask: patch must be at least 1 and rate above 0, got patch {patch}, rate {rate}")
+
+    def apply(rng, batch):
+        if rng is None:
+            return batch
+        if batch.x.ndim != 4:
+            raise ValueError(f"patch_mask: images must be [B, H, W, C], got shape {batch.x.shape}")
+        b, height, width, _ = batch.x.shape
+        rows, columns = -(-height // patch), -(-width // patch)
+        hidden = max(1, round(rate * rows * columns))
+        rank = jnp.argsort(jnp.argsort(jax.random.uniform(rng, (b, rows * columns)), -1), -1)
+        grid = (rank < hidden).reshape(b, rows, columns)
+        mask = jnp.repeat(jnp.repeat(grid, patch, 1), patch, 2)[:, :height, :width, None]
+        mask = jnp.broadcast_to(mask, batch.x.shape).astype(jnp.float32)
+        counted = mask if batch.mask is None else mask * batch.mask
+        return batch._replace(x=batch.x * (1 - mask), target=target_of(batch), mask=counted)
+
+    return apply
+
+
+TRANSFORMS = {
+    "scale_uint8": scale_uint8,
+    "binarise": binarise,
+    "gaussian_noise": lambda: gaussian_noise(0.3),
+    "feature_dropout": lambda: feature_dropout(0.3),
+    "salt_and_pepper": lambda: salt_and_pepper(0.3),
+    "patch_mask": lambda: patch_mask(4, 0.5),
+}
+"""Name to constructor without arguments: what the contract tests walk through."""
+
+
+def _corruption(corrupt):
+    # no key: evaluation reads the uncorrupted example
+    def apply(rng, batch):
+        if rng is None:
+            return batch
+        return batch._replace(x=corrupt(rng, batch.x), target=target_of(batch))
+
+    return apply
+
+
+def _check_rate(owner, rate):
+    if isinstance(rate, int | float) and not 0 <= rate < 1:
+        raise ValueError(f"{owner}: rate must be in [0, 1), got {rate}")
