@@ -1,0 +1,15 @@
+"""Encoders, decoders and heads: constructors of `Network`. The only room that imports Flax."""
+
+from jaxae.networks.adapters import from_linen
+from jaxae.networks.combinators import conditional, identity
+from jaxae.networks.default import default_decoder, default_encoder
+from jaxae.networks.mlp import mlp
+
+__all__ = [
+    "conditional",
+    "default_decoder",
+    "default_encoder",
+    "from_linen",
+    "identity",
+    "mlp",
+]

@@ -1,0 +1,58 @@
+"""Networks without parameters of their own."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxae.types import Network, PyTree
+
+identity = Network(lambda rng, x, condition=None: (), lambda params, x, condition=None: x)
+"""The `Network` that returns its input and has no parameters."""
+
+
+def conditional(network: Network) -> Network:
+    """A network that reads its condition as further channels: `network(concatenate([x, condition]))`.
+
+    The condition is repeated over the axes of `x` between the first and the last.
+
+    Args:
+      network: reads `[B, ..., C + K]`; is handed the condition too.
+
+    Returns:
+      A `Network` from `x` `[B, ..., C]` and `condition` `[B, K]` (class labels: one-hot) or `[B, ..., K]`.
+
+    Raises:
+      ValueError: (from `init` and `apply`) there is no condition, or its shape does not fit `x`.
+
+    Source: Sohn, Lee and Yan 2015, "Learning Structured Output Representation using Deep Conditional Generative
+    Models".
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxae import networks
+      >>> network = networks.conditional(networks.mlp(2))
+      >>> x, labels = jnp.ones((5, 3)), jax.nn.one_hot(jnp.arange(5), 10)
+      >>> params = network.init(jax.random.key(0), x, labels)
+      >>> network.apply(params, x, labels).shape
+      (5, 2)
+    """
+
+    def init(rng, x, condition=None):
+        return network.init(rng, jax.eval_shape(_join, x, condition), condition)
+
+    def apply(params, x, condition=None):
+        return network.apply(params, _join(x, condition), condition)
+
+    return Network(init, apply)
+
+
+def _join(x: Array, condition: PyTree) -> Array:
+    if condition is None:
+        raise ValueError("a conditional network needs a condition: set Batch.condition, or take conditional() away")
+    if condition.ndim < 2 or condition.ndim > x.ndim or condition.shape[0] != x.shape[0]:
+        raise ValueError(
+            f"condition {condition.shape} does not fit x {x.shape}: it must be [B, channels] (labels: one-hot)"
+        )
+    middle = (1,) * (x.ndim - condition.ndim)
+    spread = condition.reshape(condition.shape[0], *middle, *condition.shape[1:])
+    return jnp.concatenate([x, jnp.broadcast_to(spread, (*x.shape[:-1], spread.shape[-1])).astype(x.dtype)], -1)
