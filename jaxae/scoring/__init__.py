@@ -1,0 +1,23 @@
+"""From a model to a decision: scores, thresholds, metrics, and the detector that composes and saves them."""
+
+from jaxae.scoring import costs, metrics, thresholds
+from jaxae.scoring.batching import score_batches
+from jaxae.scoring.combinators import averaged, ensemble, prepared
+from jaxae.scoring.detector import detector
+from jaxae.scoring.saving import LoadedDetector, load_detector, save_detector
+from jaxae.scoring.scores import reconstruction
+
+__all__ = [
+    "LoadedDetector",
+    "averaged",
+    "costs",
+    "detector",
+    "ensemble",
+    "load_detector",
+    "metrics",
+    "prepared",
+    "reconstruction",
+    "save_detector",
+    "score_batches",
+    "thresholds",
+]

@@ -1,0 +1,107 @@
+"""Scorers made of scorers. Each passes `map` through."""
+
+from collections.abc import Callable
+
+import jax
+from jax import Array
+
+from jaxae.numerics import split_keys
+from jaxae.types import Batch, PyTree, Scorer
+
+
+def prepared(base: Scorer, transform: Callable) -> Scorer:
+    """Score what a transform makes of the batch: scaling from uint8, a corruption, a mask.
+
+    The objective's own transform makes scores see what training saw. The map is that of the same draw.
+
+    Args:
+      base: the scorer.
+      transform: `(rng, Batch) -> Batch`; gets None where the scorer gets no key. `fit` prepares the reference
+        with a fixed key.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae import scoring
+      >>> from jaxae.types import Batch, Scorer
+      >>> base = Scorer(lambda params, state, reference: {}, lambda fitted, rng, batch: batch.x.sum(-1))
+      >>> scorer = scoring.prepared(base, lambda rng, batch: Batch(batch.x / 255))
+      >>> scorer.apply({}, None, Batch(jnp.array([[255.0, 510.0]]))).tolist()
+      [3.0]
+    """
+
+    def through(function: Callable) -> Callable:
+        def call(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
+            own, inner = split_keys(rng, 2)
+            return function(fitted, inner, transform(own, batch))
+
+        return call
+
+    def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> PyTree:
+        prepared_reference = None if reference is None else transform(jax.random.key(0), reference)
+        return base.fit(params, state, prepared_reference)
+
+    return Scorer(fit, through(base.apply), None if base.map is None else through(base.map))
+
+
+def averaged(base: Scorer, num: int) -> Scorer:
+    """The mean of `num` scores with keys of their own: many corruptions, masks or samples, in one vmap.
+
+    Args:
+      base: a scorer that draws, such as `prepared(reconstruction(model), corruption)`.
+      num: how many draws; memory grows with it.
+
+    Raises:
+      ValueError: `num` is below 1; in `apply`, there is no key to draw with.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxae import scoring
+      >>> from jaxae.types import Batch, Scorer
+      >>> noise = lambda fitted, rng, batch: jax.random.normal(rng, batch.x.shape[:1])
+      >>> scorer = scoring.averaged(Scorer(lambda params, state, reference: {}, noise), 1000)
+      >>> bool(abs(scorer.apply({}, jax.random.key(0), Batch(jnp.zeros((1, 2))))[0]) < 0.1)
+      True
+    """
+    if num < 1:
+        raise ValueError(f"num must be at least 1; got {num}")
+
+    def through(function: Callable) -> Callable:
+        def call(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
+            if rng is None:
+                raise ValueError("averaged scores draw: give them a key instead of None")
+            return jax.vmap(lambda key: function(fitted, key, batch))(jax.random.split(rng, num)).mean(0)
+
+        return call
+
+    return Scorer(base.fit, through(base.apply), None if base.map is None else through(base.map))
+
+
+def ensemble(base: Scorer) -> Scorer:
+    """The mean score of K models, whose params and state carry a leading axis of members.
+
+    All members see the same key, so the same corruption.
+
+    Args:
+      base: the scorer of one model.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae import scoring
+      >>> from jaxae.types import Batch, Scorer
+      >>> base = Scorer(lambda params, state, reference: params, lambda fitted, rng, batch: fitted * batch.x[:, 0])
+      >>> scorer = scoring.ensemble(base)
+      >>> fitted = scorer.fit(jnp.array([1.0, 3.0]), {}, None)
+      >>> scorer.apply(fitted, None, Batch(jnp.array([[2.0]]))).tolist()
+      [4.0]
+    """
+
+    def through(function: Callable) -> Callable:
+        def call(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
+            return jax.vmap(lambda member: function(member, rng, batch))(fitted).mean(0)
+
+        return call
+
+    def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> PyTree:
+        return jax.vmap(base.fit, (0, 0, None))(params, state, reference)
+
+    return Scorer(fit, through(base.apply), None if base.map is None else through(base.map))

@@ -1,0 +1,106 @@
+"""Anomaly scores of an autoencoder, one number for each example, and where in the example they come from."""
+
+from typing import Literal
+
+import jax.numpy as jnp
+from jax import Array
+
+from jaxae.numerics import mean_per_example, sum_per_example, target_of
+from jaxae.types import Autoencoder, Batch, PyTree, Scorer
+
+KINDS = ("l2", "l1", "top_fraction", "nll")
+
+
+def reconstruction(
+    model: Autoencoder, kind: Literal["l2", "l1", "top_fraction", "nll"] = "l2", fraction: float = 0.1
+) -> Scorer:
+    """How badly the model reconstructs an example, without noise (`rng=None` inside the model).
+
+    With t the target and x̂ the reconstruction, elements i that the mask counts:
+
+    - "l2": mean of `(t_i - x̂_i)^2`; "l1": mean of `|t_i - x̂_i|`.
+    - "top_fraction": mean of the largest `ceil(fraction * n)` of the n values `(t_i - x̂_i)^2`, for small defects.
+    - "nll": sum of `-log p(t_i | prediction)`, nats.
+
+    `Scorer.map` is `[B, ...]` like the target, channels kept, what each element adds (0 where masked): its mean
+    over the counted elements is the "l2" or "l1" score, its sum the "nll" score. For "top_fraction" it is the
+    squared error of all elements. Sum or average the last axis for one value a pixel.
+
+    Args:
+      model: the autoencoder; `fit` takes its own parameters and state and needs no reference.
+      kind: one of the above.
+      fraction: share of the elements that "top_fraction" averages, in (0, 1].
+
+    Raises:
+      ValueError: unknown kind, or a fraction outside (0, 1]; in `apply`, target and reconstruction differ in shape.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxae import scoring
+      >>> from jaxae.numerics import as_batch
+      >>> from jaxae.types import Autoencoder, Code, Likelihood, Output
+      >>> halve = lambda params, state, rng, x, condition=None: (Output(Code(x, x[:, 0]), x / 2), state)
+      >>> likelihood = Likelihood(1, None, lambda prediction: prediction, None)
+      >>> scorer = scoring.reconstruction(Autoencoder(None, halve, None, None, None, None, likelihood), "l1")
+      >>> fitted = scorer.fit({}, {}, None)
+      >>> scorer.apply(fitted, None, as_batch(jnp.array([[2.0, 4.0]]))).tolist()
+      [1.5]
+      >>> scorer.map(fitted, None, as_batch(jnp.array([[2.0, 4.0]]))).tolist()
+      [[1.0, 2.0]]
+    """
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind of reconstruction score {kind!r}; there are {', '.join(KINDS)}")
+    if isinstance(fraction, int | float) and not 0 < fraction <= 1:
+        raise ValueError(f"fraction must lie in (0, 1]; got {fraction}")
+    elements = _negative_log_likelihood if kind == "nll" else _absolute_error if kind == "l1" else _squared_error
+    reduce = {"nll": sum_per_example, "top_fraction": lambda v, m: top_mean(v, fraction, m)}.get(kind, mean_per_example)
+
+    def values(fitted: PyTree, batch: Batch) -> Array:
+        output, _ = model.apply(fitted["params"], fitted["state"], None, batch.x, batch.condition)
+        target = jnp.asarray(target_of(batch), jnp.float32)
+        return elements(model, target, output.prediction).astype(jnp.float32)
+
+    def apply(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
+        return reduce(values(fitted, batch), batch.mask)
+
+    def score_map(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
+        result = values(fitted, batch)
+        if batch.mask is None:
+            return result
+        return jnp.where(jnp.broadcast_to(batch.mask, result.shape) > 0, result, 0)
+
+    return Scorer(fit_model, apply, score_map)
+
+
+def fit_model(params: PyTree, state: PyTree, reference: Batch | None = None) -> dict:
+    """`Scorer.fit` of a score that needs the model's arrays and nothing else."""
+    return {"params": params, "state": state}
+
+
+def top_mean(values: Array, fraction: float, mask: Array | None = None) -> Array:
+    """Mean of the largest `ceil(fraction * n)` of each example's n (unmasked) values, which are not negative."""
+    flat = values.reshape(values.shape[0], -1)
+    counted = jnp.ones_like(flat) if mask is None else jnp.broadcast_to(mask, values.shape).reshape(flat.shape)
+    ordered = -jnp.sort(jnp.where(counted > 0, -flat, jnp.inf), axis=-1)
+    size = jnp.ceil(fraction * (counted > 0).sum(-1, keepdims=True) - 1e-4)  # 0.1 * 30 is 3.0000001
+    chosen = jnp.arange(flat.shape[1])[None] < size
+    return jnp.where(chosen, ordered, 0).sum(-1) / jnp.maximum(size[:, 0], 1)
+
+
+def _reconstruct(model: Autoencoder, target: Array, prediction: Array) -> Array:
+    result = model.likelihood.mean(prediction)
+    if result.shape != target.shape:
+        raise ValueError(f"the reconstruction's shape {result.shape} is not the target's {target.shape}")
+    return result
+
+
+def _squared_error(model: Autoencoder, target: Array, prediction: Array) -> Array:
+    return (target - _reconstruct(model, target, prediction)) ** 2
+
+
+def _absolute_error(model: Autoencoder, target: Array, prediction: Array) -> Array:
+    return jnp.abs(target - _reconstruct(model, target, prediction))
+
+
+def _negative_log_likelihood(model: Autoencoder, target: Array, prediction: Array) -> Array:
+    return -model.likelihood.log_prob(target, prediction)

@@ -1,0 +1,121 @@
+"""Rules that read clean calibration scores alone, so they need no anomaly at all."""
+
+import math
+from numbers import Real
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxae.scoring.checks import require_open_unit
+from jaxae.scoring.thresholds.rule import next_above, p_values, rule
+from jaxae.types import Threshold
+
+
+def quantile(q: float | Array) -> Threshold:
+    """λ is the q-quantile of the calibration scores, linear between order statistics (NumPy's default).
+
+    About 1 - q of normal examples are flagged; `false_alarm_rate` and `conformal` are exact about it.
+
+    Args:
+      q: in (0, 1).
+
+    Raises:
+      ValueError: `q` is outside (0, 1); in `fit`, scores are not finite or all equal.
+
+    Source: Hyndman and Fan 1996, "Sample Quantiles in Statistical Packages", definition 7.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring import thresholds
+      >>> rule = thresholds.quantile(0.5)
+      >>> float(rule.fit(jnp.array([1.0, 2.0, 4.0, 9.0]))["threshold"])
+      3.0
+    """
+    require_open_unit("q", q)
+    return rule(lambda calibration, dev, labels, weight: jnp.quantile(calibration, q))
+
+
+def false_alarm_rate(alpha: float | Array) -> Threshold:
+    """The least λ with at most a share alpha of the calibration scores at or above it.
+
+    It bounds the rate on the calibration scores themselves. For new normal examples use `conformal`, which is
+    stricter by one score: its false-alarm rate is at most alpha on average over calibration sets.
+
+    Args:
+      alpha: in (0, 1).
+
+    Raises:
+      ValueError: `alpha` is outside (0, 1); in `fit`, scores are not finite or all equal, or there are fewer than
+        1 / alpha of them, when not one may be flagged.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring import thresholds
+      >>> rule = thresholds.false_alarm_rate(0.25)
+      >>> fitted = rule.fit(jnp.array([1.0, 2.0, 4.0, 9.0]))
+      >>> rule.apply(fitted, jnp.array([4.0, 5.0])).is_anomaly.tolist()
+      [False, True]
+    """
+    require_open_unit("alpha", alpha)
+
+    def choose(calibration, dev, labels, weight):
+        count = calibration.shape[0]
+        shares = np.arange(1, count + 1, dtype=np.float32) / np.float32(count)
+        _require_enough(count, shares[0], alpha, math.ceil)
+        return _above(calibration, jnp.sum(shares <= jnp.float32(alpha)))
+
+    return rule(choose)
+
+
+def conformal(alpha: float | Array) -> Threshold:
+    """Flags exactly where `p_value <= alpha`: a new normal example is flagged with probability at most alpha.
+
+    The probability is over calibration set and example together, which must be exchangeable; nothing is assumed
+    about their distribution or the score. λ is the least number above the calibration score of rank
+    `floor(alpha (n + 1))` from the top.
+
+    Args:
+      alpha: in (0, 1).
+
+    Raises:
+      ValueError: `alpha` is outside (0, 1); in `fit`, scores are not finite or all equal, or there are fewer than
+        1 / alpha - 1 of them, when nothing could ever be flagged.
+
+    Source: Vovk, Gammerman and Shafer 2005, "Algorithmic Learning in a Random World", proposition 2.4; Laxhammar
+    and Falkman 2010, "Conformal prediction for distribution-independent anomaly detection".
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring import thresholds
+      >>> rule = thresholds.conformal(0.25)
+      >>> verdict = rule.apply(rule.fit(jnp.array([1.0, 2.0, 9.0])), jnp.array([9.0, 9.5]))
+      >>> verdict.p_value.tolist(), verdict.is_anomaly.tolist()
+      ([0.5, 0.25], [False, True])
+    """
+    require_open_unit("alpha", alpha)
+
+    def choose(calibration, dev, labels, weight):
+        count = calibration.shape[0]
+        shares = p_values(count)
+        _require_enough(count, shares[0], alpha, lambda needed: math.ceil(needed) - 1)
+        return _above(calibration, jnp.sum(shares <= jnp.float32(alpha)) - 1)
+
+    return rule(choose)
+
+
+def _above(calibration: Array, allowed: Array) -> Array:
+    """The least λ with at most `allowed` of the ascending calibration scores at or above it."""
+    count = calibration.shape[0]
+    # Unchecked under vmap over alpha: too few scores allow none, which rank -1 says and the clip must not hide.
+    limit = next_above(calibration[jnp.clip(count - 1 - allowed, 0, count - 1)])
+    return jnp.where(allowed < 0, jnp.inf, limit)
+
+
+def _require_enough(count: int, least_share: np.floating, alpha: float | Array, needed) -> None:
+    if isinstance(alpha, Real) and least_share > np.float32(alpha):
+        least = needed(round(1 / float(alpha), 6))
+        raise ValueError(
+            f"{count} calibration scores are too few for a rate of {alpha:g}: at least {least} are needed "
+            "(or a larger rate)"
+        )

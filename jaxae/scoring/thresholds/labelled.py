@@ -1,0 +1,125 @@
+"""Rules that read dev scores with labels: λ is one of the dev scores, or +inf (flag none)."""
+
+from numbers import Real
+
+import jax.numpy as jnp
+from jax import Array
+
+from jaxae.scoring.checks import is_traced, require_labels, require_open_unit, require_spread, require_vectors
+from jaxae.scoring.costs import expected_cost_curve
+from jaxae.scoring.curves import operating_points
+from jaxae.scoring.metrics import prevalence_weight
+from jaxae.scoring.thresholds.rule import rule
+from jaxae.types import CostTable, Threshold
+
+WITHOUT_ANOMALIES = "rules that work without anomalies: quantile, false_alarm_rate, conformal"
+
+
+def _require_dev(name: str, dev, labels, weight, both: bool = True) -> None:
+    if dev is None or labels is None:
+        raise ValueError(f"{name} needs dev scores with labels; {WITHOUT_ANOMALIES}")
+    require_vectors(dev=dev, labels=labels, weight=weight)
+    require_labels(labels, weight)
+    if not is_traced(labels) and not (jnp.asarray(labels) > 0).any():
+        raise ValueError(f"{name} needs anomalies among the {len(labels)} dev scores; {WITHOUT_ANOMALIES}")
+    require_labels(labels, weight, f"{name} (on dev scores)", both)
+    require_spread("dev scores", dev)
+
+
+def recall(rate: float | Array) -> Threshold:
+    """The largest λ that flags at least this share of the dev anomalies.
+
+    Args:
+      rate: in (0, 1]; 1 puts λ on the lowest dev anomaly.
+
+    Raises:
+      ValueError: `rate` is outside (0, 1]; in `fit`, dev scores or labels are missing, hold no anomaly, or scores
+        are not finite or all equal.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring import thresholds
+      >>> rule = thresholds.recall(0.5)
+      >>> dev, labels = jnp.array([1.0, 2.0, 5.0, 6.0]), jnp.array([0, 1, 0, 1])
+      >>> float(rule.fit(jnp.array([1.0, 3.0]), dev, labels)["threshold"])
+      6.0
+    """
+    if isinstance(rate, Real) and not 0 < rate <= 1:
+        raise ValueError(f"rate must lie in (0, 1]; got {rate}")
+
+    def choose(calibration, dev, labels, weight):
+        _require_dev("the recall rule", dev, labels, weight, both=False)
+        points = operating_points(labels, dev, weight)
+        return points.threshold[jnp.argmax(points.reaches(rate))]
+
+    return rule(choose)
+
+
+def best_f1(anomaly_rate: float | Array | None = None) -> Threshold:
+    """The λ of the highest F1 on dev, the largest such λ on ties.
+
+    Args:
+      anomaly_rate: P in (0, 1), the deployment's share of anomalies, to which dev is reweighted; None takes dev as
+        it is, which holds far more anomalies than most deployments and so flags too much there.
+
+    Raises:
+      ValueError: `anomaly_rate` is outside (0, 1); in `fit`, dev scores or labels are missing, lack a class, or
+        scores are not finite or all equal.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring import thresholds
+      >>> dev, labels = jnp.array([1.0, 2.0, 5.0, 6.0]), jnp.array([0, 1, 0, 1])
+      >>> float(thresholds.best_f1().fit(jnp.array([1.0, 3.0]), dev, labels)["threshold"])
+      2.0
+      >>> float(thresholds.best_f1(0.01).fit(jnp.array([1.0, 3.0]), dev, labels)["threshold"])
+      6.0
+    """
+    if anomaly_rate is not None:
+        require_open_unit("anomaly_rate", anomaly_rate)
+
+    def choose(calibration, dev, labels, weight):
+        _require_dev("the best-F1 rule", dev, labels, weight)
+        if anomaly_rate is not None:
+            weight = prevalence_weight(labels, anomaly_rate, weight)
+        points = operating_points(labels, dev, weight)
+        flagged = points.true_positives + points.false_positives
+        return points.threshold[jnp.argmax(2 * points.true_positives / (flagged + points.positives))]
+
+    return rule(choose)
+
+
+def expected_cost(table: CostTable, anomaly_rate: float | Array = 0.05) -> Threshold:
+    """The λ of the least expected cost, `P C_miss miss_rate + (1 - P) C_fa false_alarm_rate`, the largest on ties.
+
+    Rates are dev's, the share of anomalies is the deployment's. Where no λ is worth its false alarms, λ is +inf
+    (flag none). The verdict's `action` is the table's column: 0 accepts, 1 flags.
+
+    Args:
+      table: costs `[2, 2]`, truth (normal, anomaly) by action (accept, flag); see `CostTable.binary`.
+      anomaly_rate: P in (0, 1).
+
+    Raises:
+      ValueError: `anomaly_rate` is outside (0, 1), the table is not 2 x 2; in `fit`, dev scores or labels are
+        missing, lack a class, or scores are not finite or all equal.
+
+    Source: Elkan 2001, "The Foundations of Cost-Sensitive Learning".
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring import thresholds
+      >>> from jaxae.types import CostTable
+      >>> dev, labels = jnp.array([1.0, 2.0, 5.0, 6.0]), jnp.array([0, 1, 0, 1])
+      >>> rule = thresholds.expected_cost(CostTable.binary(miss=10.0, false_alarm=1.0), anomaly_rate=0.5)
+      >>> float(rule.fit(jnp.array([1.0, 3.0]), dev, labels)["threshold"])
+      2.0
+    """
+    require_open_unit("anomaly_rate", anomaly_rate)
+    if jnp.shape(table.costs) != (2, 2):
+        raise ValueError(f"accept-or-flag needs costs of shape (2, 2), truth by action; got {jnp.shape(table.costs)}")
+
+    def choose(calibration, dev, labels, weight):
+        _require_dev("the expected-cost rule", dev, labels, weight)
+        return expected_cost_curve(labels, dev, table, anomaly_rate, weight).oracle_threshold
+
+    return rule(choose, costs_actions=True)

@@ -1,0 +1,64 @@
+"""What every rule shares: the fitted arrays, and the verdict that follows from them."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float
+
+from jaxae.scoring.checks import require_finite, require_spread, require_vectors
+from jaxae.types import Threshold, Verdict
+
+
+def p_values(count: int) -> np.ndarray:
+    """`[n + 1]` float32, `(1 + k) / (1 + n)` for k calibration scores at or above.
+
+    Looked up instead of divided, so that comparisons with a rate come out alike on every device, jitted or not.
+    """
+    return np.arange(1, count + 2, dtype=np.float32) / np.float32(count + 1)
+
+
+def next_above(value: Float[Array, ""]) -> Float[Array, ""]:
+    """The least number above: `score >= next_above(c)` says exactly `score > c`."""
+    # Devices flush subnormal numbers to zero, so zero is followed by the least normal one.
+    tiny = jnp.finfo(jnp.float32).tiny
+    return jnp.where(jnp.abs(value) < tiny, tiny, jnp.nextafter(value, jnp.float32(jnp.inf)))
+
+
+def rule(choose: Callable, costs_actions: bool = False) -> Threshold:
+    """A `Threshold` from `choose(calibration, dev, labels, weight) -> λ`, with calibration sorted ascending."""
+
+    def fit(
+        calibration: ArrayLike,
+        dev: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        weight: ArrayLike | None = None,
+    ) -> dict[str, Array]:
+        require_vectors(calibration=calibration)
+        require_spread("calibration scores", calibration)
+        ordered = jnp.sort(jnp.asarray(calibration, jnp.float32))
+        return {
+            "threshold": jnp.asarray(choose(ordered, dev, labels, weight), jnp.float32),
+            "calibration": ordered,
+            "p_value": jnp.asarray(p_values(ordered.shape[0])),
+        }
+
+    def apply(fitted: dict[str, Array], scores: ArrayLike) -> Verdict:
+        require_finite("scores", scores)
+        scores = jnp.asarray(scores, jnp.float32)
+        # A NaN that a compiled program meets is no evidence of a normal example: it is flagged, as +inf.
+        scores = jnp.where(jnp.isnan(scores), jnp.inf, scores)
+        threshold, calibration = fitted["threshold"], fitted["calibration"]
+        at_least = calibration.shape[0] - jnp.searchsorted(calibration, scores, side="left")
+        is_anomaly = scores >= threshold
+        return Verdict(
+            score=scores,
+            threshold=jnp.broadcast_to(threshold, scores.shape),
+            p_value=fitted["p_value"][at_least],
+            is_anomaly=is_anomaly,
+            action=is_anomaly.astype(jnp.int32) if costs_actions else None,
+        )
+
+    return Threshold(fit, apply)
