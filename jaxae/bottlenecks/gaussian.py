@@ -56,7 +56,7 @@ def gaussian(prior: Prior | None = None, flow: Network | None = None, free_bits:
         if h.shape[-1] % blocks:
             names = "mean and log-variance" if flow is None else "mean, log-variance and flow context"
             raise ValueError(
-                f"gaussian: the last axis of h must hold {names}, {h.shape[-1]} is no multiple of {blocks}"
+                f"gaussian: the last axis of h must hold {names}; {h.shape[-1]} does not divide by {blocks}"
             )
         mean, raw, *context = jnp.split(h.astype(jnp.float32), blocks, -1)
         return Gaussian(mean, bounded_log_variance(raw)), context

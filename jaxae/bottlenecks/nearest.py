@@ -61,9 +61,9 @@ def _nearest_vmap(axis_size, in_batched, tokens, codebook):
     tokens_batched, codebook_batched = in_batched
     if codebook_batched:
         # an ensemble: each member has a book of its own, so the members go one after the other
-        pick = lambda a, batched: a if batched else jnp.broadcast_to(a[None], (axis_size, *a.shape))
-        pair = pick(tokens, tokens_batched), pick(codebook, codebook_batched)
-        return jax.lax.map(lambda p: _nearest(*p), pair), True
+        if not tokens_batched:
+            return jax.lax.map(lambda book: _nearest(tokens, book), codebook), True
+        return jax.lax.map(lambda pair: _nearest(*pair), (tokens, codebook)), True
     ids = _nearest(tokens.reshape(-1, tokens.shape[-1]), codebook)
     return ids.reshape(tokens.shape[:2]), True
 

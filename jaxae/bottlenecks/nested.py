@@ -60,9 +60,4 @@ def nested(encoder: Network, bottleneck: Bottleneck, decoder: Network = identity
         assert bottleneck.lookup is not None
         return decode(params, bottleneck.lookup(params["bottleneck"], state, symbols, condition), condition)
 
-    return Bottleneck(
-        init,
-        apply,
-        sample if bottleneck.sample is not None else None,
-        lookup if bottleneck.lookup is not None else None,
-    )
+    return Bottleneck(init, apply, bottleneck.sample and sample, bottleneck.lookup and lookup)

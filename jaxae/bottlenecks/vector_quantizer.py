@@ -132,10 +132,7 @@ def _check(num_codes, learn, commitment, decay, restart_below):
         raise ValueError(f"vector_quantizer: num_codes must be at least 2, got {num_codes}")
     if learn not in ("ema", "gradient"):
         raise ValueError(f'vector_quantizer: learn must be "ema" or "gradient", got {learn!r}')
-    for name, value, top in (
-        ("commitment", commitment, math.inf),
-        ("decay", decay, 1),
-        ("restart_below", restart_below, 1),
-    ):
+    ranges = {"commitment": (commitment, math.inf), "decay": (decay, 1), "restart_below": (restart_below, 1)}
+    for name, (value, top) in ranges.items():
         if isinstance(value, int | float) and not 0 <= value < top:
             raise ValueError(f"vector_quantizer: {name} must be in [0, {top}), got {value}")

@@ -70,9 +70,7 @@ def penalized(objective: Objective, name: str, penalty: Callable, weight: Weight
         objective_rng, penalty_rng = split_keys(rng, 2)
         loss, (output, new, metrics) = objective.apply(params, state, objective_rng, batch, step)
         if name in metrics:
-            raise ValueError(
-                f"the metric {name!r} is taken; the objective reports {sorted(metrics)}: pick another name"
-            )
+            raise ValueError(f"the metric {name!r} is taken ({sorted(metrics)} are): pick another name")
         extra = jnp.broadcast_to(penalty(params["model"], state["model"], penalty_rng, batch, output), loss.shape)
         return loss + at_step(weight, step) * extra, (output, new, {**metrics, name: extra})
 
