@@ -1,0 +1,70 @@
+"""Equal rows, found by hashing: memory and time grow with the rows, not with their pairs."""
+
+import hashlib
+
+import numpy as np
+
+
+def row_groups(*arrays: np.ndarray) -> list[np.ndarray]:
+    """Number the rows so that two rows, of one array or of two, have one number exactly if they are equal.
+
+    Rows are compared by a 128-bit hash of their bytes; -0.0 equals 0.0.
+
+    Args:
+      arrays: each `[N_i, ...]`, of one dtype and example shape.
+
+    Returns:
+      For each array `[N_i]` int64, numbered in order of first appearance.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxae.data.duplicates import row_groups
+      >>> [part.tolist() for part in row_groups(np.array([[1.0], [2.0], [1.0]]), np.array([[3.0], [2.0]]))]
+      [[0, 1, 0], [2, 1]]
+    """
+    seen: dict[bytes, int] = {}
+    groups = []
+    for array in arrays:
+        rows = array.reshape(len(array), -1)
+        if rows.dtype.kind == "f":
+            rows = rows + 0.0
+        rows = np.ascontiguousarray(rows)
+        digests = (hashlib.blake2b(row.data, digest_size=16).digest() for row in rows)
+        groups.append(np.fromiter((seen.setdefault(digest, len(seen)) for digest in digests), np.int64, len(rows)))
+    return groups
+
+
+def allot(groups: np.ndarray, counts: list[int], rng: np.random.Generator) -> np.ndarray:
+    """Deal whole groups out to parts at random, as near to the wanted numbers of rows as the groups allow.
+
+    In random order, each group goes to the part that misses most rows in proportion to what it wants.
+
+    Args:
+      groups: `[N]` int64 group of each row.
+      counts: rows wanted of each part; they sum to N.
+      rng: decides the order.
+
+    Returns:
+      `[N]` int64, the part of each row.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxae.data.duplicates import allot
+      >>> part = allot(np.array([0, 0, 1, 2]), [2, 2], np.random.default_rng(0))
+      >>> bool(part[0] == part[1]), sorted(part.tolist())
+      (True, [0, 0, 1, 1])
+    """
+    names, inverse, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    part = np.empty(len(names), np.int64)
+    if len(names) == len(groups):  # no duplicates: the groups are rows, and the numbers can be met exactly
+        part[rng.permutation(len(names))] = np.repeat(np.arange(len(counts)), counts)
+        return part[inverse]
+    wanted = [float(count) for count in counts]
+    missing = list(wanted)
+    # the large first: a small group can still fill the gap that a large one leaves
+    order = rng.permutation(len(names))
+    for group in order[np.argsort(-sizes[order], kind="stable")]:
+        best = max(range(len(wanted)), key=lambda p: missing[p] / wanted[p] if wanted[p] else -np.inf)
+        part[group] = best
+        missing[best] -= float(sizes[group])
+    return part[inverse]

@@ -1,0 +1,158 @@
+"""`load(spec)`: from the name of some data to a `Dataset`."""
+
+from pathlib import Path
+
+import numpy as np
+
+from jaxae.data.dataset import Dataset, as_examples, as_labels, check_parts, default_normal, encode
+from jaxae.data.duplicates import allot, row_groups
+
+TEST_FRACTION = 0.3
+
+
+def load(
+    spec: str | Path,
+    *,
+    label_column: str | None = None,
+    data_dir: str | Path | None = None,
+    seed: int = 0,
+    test_fraction: float = TEST_FRACTION,
+    group_duplicates: bool = False,
+    scoring: bool = False,
+) -> Dataset:
+    """Read a data set into memory and check it.
+
+    | spec | what is read |
+    | --- | --- |
+    | `fashion-sample` | the bundled sample of Fashion-MNIST |
+    | `file.npz` | `x_train`, `y_train`, `x_test`, `y_test` (labels and test part optional); or `x`, `y`; or ADBench's `X`, `y` (1 = anomaly) |
+    | a folder | images in `train/<class>/`, `test/<class>/`; or in `<class>/`; or flat, without labels |
+    | `file.csv`, `file.parquet` | numeric columns, and the labels in `label_column` |
+    | `tfds:<name>` | a prepared TensorFlow Datasets set, read without TensorFlow |
+
+    A source without a test part gets one: `test_fraction` of each class, at random by `seed`, and `test_rows` keeps
+    the source's row numbers. The part is the same at every call with the same arguments.
+
+    Args:
+      spec: one of the above.
+      label_column: the column of a table that holds the labels, numbers or strings.
+      data_dir: where TFDS keeps its sets; else the variable TFDS_DATA_DIR, else TFDS's own default.
+      seed: decides the test part of a source that has none.
+      test_fraction: its share of the rows, in (0, 1).
+      group_duplicates: keep equal rows on one side of that split.
+      scoring: the data is only to be scored. A source without a test part *and* without labels then goes into the
+        test part whole, in its own order, and the train part is empty. Other sources are read as always.
+
+    Returns:
+      A `Dataset` of NumPy arrays.
+
+    Raises:
+      ValueError: the data cannot be used; one line says what is wrong, where, and what to do.
+
+    Example:
+      >>> from jaxae.data import load
+      >>> sample = load("fashion-sample")
+      >>> sample.x_train.shape, sample.x_train.dtype.name, sample.label_names[sample.normal[0]]
+      ((10000, 28, 28, 1), 'uint8', 'Ankle boot')
+    """
+    if not 0 < test_fraction < 1:
+        raise ValueError(f"test_fraction must lie between 0 and 1, got {test_fraction}")
+    if seed < 0:
+        raise ValueError(f"seed must be >= 0, got {seed}")
+    raw = _read(str(spec), label_column, data_dir)
+    return _finished(raw, seed, test_fraction, group_duplicates, scoring)
+
+
+def _read(spec: str, label_column: str | None, data_dir: str | Path | None) -> Dataset:
+    """The reader's raw arrays; `x_test` is None where the source has no test part."""
+    from jaxae.data import arrays
+
+    path = Path(spec).expanduser()
+    suffix = path.suffix.lower()
+    if label_column is not None and suffix not in (".csv", ".parquet"):
+        raise ValueError(f"{spec}: a label column is for .csv and .parquet files")
+    if spec == "fashion-sample":
+        return arrays.read_sample(spec)
+    if spec.startswith("tfds:"):
+        from jaxae.data import tfds_sets
+
+        return tfds_sets.read(spec.removeprefix("tfds:"), data_dir)
+    if not path.exists():
+        raise ValueError(f"{spec}: no such file or folder, and not one of fashion-sample, tfds:<name>")
+    if path.is_dir():
+        from jaxae.data import folders
+
+        return folders.read(path)
+    if suffix == ".npz":
+        return arrays.read_npz(path)
+    if suffix in (".csv", ".parquet"):
+        from jaxae.data import tables
+
+        return tables.read(path, label_column)
+    raise ValueError(f"{spec}: unknown kind of file {suffix!r}; use .npz, .csv, .parquet or a folder of images")
+
+
+def _finished(raw: Dataset, seed: int, test_fraction: float, group_duplicates: bool, scoring: bool) -> Dataset:
+    x_train = as_examples(f"{raw.name}: train part", raw.x_train)
+    y_train = None if raw.y_train is None else as_labels(f"{raw.name}: train labels", raw.y_train, len(x_train))
+    if raw.x_test is not None:
+        x_test = as_examples(f"{raw.name}: test part", raw.x_test)
+        y_test = None if raw.y_test is None else as_labels(f"{raw.name}: test labels", raw.y_test, len(x_test))
+        if x_train.ndim == 4 and x_train.dtype != x_test.dtype:
+            raise ValueError(f"{raw.name}: train images are {x_train.dtype}, test images {x_test.dtype}; use one dtype")
+        rows = None
+    elif scoring and y_train is None:
+        x_train, x_test, y_test = x_train[:0], x_train, None
+        rows = np.arange(len(x_test))
+    else:
+        is_test = _choose_test(x_train, y_train, seed, test_fraction, group_duplicates, raw.name)
+        x_train, x_test = x_train[~is_test], x_train[is_test]
+        y_train, y_test = (None, None) if y_train is None else (y_train[~is_test], y_train[is_test])
+        rows = np.flatnonzero(is_test)
+        how = {"fraction": test_fraction, "seed": seed, "group_duplicates": group_duplicates}
+        raw = raw._replace(card={**raw.card, "test_part": {"split_off": how}})
+    names, (y_train, y_test) = encode(y_train, y_test)
+    if raw.label_names is not None and y_train is not None:
+        names, y_train, y_test = _named(raw, names, y_train, y_test)
+    normal = raw.normal if raw.normal is not None else default_normal(names, y_train)
+    files = raw.test_files if rows is None or raw.test_files is None else tuple(raw.test_files[i] for i in rows)
+    return check_parts(
+        raw._replace(
+            x_train=x_train,
+            y_train=y_train,
+            x_test=x_test,
+            y_test=y_test,
+            label_names=names,
+            normal=normal,
+            test_rows=rows,
+            test_files=files,
+        )
+    )
+
+
+def _named(raw: Dataset, values, y_train, y_test):
+    """The reader's own class names: its labels are already indices into them."""
+    assert raw.label_names is not None
+    index = np.array([int(value) for value in values])
+    if index.min() < 0 or index.max() >= len(raw.label_names):
+        raise ValueError(f"{raw.name}: labels {index.min()}..{index.max()} for {len(raw.label_names)} class names")
+    return raw.label_names, index[y_train], None if y_test is None else index[y_test]
+
+
+def _choose_test(x, y, seed: int, fraction: float, group_duplicates: bool, name: str) -> np.ndarray:
+    """`[N]` bool: a share of each class, at least one row of it on either side where it has two."""
+    rng = np.random.default_rng([seed, 0x7E57])
+    if len(x) < 2:
+        raise ValueError(f"{name}: 1 row cannot be split into a train and a test part")
+    is_test = np.zeros(len(x), bool)
+    classes = np.zeros(len(x), np.int64) if y is None else np.unique(y, return_inverse=True)[1]
+    groups = row_groups(x)[0] if group_duplicates else np.arange(len(x))
+    if group_duplicates:  # equal rows of several classes stay together too: the first one's class speaks for all
+        classes = classes[np.unique(groups, return_index=True)[1]][groups]
+    for value in range(classes.max() + 1):
+        rows = np.flatnonzero(classes == value)
+        count = min(max(1, round(fraction * len(rows))), len(rows) - 1)
+        is_test[rows] = allot(groups[rows], [len(rows) - count, count], rng) == 1
+    if is_test.all() or not is_test.any():
+        raise ValueError(f"{name}: its {len(x)} rows are too few distinct ones to split off a test part")
+    return is_test
