@@ -1,9 +1,7 @@
 """Errors in one line for scores and labels. Values are looked at when concrete only, so that callers may trace."""
 
-from numbers import Real
-
-import jax
 import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from jaxae.numerics import first_nonfinite
@@ -11,12 +9,12 @@ from jaxae.numerics import first_nonfinite
 
 def is_traced(*values: object) -> bool:
     """Whether any of these is known by its shape alone (under `jit`, `vmap`, `grad`)."""
-    return any(isinstance(value, jax.core.Tracer) for value in values)
+    return any(isinstance(value, Tracer) for value in values)
 
 
 def require_open_unit(name: str, value: object) -> None:
     """A Python number must lie in (0, 1); an array (perhaps traced) passes."""
-    if isinstance(value, Real) and not 0 < value < 1:
+    if isinstance(value, int | float) and not 0 < value < 1:
         raise ValueError(f"{name} must lie strictly between 0 and 1; got {value}")
 
 

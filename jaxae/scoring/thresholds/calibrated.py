@@ -1,7 +1,6 @@
 """Rules that read clean calibration scores alone, so they need no anomaly at all."""
 
 import math
-from numbers import Real
 
 import jax.numpy as jnp
 import numpy as np
@@ -113,7 +112,7 @@ def _above(calibration: Array, allowed: Array) -> Array:
 
 
 def _require_enough(count: int, least_share: np.floating, alpha: float | Array, needed) -> None:
-    if isinstance(alpha, Real) and least_share > np.float32(alpha):
+    if isinstance(alpha, int | float) and least_share > np.float32(alpha):
         least = needed(round(1 / float(alpha), 6))
         raise ValueError(
             f"{count} calibration scores are too few for a rate of {alpha:g}: at least {least} are needed "

@@ -1,7 +1,5 @@
 """Rules that read dev scores with labels: λ is one of the dev scores, or +inf (flag none)."""
 
-from numbers import Real
-
 import jax.numpy as jnp
 from jax import Array
 
@@ -44,7 +42,7 @@ def recall(rate: float | Array) -> Threshold:
       >>> float(rule.fit(jnp.array([1.0, 3.0]), dev, labels)["threshold"])
       6.0
     """
-    if isinstance(rate, Real) and not 0 < rate <= 1:
+    if isinstance(rate, int | float) and not 0 < rate <= 1:
         raise ValueError(f"rate must lie in (0, 1]; got {rate}")
 
     def choose(calibration, dev, labels, weight):
