@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
@@ -96,7 +97,7 @@ def top_mean(values: Float[Array, "B *dims"], fraction: float, mask: Array | Non
     count = (keys >= 0).sum(-1)
     size = jnp.maximum(jnp.ceil(fraction * (1 - 1e-6) * count), 1)  # 0.1 * 30 is 3.0000001
 
-    def set_bit(step: int, limit: Array) -> Array:
+    def set_bit(step: Array, limit: Array) -> Array:
         larger = limit | (1 << (30 - step))
         return jnp.where((keys >= larger[:, None]).sum(-1) >= size, larger, limit)
 
