@@ -1,0 +1,284 @@
+"""`report.html`: everything that a run found, on one page without scripts, network or loose files."""
+
+import base64
+import math
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxae.report import decisions, pictures, training
+from jaxae.report.canvas import number, percent
+from jaxae.report.run import Run, read_run
+
+
+class Drawing(NamedTuple):
+    """A figure on the page.
+
+    Attributes:
+      name: file name in `figures/`, without its ending.
+      draw: `(path) -> path`, or None where there is nothing to draw.
+      caption: what to read off it; also the text for those who cannot see it.
+      wide: takes the page's whole width.
+    """
+
+    name: str
+    draw: Callable[[Path], Path | None]
+    caption: str
+    wide: bool = False
+
+
+def render(run_dir: str | Path) -> Path:
+    """Draw a run's figures and write its page.
+
+    Reads what `jaxae detect` or `jaxae train` left in the folder; what is absent is skipped. Writes
+    `figures/*.png` and `report.html`, which holds the figures itself and can be sent alone.
+
+    Args:
+      run_dir: the run folder.
+
+    Returns:
+      The path of `report.html`.
+
+    Raises:
+      ValueError: the folder holds no run, or a file in it cannot be read.
+
+    Example:
+      >>> import json, pathlib, tempfile
+      >>> from jaxae.report import render
+      >>> folder = pathlib.Path(tempfile.mkdtemp())
+      >>> _ = (folder / "config.json").write_text(json.dumps({"command": "train", "model": "ae"}))
+      >>> render(folder).name
+      'report.html'
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    run = read_run(run_dir)
+    figures = []
+    for drawing in drawings(run):
+        path = drawing.draw(run.folder / "figures" / f"{drawing.name}.png")
+        if path is not None:
+            image = base64.b64encode(path.read_bytes()).decode()
+            figures.append({"name": drawing.name, "image": image, "caption": drawing.caption, "wide": drawing.wide})
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(resources.files("jaxae.report").joinpath("page.html").read_text("utf-8"))
+    target = run.folder / "report.html"
+    target.write_text(template.render(figures=figures, **contents(run)), encoding="utf-8")
+    return target
+
+
+def threshold_of(run: Run) -> float:
+    """λ of a run; infinite (nothing is flagged) where the file could not say so in JSON."""
+    value = run.metrics.get("threshold")
+    return math.inf if value is None else float(value)
+
+
+def anomaly_rate_of(run: Run) -> float:
+    """The deployment's share of anomalies that the run was told."""
+    return float(run.metrics.get("anomaly_rate") or run.config.get("anomaly_rate") or 0.05)
+
+
+def drawings(run: Run) -> list[Drawing]:
+    """The figures that a run has the numbers for."""
+    found = [*_of_examples(run), *_of_scores(run)]
+    if run.log:
+        caption = "Mean loss per example on training batches and on held-out normal examples."
+        found.append(Drawing("loss", lambda path: training.losses(path, run.log), caption))
+    if run.samples is not None:
+        caption = "Examples that the model makes up: decoded from codes that were drawn from its prior."
+        found.append(Drawing("samples", lambda path: pictures.sample_grid(path, run.samples), caption))  # type: ignore[arg-type]
+    return found
+
+
+def _of_scores(run: Run) -> list[Drawing]:
+    if run.scores is None or not len(run.scores.score):
+        return []
+    score, labels, threshold, rate = run.scores.score, run.scores.label, threshold_of(run), anomaly_rate_of(run)
+    calibration = run.dev.get("calibration")
+    found = [
+        Drawing(
+            "scores",
+            lambda path: decisions.histogram(path, score, threshold, labels, calibration),
+            "How the scores of the test part are spread. What lies right of λ is flagged.",
+        )
+    ]
+    if labels is None or labels.min() == labels.max():
+        return found
+    if "costs" in run.dev:
+        dev = (run.dev["scores"], run.dev["labels"]) if _two_classes(run.dev.get("labels")) else None
+        costs = run.dev["costs"]
+        found.append(
+            Drawing(
+                "cost",
+                lambda path: decisions.cost(path, (score, labels), threshold, costs, rate, dev),
+                f"What each λ would cost per example when {percent(rate)} of all examples are anomalies, a miss "
+                f"costs {number(float(costs[1, 0]))} and a false alarm {number(float(costs[0, 1]))}. The oracle λ "
+                "knows the test labels; no rule can do better.",
+            )
+        )
+    found.append(
+        Drawing(
+            "roc",
+            lambda path: decisions.roc(path, score, labels, threshold),
+            "How many anomalies are caught for how many false alarms, over every λ; it depends on no anomaly rate.",
+        )
+    )
+    found.append(
+        Drawing(
+            "precision_recall",
+            lambda path: decisions.precision_recall(path, score, labels, threshold, rate),
+            "How many flags are right for how many anomalies caught. Precision depends on how common anomalies are, "
+            "so it is shown at the deployment's anomaly rate and at the test set's own.",
+        )
+    )
+    return found
+
+
+def _of_examples(run: Run) -> list[Drawing]:
+    arrays = run.examples
+    if "kind" not in arrays or "map" not in arrays or not len(arrays["kind"]):
+        return []
+    kinds, scores, maps = [str(kind) for kind in arrays["kind"]], arrays.get("score"), arrays["map"]
+    if maps.ndim == 2:
+        names = [str(name) for name in arrays["feature_names"]] if "feature_names" in arrays else None
+        caption = "The features that an example's reconstruction error comes from, as shares of that error."
+        title = _error_title(run, "Which features are reconstructed worst")
+        return [
+            Drawing(
+                "features", lambda path: pictures.contributions(path, maps, kinds, names, scores, title), caption, True
+            )
+        ]
+    caption = (
+        "Test examples of every outcome: the input, what the autoencoder makes of it, and the error of each pixel on "
+        "one scale. The examples are drawn at random from each outcome."
+    )
+    title = _error_title(run, "Inputs, their reconstructions, and where the two differ")
+    return [
+        Drawing(
+            "reconstructions",
+            lambda path: pictures.reconstructions(
+                path, arrays["input"], arrays["reconstruction"], maps, kinds, scores, title
+            ),
+            caption,
+            True,
+        )
+    ]
+
+
+def _error_title(run: Run, otherwise: str) -> str:
+    if run.scores is None or run.scores.label is None:
+        return otherwise
+    normal, anomaly = (run.scores.score[run.scores.label == value] for value in (0, 1))
+    if not len(normal) or not len(anomaly) or np.median(normal) <= 0 or np.median(anomaly) <= np.median(normal):
+        return otherwise
+    ratio = float(np.median(anomaly) / np.median(normal))
+    return f"Anomalies score {ratio:.1f} times as high as normal examples (medians)"
+
+
+def _two_classes(labels: np.ndarray | None) -> bool:
+    return labels is not None and len(labels) > 0 and labels.min() != labels.max()
+
+
+def contents(run: Run) -> dict[str, Any]:
+    """The page's words and tables."""
+    config = run.config
+    data = config.get("dataset") or config.get("data") or run.folder.name
+    return {
+        "title": f"{data}: {config.get('model', 'autoencoder')}",
+        "command": config.get("command", "run"),
+        "version": config.get("version", ""),
+        "lead": _lead(run),
+        "figures_of_merit": _figures_of_merit(run),
+        "confusion": _confusion(run),
+        "top": _top(run),
+        "sizes": list((run.metrics.get("sizes") or {}).items()),
+        "settings": [(name, _setting(value)) for name, value in config.items() if value not in (None, {}, [], "")],
+        "seconds": run.metrics.get("seconds"),
+        "has_detector": (run.folder / "detector").is_dir(),
+        "folder": run.folder.name,
+    }
+
+
+def _lead(run: Run) -> list[str]:
+    """What was found, in a sentence or two."""
+    metrics, normal = run.metrics, run.config.get("normal")
+    learnt = f"Trained on normal examples only ({', '.join(map(str, normal))}). " if normal else ""
+    if run.scores is None:
+        return [learnt] if learnt else []
+    count, threshold = len(run.scores.score), threshold_of(run)
+    first = f"{learnt}An example that scores at least λ = {number(threshold, 4)} is flagged: "
+    first += f"{int(run.scores.is_anomaly.sum()):,} of the {count:,} test examples."
+    if metrics.get("recall") is None:
+        return [first, "The data has no labels of both classes, so nothing can be said about misses and false alarms."]
+    second = (
+        f"It catches {percent(metrics['recall'])} of the anomalies and flags "
+        f"{percent(metrics['false_alarm_rate'])} of the normal examples."
+    )
+    if metrics.get("expected_cost") is not None:
+        blind = min(metrics["expected_cost_always"], metrics["expected_cost_never"])
+        second += (
+            f" At an anomaly rate of {percent(anomaly_rate_of(run))} that costs {number(metrics['expected_cost'])} per "
+            f"example; the best λ would cost {number(metrics['expected_cost_oracle'])}, and the cheaper of flagging "
+            f"everything and nothing {number(blind)}."
+        )
+    return [first, second]
+
+
+_MERITS = (
+    ("auroc", "AUROC", "chance that an anomaly scores above a normal example"),
+    ("recall", "recall", "share of the anomalies that is flagged"),
+    ("false_alarm_rate", "false-alarm rate", "share of the normal examples that is flagged"),
+    ("precision", "precision", "share of the flags that are anomalies"),
+    ("f1", "F1", "harmonic mean of precision and recall"),
+    ("average_precision", "average precision", "precision averaged over recall, for every λ"),
+    ("expected_cost", "expected cost", "per example, in the unit of the cost table"),
+    ("expected_cost_oracle", "… of the best λ", "which knows the test labels"),
+    ("expected_cost_always", "… of flagging all", ""),
+    ("expected_cost_never", "… of flagging none", ""),
+)
+
+
+def _figures_of_merit(run: Run) -> dict[str, Any]:
+    def shown(name):
+        value = run.metrics.get(name)
+        return "" if value is None else f"{value:.4f}"
+
+    rows = [(label, shown(name), shown(f"{name}_raw"), meaning) for name, label, meaning in _MERITS if shown(name)]
+    labels = None if run.scores is None else run.scores.label
+    own = "" if labels is None or not len(labels) else percent(float(labels.mean()))
+    return {"rows": rows, "rate": percent(anomaly_rate_of(run)), "own": own}
+
+
+def _confusion(run: Run) -> list[list[str]]:
+    if run.scores is None or run.scores.label is None:
+        return []
+    truth, flagged = run.scores.label == 1, run.scores.is_anomaly
+    cells = [[(actual == truth) & (decided == flagged) for decided in (False, True)] for actual in (False, True)]
+    return [[f"{int(cell.sum()):,}" for cell in row] for row in cells]
+
+
+def _top(run: Run, count: int = 10) -> list[dict[str, str]]:
+    if run.scores is None:
+        return []
+    rows = np.argsort(-run.scores.score, kind="stable")[:count]
+    names = {0: "normal", 1: "anomaly"}
+    return [
+        {
+            "index": str(run.scores.index[row]),
+            "score": number(float(run.scores.score[row]), 4),
+            "p_value": number(float(run.scores.p_value[row]), 2),
+            "decision": "flagged" if run.scores.is_anomaly[row] else "accepted",
+            "label": "" if run.scores.label is None else names.get(int(run.scores.label[row]), ""),
+        }
+        for row in rows
+    ]
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} = {_setting(part)}" for name, part in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_setting(part) for part in value if part is not None)
+    return str(value)

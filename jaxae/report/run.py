@@ -1,0 +1,123 @@
+"""What a run folder holds, read back; every file but the settings may be absent."""
+
+import csv
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Scores(NamedTuple):
+    """The rows of `scores.csv`.
+
+    Attributes:
+      index: `[N]` int64, the row in the test part.
+      score: `[N]` float32.
+      p_value: `[N]` float32.
+      is_anomaly: `[N]` bool.
+      label: `[N]` int64, 1 anomaly, 0 normal; None unless every row has one.
+    """
+
+    index: np.ndarray
+    score: np.ndarray
+    p_value: np.ndarray
+    is_anomaly: np.ndarray
+    label: np.ndarray | None
+
+
+class Run(NamedTuple):
+    """A run folder's contents.
+
+    Attributes:
+      folder: where it lies.
+      config: settings.
+      metrics: figures of merit; empty if there are none.
+      log: the records of `metrics.jsonl`.
+      scores: the test part's, or None.
+      dev: arrays of `dev.npz`: "scores", "labels", "calibration", "costs".
+      examples: arrays of `examples.npz`: "input", "reconstruction", "map", "score", "label", "is_anomaly", "kind".
+      samples: `[n, H, W, C]`, or None.
+    """
+
+    folder: Path
+    config: dict
+    metrics: dict
+    log: list[dict]
+    scores: Scores | None
+    dev: dict[str, np.ndarray]
+    examples: dict[str, np.ndarray]
+    samples: np.ndarray | None
+
+
+def read_run(folder: str | Path) -> Run:
+    """Read a run folder.
+
+    Raises:
+      ValueError: the folder holds no `config.json`, or a file in it cannot be read.
+    """
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"{folder} is no run folder: it holds no config.json")
+    return Run(
+        folder,
+        _json(folder / "config.json"),
+        _json(folder / "metrics.json"),
+        _json_lines(folder / "metrics.jsonl"),
+        _scores(folder / "scores.csv"),
+        _arrays(folder / "dev.npz"),
+        _arrays(folder / "examples.npz"),
+        _arrays(folder / "samples.npz").get("images"),
+    )
+
+
+def _json(path: Path) -> dict:
+    if not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from None
+
+
+def _json_lines(path: Path) -> list[dict]:
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    records = []
+    for number, line in enumerate(lines, 1):
+        try:
+            records.append(json.loads(line))
+        except ValueError as error:
+            if number < len(lines):
+                raise ValueError(f"{path}, line {number} is not valid JSON: {error}") from None
+            # a run that was killed leaves its last line torn
+    return records
+
+
+def _scores(path: Path) -> Scores | None:
+    if not path.is_file():
+        return None
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    try:
+        labels = [row["label"] for row in rows]
+        return Scores(
+            np.array([int(row["index"]) for row in rows], np.int64),
+            np.array([float(row["score"]) for row in rows], np.float32),
+            np.array([float(row["p_value"]) for row in rows], np.float32),
+            np.array([row["is_anomaly"].lower() in ("1", "true") for row in rows], bool),
+            np.array([int(float(label)) for label in labels], np.int64) if rows and all(labels) else None,
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise ValueError(f"{path} does not hold the columns index,score,p_value,is_anomaly,label: {error}") from None
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
