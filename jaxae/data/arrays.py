@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxae.data.dataset import Dataset
+from jaxae.data.dataset import Raw
 
 SAMPLES = Path(__file__).parent / "samples"
 
 
-def read_sample(name: str) -> Dataset:
+def read_sample(name: str) -> Raw:
     """A sample that ships with the package: `samples/<name>.npz` with its card `samples/<name>.json`."""
     card = json.loads((SAMPLES / f"{name}.json").read_text(encoding="utf-8"))
     names = tuple(card["label_names"])
@@ -19,7 +19,7 @@ def read_sample(name: str) -> Dataset:
     return read_npz(SAMPLES / f"{name}.npz")._replace(name=name, label_names=names, normal=normal, card=card)
 
 
-def read_npz(path: Path) -> Dataset:
+def read_npz(path: Path) -> Raw:
     """Raw arrays under `x_train`, `y_train`, `x_test`, `y_test`; or `x`, `y`; or ADBench's `X`, `y`.
 
     Raises:
@@ -40,21 +40,20 @@ def read_npz(path: Path) -> Dataset:
         if "x_train" in keys:
             if "y_test" in keys and "x_test" not in keys:
                 raise ValueError(f"{path}: y_test without x_test; keys present: {_listed(keys)}")
-            # labels of the test part alone: every train row is taken as normal, so the file must say which class
-            return Dataset(path.name, get("x_train"), get("y_train"), get("x_test"), get("y_test"))  # type: ignore[arg-type]
+            return Raw(path.name, _array(path, file, "x_train"), get("y_train"), get("x_test"), get("y_test"))
         if "x" in keys:
-            return Dataset(path.name, get("x"), get("y"), None, None)  # type: ignore[arg-type]
+            return Raw(path.name, _array(path, file, "x"), get("y"))
         if "X" in keys:
-            return _adbench(path, get("X"), get("y"))
+            return _adbench(path, _array(path, file, "X"), get("y"))
     raise ValueError(f"{path}: needs the keys x_train (y_train, x_test, y_test) or x (y) or X (y); has {_listed(keys)}")
 
 
-def _adbench(path: Path, x, y) -> Dataset:
+def _adbench(path: Path, x: np.ndarray, y: np.ndarray | None) -> Raw:
     if y is None:
-        return Dataset(path.name, x, None, None, None)  # type: ignore[arg-type]
+        return Raw(path.name, x)
     if y.dtype.kind not in "biuf" or not np.isin(y, (0, 1)).all():
         raise ValueError(f"{path}: beside X, y must hold 0 (normal) and 1 (anomaly); for other classes use x and y")
-    return Dataset(path.name, x, y, None, None, ("normal", "anomaly"), (0,))  # type: ignore[arg-type]
+    return Raw(path.name, x, y, label_names=("normal", "anomaly"), normal=(0,))
 
 
 def _array(path: Path, file, key: str) -> np.ndarray:

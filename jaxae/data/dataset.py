@@ -19,7 +19,7 @@ class Dataset(NamedTuple):
       label_names: the classes' names; None without labels.
       normal: the default normal classes, as indices into `label_names`; None where the data does not say.
       feature_names: `D` column names of a table, or None.
-      card: what is known about the data (source, licence, how the test part came about); JSON-able.
+      card: what is known about the data (source, licence, how the test part came about); JSON-able, or None.
       test_rows: `[M]` int64, the rows of the source that became the test part; None where the source itself has a
         test part, whose rows are then simply numbered.
       test_files: `M` paths below an image folder, or None.
@@ -33,9 +33,39 @@ class Dataset(NamedTuple):
     label_names: tuple[str, ...] | None = None
     normal: tuple[int, ...] | None = None
     feature_names: tuple[str, ...] | None = None
-    card: dict[str, Any] = {}
+    card: dict[str, Any] | None = None
     test_rows: np.ndarray | None = None
     test_files: tuple[str, ...] | None = None
+
+
+class Raw(NamedTuple):
+    """What a reader of files returns, before any check.
+
+    Attributes:
+      name: as in `Dataset`.
+      x_train: all rows, where the source has no test part.
+      y_train: numbers or strings, or None.
+      x_test: None where the source has no test part.
+      y_test: numbers or strings, or None.
+      label_names: where the labels already index them.
+      normal: as in `Dataset`.
+      feature_names: as in `Dataset`.
+      files: the path of each row of `x_train`, or None.
+      test_files: the path of each row of `x_test`, or None.
+      card: as in `Dataset`.
+    """
+
+    name: str
+    x_train: np.ndarray
+    y_train: np.ndarray | None = None
+    x_test: np.ndarray | None = None
+    y_test: np.ndarray | None = None
+    label_names: tuple[str, ...] | None = None
+    normal: tuple[int, ...] | None = None
+    feature_names: tuple[str, ...] | None = None
+    files: tuple[str, ...] | None = None
+    test_files: tuple[str, ...] | None = None
+    card: dict[str, Any] | None = None
 
 
 def as_examples(where: str, x: np.ndarray) -> np.ndarray:

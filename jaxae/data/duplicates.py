@@ -37,7 +37,8 @@ def row_groups(*arrays: np.ndarray) -> list[np.ndarray]:
 def allot(groups: np.ndarray, counts: list[int], rng: np.random.Generator) -> np.ndarray:
     """Deal whole groups out to parts at random, as near to the wanted numbers of rows as the groups allow.
 
-    In random order, each group goes to the part that misses most rows in proportion to what it wants.
+    The largest first, equal sizes in random order, each group goes to the part that misses most in proportion to
+    what it wants, among those with room for it; where none has room, to the one that misses most rows.
 
     Args:
       groups: `[N]` int64 group of each row.
@@ -59,12 +60,16 @@ def allot(groups: np.ndarray, counts: list[int], rng: np.random.Generator) -> np
     if len(names) == len(groups):  # no duplicates: the groups are rows, and the numbers can be met exactly
         part[rng.permutation(len(names))] = np.repeat(np.arange(len(counts)), counts)
         return part[inverse]
-    wanted = [float(count) for count in counts]
-    missing = list(wanted)
-    # the large first: a small group can still fill the gap that a large one leaves
+    missing = list(counts)
+    # the largest first: small groups can still fill the gaps that large ones leave
     order = rng.permutation(len(names))
     for group in order[np.argsort(-sizes[order], kind="stable")]:
-        best = max(range(len(wanted)), key=lambda p: missing[p] / wanted[p] if wanted[p] else -np.inf)
+        size = int(sizes[group])
+        fitting = [p for p, room in enumerate(missing) if room >= size]
+        if fitting:
+            best = max(fitting, key=lambda p: missing[p] / counts[p])
+        else:
+            best = max(range(len(counts)), key=missing.__getitem__)
         part[group] = best
-        missing[best] -= float(sizes[group])
+        missing[best] -= size
     return part[inverse]

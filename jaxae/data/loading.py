@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxae.data.dataset import Dataset, as_examples, as_labels, check_parts, default_normal, encode
+from jaxae.data.dataset import Dataset, Raw, as_examples, as_labels, check_parts, default_normal, encode
 from jaxae.data.duplicates import allot, row_groups
 
 TEST_FRACTION = 0.3
@@ -22,13 +22,12 @@ def load(
 ) -> Dataset:
     """Read a data set into memory and check it.
 
-    | spec | what is read |
-    | --- | --- |
-    | `fashion-sample` | the bundled sample of Fashion-MNIST |
-    | `file.npz` | `x_train`, `y_train`, `x_test`, `y_test` (labels and test part optional); or `x`, `y`; or ADBench's `X`, `y` (1 = anomaly) |
-    | a folder | images in `train/<class>/`, `test/<class>/`; or in `<class>/`; or flat, without labels |
-    | `file.csv`, `file.parquet` | numeric columns, and the labels in `label_column` |
-    | `tfds:<name>` | a prepared TensorFlow Datasets set, read without TensorFlow |
+    - `fashion-sample`: the bundled sample of Fashion-MNIST.
+    - `file.npz`: `x_train`, `y_train`, `x_test`, `y_test` (labels and test part optional); or `x`, `y`; or ADBench's
+      `X`, `y` (1 = anomaly).
+    - a folder: images in `train/<class>/` and `test/<class>/`; or in `<class>/`; or flat, without labels.
+    - `file.csv`, `file.parquet`: numeric columns, and the labels in `label_column`.
+    - `tfds:<name>`: a prepared TensorFlow Datasets set, read without TensorFlow.
 
     A source without a test part gets one: `test_fraction` of each class, at random by `seed`, and `test_rows` keeps
     the source's row numbers. The part is the same at every call with the same arguments.
@@ -63,8 +62,7 @@ def load(
     return _finished(raw, seed, test_fraction, group_duplicates, scoring)
 
 
-def _read(spec: str, label_column: str | None, data_dir: str | Path | None) -> Dataset:
-    """The reader's raw arrays; `x_test` is None where the source has no test part."""
+def _read(spec: str, label_column: str | None, data_dir: str | Path | None) -> Raw:
     from jaxae.data import arrays
 
     path = Path(spec).expanduser()
@@ -92,51 +90,41 @@ def _read(spec: str, label_column: str | None, data_dir: str | Path | None) -> D
     raise ValueError(f"{spec}: unknown kind of file {suffix!r}; use .npz, .csv, .parquet or a folder of images")
 
 
-def _finished(raw: Dataset, seed: int, test_fraction: float, group_duplicates: bool, scoring: bool) -> Dataset:
-    x_train = as_examples(f"{raw.name}: train part", raw.x_train)
-    y_train = None if raw.y_train is None else as_labels(f"{raw.name}: train labels", raw.y_train, len(x_train))
+def _finished(raw: Raw, seed: int, test_fraction: float, group_duplicates: bool, scoring: bool) -> Dataset:
+    x, y, card, files = as_examples(f"{raw.name}: train part", raw.x_train), None, dict(raw.card or {}), raw.test_files
+    if raw.y_train is not None:
+        y = as_labels(f"{raw.name}: train labels", raw.y_train, len(x))
     if raw.x_test is not None:
+        x_train, y_train, rows = x, y, None
         x_test = as_examples(f"{raw.name}: test part", raw.x_test)
         y_test = None if raw.y_test is None else as_labels(f"{raw.name}: test labels", raw.y_test, len(x_test))
-        if x_train.ndim == 4 and x_train.dtype != x_test.dtype:
-            raise ValueError(f"{raw.name}: train images are {x_train.dtype}, test images {x_test.dtype}; use one dtype")
-        rows = None
-    elif scoring and y_train is None:
-        x_train, x_test, y_test = x_train[:0], x_train, None
-        rows = np.arange(len(x_test))
     else:
-        is_test = _choose_test(x_train, y_train, seed, test_fraction, group_duplicates, raw.name)
-        x_train, x_test = x_train[~is_test], x_train[is_test]
-        y_train, y_test = (None, None) if y_train is None else (y_train[~is_test], y_train[is_test])
+        if scoring and y is None:
+            is_test = np.ones(len(x), bool)
+        else:
+            is_test = _choose_test(x, y, seed, test_fraction, group_duplicates, raw.name)
+            how = {"fraction": test_fraction, "seed": seed, "group_duplicates": group_duplicates}
+            card["test_part_split_off"] = how
         rows = np.flatnonzero(is_test)
-        how = {"fraction": test_fraction, "seed": seed, "group_duplicates": group_duplicates}
-        raw = raw._replace(card={**raw.card, "test_part": {"split_off": how}})
+        x_train, x_test = x[~is_test], x[rows]
+        y_train, y_test = (None, None) if y is None else (y[~is_test], y[rows])
+        files = None if raw.files is None else tuple(raw.files[row] for row in rows)
     names, (y_train, y_test) = encode(y_train, y_test)
-    if raw.label_names is not None and y_train is not None:
+    if raw.label_names is not None and names is not None:
         names, y_train, y_test = _named(raw, names, y_train, y_test)
     normal = raw.normal if raw.normal is not None else default_normal(names, y_train)
-    files = raw.test_files if rows is None or raw.test_files is None else tuple(raw.test_files[i] for i in rows)
     return check_parts(
-        raw._replace(
-            x_train=x_train,
-            y_train=y_train,
-            x_test=x_test,
-            y_test=y_test,
-            label_names=names,
-            normal=normal,
-            test_rows=rows,
-            test_files=files,
-        )
+        Dataset(raw.name, x_train, y_train, x_test, y_test, names, normal, raw.feature_names, card, rows, files)
     )
 
 
-def _named(raw: Dataset, values, y_train, y_test):
+def _named(raw: Raw, values: tuple[str, ...], *labels: np.ndarray | None):
     """The reader's own class names: its labels are already indices into them."""
-    assert raw.label_names is not None
+    names = raw.label_names or ()
     index = np.array([int(value) for value in values])
-    if index.min() < 0 or index.max() >= len(raw.label_names):
-        raise ValueError(f"{raw.name}: labels {index.min()}..{index.max()} for {len(raw.label_names)} class names")
-    return raw.label_names, index[y_train], None if y_test is None else index[y_test]
+    if index.min() < 0 or index.max() >= len(names):
+        raise ValueError(f"{raw.name}: labels {index.min()}..{index.max()} for {len(names)} class names")
+    return names, *(None if part is None else index[part] for part in labels)
 
 
 def _choose_test(x, y, seed: int, fraction: float, group_duplicates: bool, name: str) -> np.ndarray:
