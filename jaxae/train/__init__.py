@@ -1,0 +1,8 @@
+"""Training: one pure step, and one loop that scans it."""
+
+from jaxae.train.evaluation import evaluator
+from jaxae.train.loop import Fit, NonFiniteError, fit
+from jaxae.train.sinks import metrics_log
+from jaxae.train.step import build_step, init_state
+
+__all__ = ["Fit", "NonFiniteError", "build_step", "evaluator", "fit", "init_state", "metrics_log"]

@@ -1,0 +1,63 @@
+"""The objective over held-out rows: padded batches, sums, one division, nothing learned."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxae.data.batches import padded
+from jaxae.numerics import weight_of
+from jaxae.types import Batch, Objective, PyTree, TrainState
+
+
+def evaluator(
+    objective: Objective, data: Batch | PyTree, final_step: int, batch_size: int = 256, seed: int = 0
+) -> Callable[[TrainState], dict[str, float]]:
+    """A function that gives the objective's mean metrics over `data`, the same noise at every call.
+
+    Schedules take their value at `final_step`: under a warm-up's own value the first evaluation would be the best.
+
+    Args:
+      objective: what was trained, with its transform in front.
+      data: rows `[N, ...]` or a `Batch` of such.
+      final_step: the last step of the training.
+      batch_size: rows of each call; the last batch is padded and its padding weighs nothing.
+      seed: of the noise that the objective draws (a posterior's, a corruption's), one key a batch.
+
+    Returns:
+      `state -> {"loss": ..., ...}` as Python floats; the new codebook statistics are dropped.
+
+    Raises:
+      ValueError: there are no rows.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, numpy as np, optax
+      >>> from jaxae import presets, train
+      >>> _, objective = presets.ae((5,), latent_size=2)
+      >>> state = train.init_state(objective, optax.adam(1e-3), jax.random.key(0), jnp.ones((4, 5)))
+      >>> evaluate = train.evaluator(objective, np.ones((7, 5), np.float32), final_step=10, batch_size=4)
+      >>> sorted(evaluate(state))
+      ['loss', 'nll', 'penalty']
+    """
+    stacked = jax.tree.map(lambda *rows: np.stack(rows), *padded(data, batch_size))
+    keys = jax.random.split(jax.random.key(seed), jax.tree.leaves(stacked)[0].shape[0])
+
+    @jax.jit
+    def totals(params, state, stacked, keys):
+        def one(batch_and_key):
+            batch, key = batch_and_key
+            loss, (_, _, metrics) = objective.apply(params, state, key, batch, jnp.asarray(final_step))
+            weight = weight_of(batch, loss)
+            # where: a padded row repeats a real one, but 0 * inf would still be NaN
+            sums = {k: jnp.where(weight > 0, v * weight, 0).sum() for k, v in {**metrics, "loss": loss}.items()}
+            return sums, weight.sum()
+
+        sums, counts = jax.lax.map(one, (stacked, keys))
+        return jax.tree.map(lambda v: v.sum() / counts.sum(), sums)
+
+    def evaluate(state: TrainState) -> dict[str, float]:
+        means = jax.device_get(totals(state.params, state.state, stacked, keys))
+        return {name: float(value) for name, value in means.items()}
+
+    return evaluate

@@ -1,0 +1,68 @@
+"""Where a training's figures go: JSON lines, and TensorBoard if asked."""
+
+import json
+import math
+import os
+import pathlib
+from collections.abc import Callable
+
+
+def metrics_log(
+    path: str | os.PathLike, step: int = 0, tensorboard: str | os.PathLike | None = None
+) -> Callable[[dict[str, float]], None]:
+    """A function that appends one JSON object a line; lines after `step` that a killed run left are dropped first.
+
+    Args:
+      path: of the `.jsonl` file.
+      step: where training continues; 0 starts the file anew.
+      tensorboard: folder for TensorBoard events too.
+
+    Returns:
+      `metrics -> None`; `metrics["step"]` is the step.
+
+    Raises:
+      ValueError: TensorBoard is asked for and tensorboardX is not installed.
+
+    Example:
+      >>> import tempfile, pathlib
+      >>> from jaxae.train import metrics_log
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     log = metrics_log(pathlib.Path(folder) / "metrics.jsonl")
+      ...     log({"step": 10, "loss": 0.5})
+      ...     print((pathlib.Path(folder) / "metrics.jsonl").read_text().strip())
+      {"step": 10, "loss": 0.5}
+    """
+    path = pathlib.Path(path)
+    writer = None if tensorboard is None else _tensorboard(tensorboard)
+    kept = [line for line in _lines(path) if line["step"] <= step]
+    path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+
+    def log(metrics: dict[str, float]) -> None:
+        finite = {k: v if math.isfinite(v) else None for k, v in metrics.items()}
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(finite, allow_nan=False) + "\n")
+        if writer is not None:
+            for name, value in metrics.items():
+                if name != "step":
+                    writer.add_scalar(name, value, metrics["step"])
+            writer.flush()
+
+    return log
+
+
+def _lines(path):
+    if not path.is_file():
+        return
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:
+            return  # a run was killed while it wrote this line
+
+
+def _tensorboard(folder):
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        raise ValueError("TensorBoard events need tensorboardX: pip install 'jaxae[tensorboard]'") from None
+    return SummaryWriter(os.fspath(folder))
