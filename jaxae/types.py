@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from jax import Array
+from jax.typing import ArrayLike
 
 PyTree = Any
 
@@ -258,7 +259,7 @@ class CostTable(NamedTuple):
     costs: Array
 
     @classmethod
-    def binary(cls, miss: float, false_alarm: float) -> "CostTable":
+    def binary(cls, miss: ArrayLike, false_alarm: ArrayLike) -> "CostTable":
         """A table of two truths and two actions: correct decisions are free.
 
         Args:

@@ -33,13 +33,13 @@ class CostCurve(NamedTuple):
     never: Float[Array, ""]
 
 
-def _check(table: CostTable, anomaly_rate: float | Array) -> None:
+def _check(table: CostTable, anomaly_rate: ArrayLike) -> None:
     require_open_unit("anomaly_rate", anomaly_rate)
     if jnp.shape(table.costs) != (2, 2):
         raise ValueError(f"accept-or-flag needs costs of shape (2, 2), truth by action; got {jnp.shape(table.costs)}")
 
 
-def _cost(table: CostTable, anomaly_rate: float | Array, miss_rate: Array, false_alarm_rate: Array) -> Array:
+def _cost(table: CostTable, anomaly_rate: ArrayLike, miss_rate: Array, false_alarm_rate: Array) -> Array:
     (pass_normal, false_alarm), (miss, hit) = table.costs
     anomalies = miss * miss_rate + hit * (1 - miss_rate)
     normals = false_alarm * false_alarm_rate + pass_normal * (1 - false_alarm_rate)
@@ -50,9 +50,9 @@ def expected_cost(
     labels: ArrayLike,
     scores: ArrayLike,
     table: CostTable,
-    anomaly_rate: float | Array = 0.05,
+    anomaly_rate: ArrayLike = 0.05,
     weight: ArrayLike | None = None,
-    threshold: float | Array | None = None,
+    threshold: ArrayLike | None = None,
 ) -> Float[Array, ""]:
     """Expected cost per example of given decisions, `P C_miss miss_rate + (1 - P) C_fa false_alarm_rate`.
 
@@ -87,7 +87,7 @@ def expected_cost_curve(
     labels: ArrayLike,
     scores: ArrayLike,
     table: CostTable,
-    anomaly_rate: float | Array = 0.05,
+    anomaly_rate: ArrayLike = 0.05,
     weight: ArrayLike | None = None,
 ) -> CostCurve:
     """Expected cost over λ, with the oracle's, always-flag's and never-flag's.

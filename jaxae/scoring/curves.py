@@ -37,7 +37,7 @@ class OperatingPoints(NamedTuple):
         """Weight of all normals."""
         return self.false_positives[-1]
 
-    def reaches(self, recall: float | Array) -> Bool[Array, " M"]:
+    def reaches(self, recall: ArrayLike) -> Bool[Array, " M"]:
         """Where at least this share of the anomalies is flagged."""
         # Rounding in long sums may leave the last share a bit below 1; nothing missed is exactly 0, always.
         return (self.true_positives / self.positives >= recall) | (self.false_negatives == 0)

@@ -81,7 +81,7 @@ def average_precision(labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | 
 
 
 def fpr_at_tpr(
-    labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None, tpr: float | Array = 0.95
+    labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None, tpr: ArrayLike = 0.95
 ) -> Float[Array, ""]:
     """The least false-alarm rate among thresholds whose recall is at least `tpr`.
 
@@ -105,11 +105,11 @@ def fpr_at_tpr(
     points = operating_points(labels, scores, weight)
     require_labels(labels, weight, "the false-alarm rate at a recall")
     first = jnp.argmax(points.reaches(tpr))
-    return points.false_positives[first] / points.negatives
+    return jnp.where(points.positives > 0, points.false_positives[first] / points.negatives, jnp.nan)
 
 
 def confusion(
-    labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None, threshold: float | Array | None = None
+    labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None, threshold: ArrayLike | None = None
 ) -> Float[Array, "2 2"]:
     """Weight of each truth and decision: `[[true negatives, false alarms], [misses, true positives]]`.
 
@@ -146,7 +146,7 @@ def _share(part: Array, whole: Array) -> Float[Array, ""]:
 
 
 def precision(
-    labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None, threshold: float | Array | None = None
+    labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None, threshold: ArrayLike | None = None
 ) -> Float[Array, ""]:
     """The share of anomalies among what is flagged; 0 where nothing is.
 
@@ -163,7 +163,7 @@ def precision(
 
 
 def recall(
-    labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None, threshold: float | Array | None = None
+    labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None, threshold: ArrayLike | None = None
 ) -> Float[Array, ""]:
     """The share of the anomalies that is flagged; 0 where there are none. Arguments and errors as in `confusion`.
 
@@ -178,7 +178,7 @@ def recall(
 
 
 def f1(
-    labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None, threshold: float | Array | None = None
+    labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None, threshold: ArrayLike | None = None
 ) -> Float[Array, ""]:
     """Harmonic mean of precision and recall, `2 TP / (2 TP + FP + FN)`; 0 where that is 0 / 0.
 
@@ -195,7 +195,7 @@ def f1(
 
 
 def false_alarm_rate(
-    labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None, threshold: float | Array | None = None
+    labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None, threshold: ArrayLike | None = None
 ) -> Float[Array, ""]:
     """The share of the normals that is flagged; NaN where there are none. Arguments and errors as in `confusion`.
 
@@ -210,7 +210,7 @@ def false_alarm_rate(
 
 
 def prevalence_weight(
-    labels: ArrayLike, anomaly_rate: float | Array, weight: ArrayLike | None = None
+    labels: ArrayLike, anomaly_rate: ArrayLike, weight: ArrayLike | None = None
 ) -> Float[Array, " N"]:
     """Weights under which anomalies make up `anomaly_rate` of the whole, which is 1.
 

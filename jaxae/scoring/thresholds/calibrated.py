@@ -5,13 +5,14 @@ import math
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from jaxae.scoring.checks import require_open_unit
 from jaxae.scoring.thresholds.rule import next_above, p_values, rule
 from jaxae.types import Threshold
 
 
-def quantile(q: float | Array) -> Threshold:
+def quantile(q: ArrayLike) -> Threshold:
     """λ is the q-quantile of the calibration scores, linear between order statistics (NumPy's default).
 
     About 1 - q of normal examples are flagged; `false_alarm_rate` and `conformal` are exact about it.
@@ -35,7 +36,7 @@ def quantile(q: float | Array) -> Threshold:
     return rule(lambda calibration, dev, labels, weight: jnp.quantile(calibration, q))
 
 
-def false_alarm_rate(alpha: float | Array) -> Threshold:
+def false_alarm_rate(alpha: ArrayLike) -> Threshold:
     """The least λ with at most a share alpha of the calibration scores at or above it.
 
     It bounds the rate on the calibration scores themselves. For new normal examples use `conformal`, which is
@@ -67,7 +68,7 @@ def false_alarm_rate(alpha: float | Array) -> Threshold:
     return rule(choose)
 
 
-def conformal(alpha: float | Array) -> Threshold:
+def conformal(alpha: ArrayLike) -> Threshold:
     """Flags exactly where `p_value <= alpha`: a new normal example is flagged with probability at most alpha.
 
     The probability is over calibration set and example together, which must be exchangeable; nothing is assumed
@@ -111,7 +112,7 @@ def _above(calibration: Array, allowed: Array) -> Array:
     return jnp.where(allowed < 0, jnp.inf, limit)
 
 
-def _require_enough(count: int, least_share: np.floating, alpha: float | Array, needed) -> None:
+def _require_enough(count: int, least_share: np.floating, alpha: ArrayLike, needed) -> None:
     if isinstance(alpha, int | float) and least_share > np.float32(alpha):
         least = needed(round(1 / float(alpha), 6))
         raise ValueError(

@@ -1,7 +1,7 @@
 """Rules that read dev scores with labels: λ is one of the dev scores, or +inf (flag none)."""
 
 import jax.numpy as jnp
-from jax import Array
+from jax.typing import ArrayLike
 
 from jaxae.scoring.checks import is_traced, require_labels, require_open_unit, require_spread, require_vectors
 from jaxae.scoring.costs import expected_cost_curve
@@ -24,7 +24,7 @@ def _require_dev(name: str, dev, labels, weight, both: bool = True) -> None:
     require_spread("dev scores", dev)
 
 
-def recall(rate: float | Array) -> Threshold:
+def recall(rate: ArrayLike) -> Threshold:
     """The largest λ that flags at least this share of the dev anomalies.
 
     Args:
@@ -53,7 +53,7 @@ def recall(rate: float | Array) -> Threshold:
     return rule(choose)
 
 
-def best_f1(anomaly_rate: float | Array | None = None) -> Threshold:
+def best_f1(anomaly_rate: ArrayLike | None = None) -> Threshold:
     """The λ of the highest F1 on dev, the largest such λ on ties.
 
     Args:
@@ -87,7 +87,7 @@ def best_f1(anomaly_rate: float | Array | None = None) -> Threshold:
     return rule(choose)
 
 
-def expected_cost(table: CostTable, anomaly_rate: float | Array = 0.05) -> Threshold:
+def expected_cost(table: CostTable, anomaly_rate: ArrayLike = 0.05) -> Threshold:
     """The λ of the least expected cost, `P C_miss miss_rate + (1 - P) C_fa false_alarm_rate`, the largest on ties.
 
     Rates are dev's, the share of anomalies is the deployment's. Where no λ is worth its false alarms, λ is +inf
