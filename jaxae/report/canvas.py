@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-Axes = Figure = Any  # matplotlib's; named for the reader, as importing them takes half a second
+Axes = Any  # matplotlib's; named for the reader, as importing them takes half a second
+Figure = Any
 
 # Okabe and Ito 2008, "Color Universal Design"
 NORMAL, ANOMALY, BEST, SECOND = "#0072B2", "#D55E00", "#009E73", "#56B4E9"
@@ -42,14 +43,15 @@ def percent(share: float) -> str:
 
     Example:
       >>> from jaxae.report.canvas import percent
-      >>> percent(0.934), percent(0.0412), percent(0.0), percent(1.0), percent(0.9996)
-      ('93 %', '4.1 %', '0 %', '100 %', '99.96 %')
+      >>> percent(0.934), percent(0.0412), percent(0.05), percent(1.0), percent(0.9996)
+      ('93 %', '4.1 %', '5 %', '100 %', '99.96 %')
     """
     if math.isnan(share):
         return "–"
     near_end = min(share, 1 - share)
     decimals = 0 if near_end >= 0.1 or near_end == 0 else 1 if near_end >= 0.001 else 2
-    return f"{100 * share:.{decimals}f} %"
+    text = f"{100 * share:.{decimals}f}"
+    return f"{text.rstrip('0').rstrip('.') if decimals else text} %"
 
 
 def figure(title: str, width: float, height: float) -> Figure:
@@ -58,7 +60,7 @@ def figure(title: str, width: float, height: float) -> Figure:
 
     made = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     if title:
-        text = textwrap.fill(title, int(width * 10.6))
+        text = textwrap.fill(title, int(width * 9.8))
         made.suptitle(text, x=0.02, ha="left", fontsize=11, fontweight="bold", color=INK)
     return made
 
@@ -152,7 +154,7 @@ def plain_log_ticks(axes: Axes, axis: Any) -> None:
     """Plain numbers at 1, 2 and 5 of each decade of a logarithmic axis."""
     axis.set_major_formatter(lambda value, _: number(value))
     axis.set_minor_formatter(lambda value, _: number(value) if f"{value:e}"[0] in "25" else "")
-    axes.tick_params(axis=axis.axis_name, which="minor", labelsize=9, length=2, colors=INK)
+    axes.tick_params(axis=axis.axis_name, which="minor", labelsize=9, length=3, colors=INK)
 
 
 def percent_ticks(axis: Any) -> None:

@@ -1,8 +1,8 @@
 """Figures of the decision: score histogram with λ, ROC, precision-recall, expected cost over λ."""
 
-import math
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxae.report import canvas
@@ -149,7 +149,7 @@ def cost(
       anomaly_rate: the deployment's share of anomalies, in (0, 1).
       dev: scores and labels that λ was chosen on, or None.
     """
-    table = CostTable(costs)
+    table = CostTable(jnp.asarray(costs, jnp.float32))
     scores, labels = test
     curve = expected_cost_curve(labels, scores, table, anomaly_rate)
     paid = float(expected_cost(labels, scores, table, anomaly_rate, threshold=threshold))
@@ -175,7 +175,9 @@ def cost(
         _cost_line(axes, expected_cost_curve(dev[1], dev[0], table, anomaly_rate), SECOND, "dev set")
     _cost_line(axes, curve, NORMAL, "test set")
     inside = min(max(threshold, low), high)
-    axes.plot(inside, paid, "o", color=INK, markersize=7, zorder=4, clip_on=False, label=f"chosen λ: {number(paid)}")
+    axes.plot(
+        inside, paid, "o", color=INK, markersize=7, zorder=4, clip_on=False, label=f"chosen λ costs {number(paid)}"
+    )
     best = min(max(float(curve.oracle_threshold), low), high)
     axes.plot(
         best,
@@ -187,9 +189,9 @@ def cost(
         markersize=6.5,
         zorder=5,
         clip_on=False,
-        label=f"oracle λ: {number(oracle)}",
+        label=f"oracle λ costs {number(oracle)}",
     )
-    axes.set_ylim(0 if min(oracle, always, never) >= 0 else None, 1.06 * max(always, never, paid))
+    axes.set_ylim(0 if min(oracle, always, never) >= 0 else None, 1.15 * max(always, never, paid))
     canvas.name_axes(axes, "λ (examples that score at least λ are flagged)", "expected cost per example")
     canvas.mark_threshold(axes, threshold)
     canvas.key(axes, 2)
@@ -198,11 +200,10 @@ def cost(
 
 def _cost_title(paid: float, oracle: float, always: float, never: float) -> str:
     blind, name = min((always, "flagging everything"), (never, "flagging nothing"))
-    versus = f"{number(paid)} per example against {number(blind)} for {name}"
-    if not math.isclose(paid, blind, rel_tol=1e-3) and paid > blind:
-        return f"λ does not pay: {versus}"
-    regret = "the best any λ could do" if math.isclose(paid, oracle, rel_tol=1e-3) else f"the best λ: {number(oracle)}"
-    return f"λ costs {versus} ({regret})"
+    if paid > blind * 1.001:
+        return f"λ does not pay: {number(paid)} per example, {name} costs {number(blind)}"
+    best = "no λ costs less" if paid <= oracle * 1.001 else f"the best λ {number(oracle)}"
+    return f"λ costs {number(paid)} per example, {name} {number(blind)}, {best}"
 
 
 def _cost_line(axes, curve, colour: str, label: str) -> None:

@@ -86,9 +86,9 @@ def drawings(run: Run) -> list[Drawing]:
     if run.log:
         caption = "Mean loss per example on training batches and on held-out normal examples."
         found.append(Drawing("loss", lambda path: training.losses(path, run.log), caption))
-    if run.samples is not None:
+    if (samples := run.samples) is not None:
         caption = "Examples that the model makes up: decoded from codes that were drawn from its prior."
-        found.append(Drawing("samples", lambda path: pictures.sample_grid(path, run.samples), caption))  # type: ignore[arg-type]
+        found.append(Drawing("samples", lambda path: pictures.sample_grid(path, samples), caption))
     return found
 
 
@@ -104,7 +104,7 @@ def _of_scores(run: Run) -> list[Drawing]:
             "How the scores of the test part are spread. What lies right of λ is flagged.",
         )
     ]
-    if labels is None or labels.min() == labels.max():
+    if labels is None or not _two_classes(labels):
         return found
     if "costs" in run.dev:
         dev = (run.dev["scores"], run.dev["labels"]) if _two_classes(run.dev.get("labels")) else None
@@ -178,7 +178,7 @@ def _error_title(run: Run, otherwise: str) -> str:
 
 
 def _two_classes(labels: np.ndarray | None) -> bool:
-    return labels is not None and len(labels) > 0 and labels.min() != labels.max()
+    return labels is not None and len(np.unique(labels)) == 2
 
 
 def contents(run: Run) -> dict[str, Any]:
@@ -266,7 +266,7 @@ def _top(run: Run, count: int = 10) -> list[dict[str, str]]:
     names = {0: "normal", 1: "anomaly"}
     return [
         {
-            "index": str(run.scores.index[row]),
+            "index": str(run.scores.row[row]),
             "score": number(float(run.scores.score[row]), 4),
             "p_value": number(float(run.scores.p_value[row]), 2),
             "decision": "flagged" if run.scores.is_anomaly[row] else "accepted",
@@ -281,4 +281,4 @@ def _setting(value: Any) -> str:
         return ", ".join(f"{name} = {_setting(part)}" for name, part in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(_setting(part) for part in value if part is not None)
-    return str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -63,10 +63,13 @@ def reconstructions(
     ceiling = float(np.quantile(errors, 0.998)) or 1.0
     aspect = inputs.shape[1] / inputs.shape[2]
     cell = 0.82 if width > 1 else 1.2
-    figure = canvas.figure(title, max(1.3 + (3 * cell + 0.2) * width, 5.6), 0.9 + (cell * aspect + 0.28) * len(rows))
+    figure = canvas.figure(
+        title, max(1.3 + (3 * cell + 0.2) * width, 5.6), 0.6 + (0.88 * cell * aspect + 0.26) * len(rows)
+    )
     gaps = [part for column in range(width) for part in ([0.16] if column else []) + [1.0] * 3]
     grid = figure.add_gridspec(len(rows), len(gaps), width_ratios=gaps, wspace=0.02, hspace=0.02)
     shown = [(displayable(inputs), "input"), (displayable(outputs), "output"), (errors, "error")]
+    drawn = None
     for row, (kind, indices) in enumerate(rows.items()):
         for column, index in enumerate(indices):
             for part, (images, name) in enumerate(shown):

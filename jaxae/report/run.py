@@ -12,14 +12,14 @@ class Scores(NamedTuple):
     """The rows of `scores.csv`.
 
     Attributes:
-      index: `[N]` int64, the row in the test part.
+      row: `[N]` int64, the index in the test part.
       score: `[N]` float32.
       p_value: `[N]` float32.
       is_anomaly: `[N]` bool.
       label: `[N]` int64, 1 anomaly, 0 normal; None unless every row has one.
     """
 
-    index: np.ndarray
+    row: np.ndarray
     score: np.ndarray
     p_value: np.ndarray
     is_anomaly: np.ndarray
