@@ -3,6 +3,7 @@
 import json
 import zipfile
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -25,8 +26,13 @@ def read_npz(path: Path) -> Raw:
     Raises:
       ValueError: not an npz file, none of these keys, labels without rows, or an array of Python objects.
     """
+    with path.open("rb") as stream:  # np.load does not close what it fails to read
+        return _read(path, stream)
+
+
+def _read(path: Path, stream: BinaryIO) -> Raw:
     try:
-        file = np.load(path, allow_pickle=False)
+        file = np.load(stream, allow_pickle=False)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: not a readable .npz file ({_line(error)})") from None
     if not isinstance(file, np.lib.npyio.NpzFile):

@@ -3,7 +3,7 @@
 Anything with `batches[i]` serves: `shuffled` below, or Grain's `MapDataset`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -22,7 +22,7 @@ def _epoch_order(num_rows: int, seed: int, epoch: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Shuffled(Sequence):
+class Shuffled:
     """What `shuffled` returns; `len` is the number of batches in one epoch, indices go on beyond it."""
 
     num_rows: int
@@ -32,9 +32,7 @@ class Shuffled(Sequence):
     def __len__(self) -> int:
         return self.num_rows // self.batch_size
 
-    def __getitem__(self, index):
-        if isinstance(index, slice):
-            raise TypeError("batches are taken one at a time: batches[i]")
+    def __getitem__(self, index: int | np.integer) -> np.ndarray:
         if index < 0:
             raise IndexError(f"batch index must be >= 0, got {index}")
         epoch, place = divmod(int(index), len(self))

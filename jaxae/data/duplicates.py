@@ -1,6 +1,7 @@
 """Equal rows, found by hashing: memory and time grow with the rows, not with their pairs."""
 
 import hashlib
+import math
 
 import numpy as np
 
@@ -25,7 +26,7 @@ def row_groups(*arrays: np.ndarray) -> list[np.ndarray]:
     seen: dict[bytes, int] = {}
     groups = []
     for array in arrays:
-        rows = array.reshape(len(array), -1)
+        rows = array.reshape(len(array), math.prod(array.shape[1:]))
         if rows.dtype.kind == "f":
             rows = rows + 0.0
         rows = np.ascontiguousarray(rows)

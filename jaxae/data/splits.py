@@ -111,36 +111,41 @@ def split(
         raise ValueError(f"seed must be >= 0, got {seed}")
     chosen = normal_classes(dataset, normal)
     train_labels = _labels(dataset.y_train, chosen)
-    is_normal = np.ones(len(dataset.x_train), bool) if train_labels is None else train_labels == 0
     groups, test_groups = row_groups(dataset.x_train, dataset.x_test)
-
-    usable = np.ones(len(groups), bool)
-    if group_duplicates:
-        usable = ~np.isin(groups, test_groups)
-    home = np.full(len(groups), -1)
-    to_dev = ~is_normal
-    if group_duplicates:
-        to_dev = to_dev | np.isin(groups, groups[to_dev & usable])
-    home[usable & to_dev] = 1 + HELD_OUT.index("dev")
-    candidates = np.flatnonzero(usable & ~to_dev)
-    counts = _counts(len(candidates), (validation, calibration, dev))
     rng = np.random.default_rng([seed, 0x5B117])
-    home[candidates] = allot(groups[candidates] if group_duplicates else np.arange(len(candidates)), counts, rng)
-    for place, (part, count) in enumerate(zip(("train", *HELD_OUT), counts, strict=True)):
-        if count and not (home == place).any():
-            raise ValueError(f"{part} came out empty: equal rows stay together, and too few of the rows are distinct")
+    sizes = (validation, calibration, dev)
+    home = _deal(train_labels, groups, test_groups, sizes, rng, group_duplicates)
 
     def take(place: int) -> Part:
         rows = rng.permutation(np.flatnonzero(home == place))
         labels = np.zeros(len(rows), np.int32) if train_labels is None else train_labels[rows]
         return Part(dataset.x_train[rows], labels, None if dataset.y_train is None else dataset.y_train[rows], rows)
 
-    parts = [take(place) for place in range(4)]
+    train, held_out = take(0), [take(1), take(2), take(3)]
     test = Part(dataset.x_test, _labels(dataset.y_test, chosen), dataset.y_test, np.arange(len(dataset.x_test)))
-    duplicates = _duplicates([groups[part.rows] for part in parts], test_groups)
-    _warn(duplicates, {**dict(zip(HELD_OUT, map(_size, parts[1:]), strict=True)), "test": _size(test)})
+    duplicates = _duplicates(groups[train.rows], [groups[part.rows] for part in held_out], test_groups)
+    _warn(duplicates, [len(part.rows) for part in (*held_out, test)])
     names = () if dataset.label_names is None else tuple(dataset.label_names[c] for c in chosen)
-    return Splits(*parts, test, names, np.flatnonzero(home < 0), duplicates)
+    left_out = np.flatnonzero(home < 0)
+    return Splits(train, held_out[0], held_out[1], held_out[2], test, names, left_out, duplicates)
+
+
+def _deal(labels, groups, test_groups, sizes, rng: np.random.Generator, group_duplicates: bool) -> np.ndarray:
+    """The part of each row of the train part: 0 train, then as in `HELD_OUT`; -1 none."""
+    to_dev = np.zeros(len(groups), bool) if labels is None else labels == 1
+    usable = np.ones(len(groups), bool)
+    if group_duplicates:
+        usable = ~np.isin(groups, test_groups)
+        to_dev = np.isin(groups, groups[to_dev])
+    candidates = np.flatnonzero(usable & ~to_dev)
+    counts = _counts(len(candidates), sizes)
+    home = np.full(len(groups), -1)
+    home[usable & to_dev] = 1 + HELD_OUT.index("dev")
+    home[candidates] = allot(groups[candidates] if group_duplicates else np.arange(len(candidates)), counts, rng)
+    for place, (part, count) in enumerate(zip(("train", *HELD_OUT), counts, strict=True)):
+        if count and not (home == place).any():
+            raise ValueError(f"{part} came out empty: equal rows stay together, and too few of the rows are distinct")
+    return home
 
 
 def normal_classes(dataset: Dataset, normal: str | int | Sequence[str | int] | None = None) -> tuple[int, ...]:
@@ -149,7 +154,7 @@ def normal_classes(dataset: Dataset, normal: str | int | Sequence[str | int] | N
     A name that exists is taken first; a whole number that is no name is an index.
 
     Raises:
-      ValueError: no such class, no class given though the data names none, or all classes are normal by request.
+      ValueError: no such class (those that exist are listed), or none given though the data does not say itself.
 
     Example:
       >>> from jaxae.data import load, splits
@@ -188,10 +193,6 @@ def _labels(classes: np.ndarray | None, normal: tuple[int, ...]) -> np.ndarray |
     return None if classes is None else (~np.isin(classes, normal)).astype(np.int32)
 
 
-def _size(part: Part) -> int:
-    return len(part.rows)
-
-
 def _counts(num_normals: int, sizes: Sequence[float | int]) -> list[int]:
     """Rows of train and of each held-out part."""
     counts = []
@@ -211,20 +212,21 @@ def _counts(num_normals: int, sizes: Sequence[float | int]) -> list[int]:
     return [train, *counts]
 
 
-def _duplicates(parts: list[np.ndarray], test: np.ndarray) -> dict[str, int]:
-    found, seen = {}, parts[0]
-    for name, groups in zip((*HELD_OUT, "test"), [*parts[1:], test], strict=True):
+def _duplicates(train: np.ndarray, held_out: list[np.ndarray], test: np.ndarray) -> dict[str, int]:
+    """For each later part, how many of its rows equal a row of an earlier one."""
+    found, seen = {}, train
+    for name, groups in zip((*HELD_OUT, "test"), (*held_out, test), strict=True):
         found[name] = int(np.isin(groups, seen).sum())
         seen = np.concatenate([seen, groups])
     return found
 
 
-def _warn(duplicates: dict[str, int], sizes: dict[str, int]) -> None:
+def _warn(duplicates: dict[str, int], sizes: list[int]) -> None:
     total = sum(duplicates.values())
     if total:
-        where = ", ".join(f"{name} {count} of {sizes[name]}" for name, count in duplicates.items() if count)
+        where = [f"{name} {n} of {size}" for (name, n), size in zip(duplicates.items(), sizes, strict=True) if n]
         warnings.warn(
-            f"{total} rows equal a row of another split ({where}): scores on them flatter the model; "
+            f"{total} rows equal a row of another split ({', '.join(where)}): scores on them flatter the model; "
             "--group-duplicates keeps equal rows together",
             stacklevel=3,
         )

@@ -16,11 +16,10 @@ def read(path: Path, label_column: str | None) -> Raw:
       ValueError: unreadable, no such label column (those that exist are listed), or columns that are not numeric.
     """
     import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.parquet
+    from pyarrow import csv, parquet
 
     try:
-        table = pa.csv.read_csv(path) if path.suffix.lower() == ".csv" else pa.parquet.read_table(path)
+        table = csv.read_csv(path) if path.suffix.lower() == ".csv" else parquet.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{path}: not a readable table ({str(error).splitlines()[0]})") from None
     columns = table.column_names

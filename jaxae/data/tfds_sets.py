@@ -14,7 +14,7 @@ def read(name: str, data_dir: str | Path | None) -> Raw:
     """The splits "train" and "test" (if it has one) of a set stored as ArrayRecord.
 
     Args:
-      name: as TFDS knows it, e.g. "mnist" or "mnist/3.0.1".
+      name: as TFDS knows it, e.g. "mnist" or "mnist:3.0.1".
       data_dir: where TFDS keeps its sets; None: the variable TFDS_DATA_DIR, else TFDS's default.
 
     Raises:
@@ -36,7 +36,7 @@ def read(name: str, data_dir: str | Path | None) -> Raw:
 
 
 def _builder(tfds, name: str, data_dir: str | Path | None) -> Any:
-    folder = str(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
+    folder = str(Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser())
     try:
         builder = tfds.builder(name, data_dir=folder)
     except tfds.core.DatasetNotFoundError:
@@ -75,7 +75,7 @@ def _columns(builder, split: str, x_key: str, y_key: str | None) -> tuple[np.nda
     level = log.level
     log.setLevel(logging.ERROR)  # TFDS advises OpenCV, once per process
     try:
-        examples = [rows[i] for i in range(len(rows))]
+        examples: list[Any] = [rows[i] for i in range(len(rows))]
     finally:
         log.setLevel(level)
     shapes = {np.shape(example[x_key]) for example in examples}
