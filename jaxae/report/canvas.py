@@ -44,7 +44,7 @@ def percent(share: float) -> str:
     Example:
       >>> from jaxae.report.canvas import percent
       >>> percent(0.934), percent(0.0412), percent(0.05), percent(1.0), percent(0.9996)
-      ('93 %', '4.1 %', '5 %', '100 %', '99.96 %')
+      ('93.4 %', '4.1 %', '5 %', '100 %', '99.96 %')
     """
     if math.isnan(share):
         return "–"
