@@ -1,5 +1,7 @@
 """Anomaly scores of an autoencoder, one number for each example, and where in the example they come from."""
 
+import math
+from functools import partial
 from typing import Literal
 
 import jax
@@ -9,13 +11,17 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from jaxae.numerics import mean_per_example, sum_per_example, target_of
+from jaxae.scoring.smoothing import gaussian_blur
 from jaxae.types import Autoencoder, Batch, PyTree, Scorer
 
-KINDS = ("l2", "l1", "top_fraction", "nll")
+KINDS = ("l2", "l1", "top_fraction", "nll", "smooth")
 
 
 def reconstruction(
-    model: Autoencoder, kind: Literal["l2", "l1", "top_fraction", "nll"] = "l2", fraction: ArrayLike = 0.1
+    model: Autoencoder,
+    kind: Literal["l2", "l1", "top_fraction", "nll", "smooth"] = "l2",
+    fraction: ArrayLike = 0.1,
+    sigma: float = 1.0,
 ) -> Scorer:
     """How badly the model reconstructs an example, without noise (`rng=None` inside the model).
 
@@ -24,6 +30,8 @@ def reconstruction(
     - "l2": mean of `(t_i - x̂_i)^2`; "l1": mean of `|t_i - x̂_i|`.
     - "top_fraction": mean of the largest `ceil(fraction * n)` of the n values `(t_i - x̂_i)^2`, for small defects.
     - "nll": sum of `-log p(t_i | prediction)`, nats.
+    - "smooth": images only; mean of `(G * (t - x̂))_i^2`, the signed residual blurred by a normal of `sigma` pixels
+      before it is squared: noise of single pixels cancels, missing or added structure stays.
 
     `Scorer.map` is `[B, ...]` like the target, channels kept, what each element adds (0 where masked): its mean
     over the counted elements is the "l2" or "l1" score, its sum the "nll" score. For "top_fraction" it is the
@@ -33,9 +41,11 @@ def reconstruction(
       model: the autoencoder; `fit` takes its own parameters and state and needs no reference.
       kind: one of the above.
       fraction: share of the elements that "top_fraction" averages, in (0, 1].
+      sigma: width of the blur of "smooth", pixels, > 0.
 
     Raises:
-      ValueError: unknown kind, or a fraction outside (0, 1]; in `apply`, target and reconstruction differ in shape.
+      ValueError: unknown kind, a fraction outside (0, 1], or sigma not above 0; in `apply`, target and reconstruction
+        differ in shape, or "smooth" is asked of what is no image.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -55,7 +65,11 @@ def reconstruction(
         raise ValueError(f"unknown kind of reconstruction score {kind!r}; there are {', '.join(KINDS)}")
     if isinstance(fraction, int | float) and not 0 < fraction <= 1:
         raise ValueError(f"fraction must lie in (0, 1]; got {fraction}")
-    elements = _negative_log_likelihood if kind == "nll" else _absolute_error if kind == "l1" else _squared_error
+    if isinstance(sigma, int | float) and not 0 < sigma < math.inf:
+        raise ValueError(f"sigma must be a positive finite number of pixels; got {sigma}")
+    elements = {"nll": _negative_log_likelihood, "l1": _absolute_error, "smooth": partial(_smooth_error, sigma)}.get(
+        kind, _squared_error
+    )
 
     def reduce(values: Array, mask: Array | None) -> Array:
         if kind == "nll":
@@ -131,3 +145,9 @@ def _absolute_error(model: Autoencoder, target: Array, prediction: Array) -> Arr
 
 def _negative_log_likelihood(model: Autoencoder, target: Array, prediction: Array) -> Array:
     return -model.likelihood.log_prob(target, prediction)
+
+
+def _smooth_error(sigma: float, model: Autoencoder, target: Array, prediction: Array) -> Array:
+    if target.ndim != 4:
+        raise ValueError(f'the "smooth" score is for images [B, H, W, C], got {target.shape}: use "l2"')
+    return gaussian_blur(target - _reconstruct(model, target, prediction), sigma) ** 2

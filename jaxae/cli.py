@@ -1,0 +1,289 @@
+"""The command line: `jaxae detect | train | score | sample | report | info`.
+
+Thin: each command turns its options into one call. What is heavy is imported inside the commands, so that `--help`
+answers at once. Errors of the user's making are one line and exit code 2.
+"""
+
+import errno
+import json
+import os
+import pathlib
+import sys
+
+import click
+
+from jaxae import __version__
+
+
+class _OneLineErrors(click.Group):
+    """A group whose commands end in one line, not a traceback, where the input is at fault."""
+
+    def main(self, *args, standalone_mode=True, **extra):
+        if not standalone_mode:
+            return super().main(*args, standalone_mode=False, **extra)
+        try:
+            status = super().main(*args, standalone_mode=False, **extra)
+            sys.exit(status if isinstance(status, int) else 0)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.ctx.get_help())
+            sys.exit(0)
+        except click.ClickException as error:
+            _fail(error.format_message())
+        except ValueError as error:
+            _fail(str(error))
+        except OSError as error:
+            if _is_full_disk(error):
+                _fail(f"the disk is full ({error}): free some space, then run again with --resume")
+            _fail(str(error))
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("stopped; the same command with --out and --resume continues", err=True)
+            sys.exit(130)
+
+
+def _is_full_disk(error):
+    while error is not None:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _fail(message):
+    click.echo("jaxae: " + " ".join(str(message).split()), err=True)
+    sys.exit(2)
+
+
+def _command(**settings):
+    return main.command(context_settings={"show_default": True}, **settings)
+
+
+def _options(*options):
+    def add(function):
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
+
+
+DATA = click.option(
+    "--data",
+    default="fashion-sample",
+    metavar="SPEC",
+    help="fashion-sample, a .npz, .csv or .parquet file, a folder of images, or tfds:NAME.",
+)
+COLUMN = click.option("--label-column", metavar="NAME", help="The label's column in a .csv or .parquet file.")
+RUN_FLAGS = _options(
+    click.option("--out", type=click.Path(path_type=pathlib.Path), help="Run folder.  [default: a new one in runs/]"),
+    click.option("--resume", is_flag=True, help="Continue the run in --out from its last checkpoint."),
+    click.option("--overwrite", is_flag=True, help="Replace the run in --out."),
+)
+TRAINING = _options(
+    click.option("--epochs", type=click.IntRange(1), help="Passes over the training rows.  [default: by their number]"),
+    click.option("--seed", type=click.IntRange(0), default=0, help="Of splits, initialisation, order and noise."),
+    click.option(
+        "--set",
+        "options",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="A keyword of the model's preset, e.g. --set latent_size=16. May be repeated.",
+    ),
+    click.option("--tensorboard", is_flag=True, help="Write TensorBoard events too (needs jaxae[tensorboard])."),
+)
+
+
+@click.group(cls=_OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="jaxae")
+def main():
+    """Autoencoders in JAX: from raw data to a trusted decision.
+
+    \b
+    Examples:
+      jaxae detect                                      the main job on the bundled sample
+      jaxae detect --data parts.csv --label-column ok --normal yes --cost 50:1
+      jaxae score --detector runs/detect-1/detector --data new.csv --out scores.csv
+      jaxae train --model vae && jaxae sample runs/train-1 -n 64
+    """
+    _use_compilation_cache()
+
+
+def _use_compilation_cache():
+    # a second run need not compile what the first one did; the variable is JAX's own and wins
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.join(base, "jaxae", "xla")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+
+
+@_command()
+@DATA
+@COLUMN
+@click.option("--normal", metavar="LABEL[,LABEL]", help="The normal class or classes.  [default: the data's own]")
+@click.option("--model", default=None, metavar="NAME", help="Preset: ae, denoising_ae, vae, vq_vae.")
+@click.option("--cost", default="10:1", metavar="MISS:FALSE_ALARM", help="What the two errors cost.")
+@click.option("--max-false-alarm-rate", type=float, metavar="A", help="Rule: flag at most this share of normals.")
+@click.option("--min-recall", type=float, metavar="R", help="Rule: find at least this share of anomalies.")
+@click.option("--best-f1", is_flag=True, help="Rule: the highest F1 at the deployment's anomaly rate.")
+@click.option("--anomaly-rate", type=float, default=0.05, metavar="P", help="The deployment's share of anomalies.")
+@click.option("--group-duplicates", is_flag=True, help="Keep equal rows in one split.")
+@TRAINING
+@RUN_FLAGS
+def detect(model, cost, max_false_alarm_rate, min_recall, best_f1, normal, options, out, resume, overwrite, **rest):
+    """Train on normal examples, choose the threshold, test once, report.
+
+    Without a rule flag the threshold λ has the least expected cost on the labelled dev set; without labels it
+    flags at most 5 % of normal examples.
+
+    \b
+    Examples:
+      jaxae detect
+      jaxae detect --data images/ --normal good --max-false-alarm-rate 0.01
+      jaxae detect --data claims.parquet --label-column fraud --normal 0 --cost 200:1 --anomaly-rate 0.002
+    """
+    from jaxae import detect as job
+
+    settings = job.Settings(
+        normal=_names(normal),
+        cost=_cost(cost),
+        rule=_rule(max_false_alarm_rate, min_recall, best_f1),
+        options=_assignments(options),
+        **({} if model is None else {"model": model}),
+        **rest,
+    )
+    job.detect(settings, out=out, resume=resume, overwrite=overwrite, echo=click.echo)
+
+
+@_command()
+@DATA
+@COLUMN
+@click.option("--normal", metavar="LABEL[,LABEL]", help="Train on these classes alone.  [default: on all rows]")
+@click.option("--model", default="vae", metavar="NAME", help="Preset: ae, denoising_ae, vae, vq_vae.")
+@TRAINING
+@RUN_FLAGS
+def train(model, normal, options, out, resume, overwrite, **rest):
+    """Train a model on the train part of the data and keep it with its loss curve.
+
+    \b
+    Examples:
+      jaxae train --model vae --epochs 50 --out runs/vae
+      jaxae train --data tfds:mnist --model vq_vae --set num_codes=256
+    """
+    from jaxae import training
+
+    settings = training.Settings(model=model, normal=_names(normal), options=_assignments(options), **rest)
+    training.train(settings, out=out, resume=resume, overwrite=overwrite, echo=click.echo)
+
+
+@_command()
+@click.option("--detector", required=True, type=click.Path(path_type=pathlib.Path), help="Folder of a saved detector.")
+@DATA
+@COLUMN
+@click.option("--out", type=click.Path(path_type=pathlib.Path), default="scores.csv", help="The table to write.")
+@click.option("--overwrite", is_flag=True, help="Replace --out if it exists.")
+def score(detector, data, label_column, out, overwrite):
+    """Score the test part of the data (or all its rows, where there is one part) with a saved detector.
+
+    \b
+    Example:
+      jaxae score --detector runs/detect-1/detector --data new.npz --out scores.csv
+    """
+    from jaxae import detect as job
+
+    job.score(detector, data, out, label_column=label_column, overwrite=overwrite, echo=click.echo)
+
+
+@_command()
+@click.argument("run", type=click.Path(path_type=pathlib.Path))
+@click.option("-n", "--number", type=click.IntRange(1, 10_000), default=64, help="How many.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Of the draw.")
+@click.option("--out", type=click.Path(path_type=pathlib.Path), help="The picture.  [default: RUN/figures/samples.png]")
+def sample(run, number, seed, out):
+    """Draw new examples from a trained model's prior: a grid of images, or a table of rows.
+
+    \b
+    Example:
+      jaxae sample runs/train-1 -n 64
+    """
+    from jaxae import training
+
+    click.echo(training.sample(run, number, seed, out))
+
+
+@_command()
+@click.argument("run", type=click.Path(path_type=pathlib.Path))
+def report(run):
+    """Write a run's figures and report.html anew from its files.
+
+    \b
+    Example:
+      jaxae report runs/detect-1
+    """
+    from jaxae import report as room
+    from jaxae.runs import read_config
+
+    read_config(run)
+    click.echo(room.render(run))
+
+
+@_command()
+@click.argument("path", type=click.Path(path_type=pathlib.Path))
+def info(path):
+    """Tell what a run or a saved detector is: settings, figures, card, as JSON.
+
+    \b
+    Examples:
+      jaxae info runs/detect-1
+      jaxae info runs/detect-1/detector
+    """
+    from jaxae import runs
+
+    if (path / "card.json").is_file():
+        from jaxae.scoring import load_detector
+
+        click.echo(json.dumps(load_detector(path).card, indent=2))
+        return
+    facts = {"config": runs.read_config(path)}
+    if (path / "metrics.json").is_file():
+        facts["metrics"] = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
+    click.echo(json.dumps(facts, indent=2))
+
+
+def _names(text):
+    return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _cost(text):
+    try:
+        miss, false_alarm = (float(part) for part in text.split(":"))
+    except ValueError:
+        raise ValueError(f"--cost {text!r}: give MISS:FALSE_ALARM, two numbers such as 10:1") from None
+    return miss, false_alarm
+
+
+def _rule(max_false_alarm_rate, min_recall, best_f1):
+    given = {
+        "--max-false-alarm-rate": None if max_false_alarm_rate is None else ("false_alarm_rate", max_false_alarm_rate),
+        "--min-recall": None if min_recall is None else ("recall", min_recall),
+        "--best-f1": ("best_f1", None) if best_f1 else None,
+    }
+    chosen = {flag: rule for flag, rule in given.items() if rule is not None}
+    if len(chosen) > 1:
+        raise ValueError(f"{' and '.join(chosen)} exclude each other: one rule chooses the threshold")
+    return next(iter(chosen.values()), None)
+
+
+def _assignments(texts):
+    options = {}
+    for text in texts:
+        key, found, value = text.partition("=")
+        if not found or not key:
+            raise ValueError(f"--set {text!r}: give KEY=VALUE, such as latent_size=16")
+        try:
+            options[key] = json.loads(value)
+        except json.JSONDecodeError:
+            options[key] = value
+    return options
+
+
+if __name__ == "__main__":
+    main()

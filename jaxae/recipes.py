@@ -1,0 +1,112 @@
+"""From a preset's name and the training rows to everything that training needs: one recipe for every command."""
+
+import inspect
+import math
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxae import transforms
+from jaxae.presets import PRESETS
+from jaxae.scoring import prepared, reconstruction
+from jaxae.transforms import Transform
+from jaxae.types import Autoencoder, Objective, Scorer
+
+BATCH_SIZE = 128
+
+
+class Recipe(NamedTuple):
+    """What training and scoring are made of.
+
+    Attributes:
+      model: the preset's model.
+      objective: the preset's objective, with scaling (and corruption) in front.
+      scaling: the transform that scoring puts in front of the model.
+      optimizer: an optax transformation, its schedule cut to `num_steps`.
+      batch_size: rows a step.
+      num_steps: steps of the whole training.
+      scorer: the anomaly score, scaling in front: the blurred squared residual of images, the squared error of
+        standardised tables.
+    """
+
+    model: Autoencoder
+    objective: Objective
+    scaling: Transform
+    optimizer: optax.GradientTransformation
+    batch_size: int
+    num_steps: int
+    scorer: Scorer
+
+
+class Standardisation(NamedTuple):
+    """Mean and scale of a table's columns over the training rows, each `[D]` float32."""
+
+    mean: np.ndarray
+    scale: np.ndarray
+
+
+def build(
+    name: str,
+    shape: tuple[int, ...],
+    num_rows: int,
+    *,
+    standardisation: Standardisation | None = None,
+    epochs: int | None = None,
+    options: dict | None = None,
+) -> Recipe:
+    """A preset with its optimizer and budget.
+
+    Args:
+      name: key of `presets.PRESETS`.
+      shape: one example's.
+      num_rows: training rows.
+      standardisation: of a table's columns; None for images.
+      epochs: passes over the rows; None: `default_epochs(num_rows)`.
+      options: keywords of the preset.
+
+    Raises:
+      ValueError: no such preset, or no such keyword.
+
+    Example:
+      >>> from jaxae import recipes
+      >>> recipes.build("ae", (28, 28, 1), 1000).batch_size
+      128
+    """
+    if name not in PRESETS:
+        raise ValueError(f"there is no model {name!r}; there are {', '.join(sorted(PRESETS))}")
+    options = dict(options or {})
+    scaling = transforms.scale_uint8()
+    if standardisation is not None:
+        scaling = transforms.standardise(jnp.asarray(standardisation.mean), jnp.asarray(standardisation.scale))
+    known = set(inspect.signature(PRESETS[name]).parameters) - {"shape", "transform", "axis_name"}
+    if unknown := sorted(set(options) - known):
+        raise ValueError(f"{name} has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+    model, objective = PRESETS[name](tuple(shape), transform=scaling, **options)
+    batch_size = min(BATCH_SIZE, num_rows)
+    num_steps = default_steps(num_rows) if epochs is None else epochs * (num_rows // batch_size)
+    scorer = prepared(reconstruction(model, "smooth" if len(shape) == 3 else "l2"), scaling)
+    return Recipe(model, objective, scaling, optimizer(num_steps), batch_size, num_steps, scorer)
+
+
+def default_steps(num_rows: int) -> int:
+    """1,000 steps, or 20 passes over the rows where that is more: small sets are seen more often."""
+    return max(1000, math.ceil(20 * num_rows / BATCH_SIZE))
+
+
+def optimizer(num_steps: int) -> optax.GradientTransformation:
+    """Adam; the rate rises to 1e-3 within 50 steps (or a tenth of them all) and falls to 0 along a cosine."""
+    warmup = min(50, num_steps // 10)
+    return optax.adam(optax.warmup_cosine_decay_schedule(0.0, 1e-3, warmup, max(num_steps, warmup + 1)))
+
+
+def standardise(x: np.ndarray) -> Standardisation | None:
+    """The standardisation of a table's training rows; None for images, which are scaled from bytes."""
+    if x.ndim != 2:
+        return None
+    deviation = x.std(0, dtype=np.float64)
+    floor = 1e-6 * np.maximum(1.0, np.abs(x).max(0))
+    return Standardisation(
+        x.mean(0, dtype=np.float64).astype(np.float32), np.where(deviation > floor, deviation, 1.0).astype(np.float32)
+    )

@@ -1,0 +1,283 @@
+"""`jaxae train` and `jaxae sample`: a recipe trained in a run folder, and what its decoder makes of the prior."""
+
+import math
+import os
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxae import __version__, recipes, report, runs
+from jaxae.checkpoint import checkpoints
+from jaxae.data import batches, load
+from jaxae.data.splits import split
+from jaxae.recipes import Recipe, Standardisation
+from jaxae.train import build_step, evaluator, fit, init_state, metrics_log
+from jaxae.types import Batch, TrainState
+
+# compiled calls of a whole training: each ends with validation, a line in the log and a checkpoint
+CHUNKS = 20
+# chunks without a lower validation loss before training stops
+PATIENCE = 5
+
+
+class Settings(NamedTuple):
+    """What a model is trained with; the command line's options, by the same names.
+
+    Attributes:
+      data: where the data is, see `data.load`.
+      normal: names of the classes to train on; None: all rows.
+      model: key of `presets.PRESETS`.
+      seed: of the split, initialisation, order and noise.
+      epochs: passes over the training rows; None: by their number.
+      options: keywords of the preset.
+      label_column: of a table.
+      tensorboard: write events too.
+    """
+
+    data: str = "fashion-sample"
+    normal: tuple[str, ...] | None = None
+    model: str = "vae"
+    seed: int = 0
+    epochs: int | None = None
+    options: dict[str, Any] = {}  # noqa: RUF012  never written to
+    label_column: str | None = None
+    tensorboard: bool = False
+
+
+def train(
+    settings: Settings,
+    out: str | os.PathLike | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    echo: Callable[[str], Any] | None = None,
+) -> pathlib.Path:
+    """Train a model on the train part of the data.
+
+    Args:
+      settings: what to do.
+      out: the run folder; None: the first free `runs/train-N`.
+      resume: continue the run in `out` from its last checkpoint.
+      overwrite: replace the run in `out`.
+      echo: takes lines for the user; None: silent.
+
+    Returns:
+      The run folder: `config.json`, `metrics.json`, `metrics.jsonl`, `checkpoints/`, `figures/`, `report.html`.
+
+    Raises:
+      ValueError: settings or data that cannot work, in one line, before anything is trained.
+
+    Example:
+      ```python
+      from jaxae.training import Settings, train
+      folder = train(Settings(model="vae", epochs=20))
+      ```
+    """
+    started = time.monotonic()
+    echo = echo or (lambda line: None)
+    dataset = load(settings.data, label_column=settings.label_column)
+    rows, held_out, normal = _rows(dataset, settings)
+    standardisation = recipes.standardise(rows)
+    recipe = recipes.build(
+        settings.model,
+        rows.shape[1:],
+        len(rows),
+        standardisation=standardisation,
+        epochs=settings.epochs,
+        options=settings.options,
+    )
+    config = {
+        "command": "train",
+        "version": __version__,
+        **settings._asdict(),
+        "normal": list(normal),
+        "dataset": dataset.name,
+        "shape": list(rows.shape[1:]),
+        "rows": len(rows),
+        "dtype": str(rows.dtype),
+        "features": dataset.feature_names,
+    }
+    out = runs.next_free("runs", "train") if out is None else out
+    folder = runs.start(out, config, resume=resume, overwrite=overwrite)
+    echo(f"{dataset.name} · {settings.model} · train {len(rows)} · validation {len(held_out)}")
+    if standardisation is not None:
+        runs.write_arrays(folder / "standardise.npz", **standardisation._asdict())
+    state = fit_recipe(recipe, rows, held_out, folder, settings.seed, settings.tensorboard)
+    summary = {"steps": int(state.step), "seconds": time.monotonic() - started}
+    runs.write_json(folder / "metrics.json", summary)
+    params, inner = state.params["model"], state.state["model"]
+    write_examples(
+        folder / "examples.npz", recipe, params, inner, held_out[:12], kind=np.full(len(held_out[:12]), "held out")
+    )
+    if recipe.model.sample is not None:
+        drawn = _draw(recipe, state, 64, jax.random.key(settings.seed), rows[:1])
+        runs.write_arrays(folder / "samples.npz", images=drawn)
+    page = report.render(folder)
+    echo(f"{int(state.step)} steps\n\n{page}  ({time.monotonic() - started:.0f} s)")
+    return folder
+
+
+def fit_recipe(
+    recipe: Recipe,
+    x: np.ndarray,
+    validation: np.ndarray,
+    folder: pathlib.Path,
+    seed: int,
+    tensorboard: bool = False,
+) -> TrainState:
+    """Train a recipe on rows that live on the device, from the folder's last checkpoint if it has one.
+
+    Args:
+      recipe: from `recipes.build`.
+      x: training rows, as they are stored (pixels as bytes).
+      validation: held-out rows for the choice of the best state; may be empty.
+      folder: the run folder; `checkpoints/` and `metrics.jsonl` are written there.
+      seed: of initialisation, order and noise.
+      tensorboard: write events too.
+
+    Returns:
+      The state of the least validation loss.
+
+    Raises:
+      ValueError: a loss that is not finite, or checkpoints of another model.
+    """
+    state = init_state(recipe.objective, recipe.optimizer, jax.random.key(seed), Batch(x[: recipe.batch_size]))
+    kept = checkpoints(folder / "checkpoints")
+    try:
+        if kept.latest() is not None:
+            state = kept.restore(state)
+        step = int(state.step)
+        log = metrics_log(folder / "metrics.jsonl", step, folder / "tensorboard" if tensorboard else None)
+        evaluate = evaluator(recipe.objective, validation, recipe.num_steps) if len(validation) else None
+        result = fit(
+            build_step(recipe.objective, recipe.optimizer),
+            state,
+            batches.shuffled(len(x), recipe.batch_size, seed),
+            recipe.num_steps,
+            data=jax.device_put(x),
+            chunk=max(1, math.ceil(recipe.num_steps / CHUNKS)),
+            validation=evaluate,
+            patience=PATIENCE if evaluate else None,
+            checkpoints=kept,
+            log=log,
+        )
+    finally:
+        kept.close()
+    return result.best
+
+
+def sample(
+    run: str | os.PathLike, number: int = 64, seed: int = 0, out: str | os.PathLike | None = None
+) -> pathlib.Path:
+    """Draw examples from a trained model's prior.
+
+    Args:
+      run: folder of a run of `train` (or of `detect`).
+      number: how many.
+      seed: of the draw.
+      out: a picture (images) or a `.csv` (tables, in the data's own units); None: in the run folder.
+
+    Returns:
+      The file written.
+
+    Raises:
+      ValueError: no run is there, it has no checkpoint, or its model has no prior to draw from.
+    """
+    folder = pathlib.Path(run)
+    config = runs.read_config(folder)
+    if "shape" not in config:
+        raise ValueError(f"{folder} does not say what its model reads: its config has no shape")
+    recipe, example = _rebuild(folder, config)
+    if recipe.model.sample is None:
+        raise ValueError(
+            f"{config['model']} has no prior to draw from: train vae or vq_vae (`jaxae train --model vae`)"
+        )
+    state = init_state(recipe.objective, recipe.optimizer, jax.random.key(0), Batch(example))
+    kept = checkpoints(folder / "checkpoints")
+    try:
+        found = kept.best(state)
+        state = kept.restore(state) if found is None else found[0]
+    finally:
+        kept.close()
+    drawn = _draw(recipe, state, number, jax.random.key(seed), example)
+    if drawn.ndim == 4:
+        out = pathlib.Path(out or folder / "figures" / "samples.png")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        return report.sample_grid(out, drawn)
+    out = pathlib.Path(out or folder / "samples.csv")
+    with np.load(folder / "standardise.npz", allow_pickle=False) as units:
+        drawn = drawn * units["scale"] + units["mean"]
+    names = config.get("features") or [f"x{i}" for i in range(drawn.shape[1])]
+    runs.write_csv(out, names, drawn.tolist())
+    return out
+
+
+def write_examples(path, recipe: Recipe, params, state, x: np.ndarray, **columns) -> None:
+    """Keep rows with their reconstruction and error map for the figures.
+
+    Args:
+      path: the `.npz` to write.
+      recipe: whose model and score they are.
+      params: the model's.
+      state: the model's.
+      x: `[n, ...]` rows as they are stored.
+      **columns: `[n]` facts to keep beside them.
+    """
+    batch = Batch(x)
+    scaled = recipe.scaling(None, batch)
+
+    def reconstruct(params, state, x):
+        output, _ = recipe.model.apply(params, state, None, x)
+        return recipe.model.likelihood.mean(output.prediction)
+
+    arrays = recipe.scorer.fit(params, state, None)
+    runs.write_arrays(
+        path,
+        input=np.asarray(scaled.x, np.float32),
+        reconstruction=np.asarray(jax.jit(reconstruct)(params, state, scaled.x), np.float32),
+        map=np.asarray(jax.jit(recipe.scorer.map)(arrays, jax.random.key(0), batch), np.float32),
+        **columns,
+    )
+
+
+def _rebuild(folder, config):
+    standardisation = None
+    if (folder / "standardise.npz").is_file():
+        with np.load(folder / "standardise.npz", allow_pickle=False) as saved:
+            standardisation = Standardisation(saved["mean"], saved["scale"])
+    shape = tuple(config["shape"])
+    recipe = recipes.build(
+        config["model"],
+        shape,
+        config["rows"],
+        standardisation=standardisation,
+        epochs=config["epochs"],
+        options=config["options"],
+    )
+    return recipe, np.zeros((recipe.batch_size, *shape), config["dtype"])
+
+
+def _rows(dataset, settings):
+    """Training rows, held-out rows and the classes: all of the train part, or the normal classes alone."""
+    if settings.normal is not None:
+        parts = split(dataset, settings.normal, settings.seed, calibration=0, dev=0)
+        return parts.train.x, parts.validation.x, parts.normal
+    order = np.random.default_rng([settings.seed, 0x7EA1]).permutation(len(dataset.x_train))
+    held_out = min(max(1, len(order) // 10), 2000)
+    if len(order) < 2:
+        raise ValueError(f"{dataset.name} has {len(order)} training rows: at least 2 are needed")
+    return dataset.x_train[np.sort(order[held_out:])], dataset.x_train[order[:held_out]], ()
+
+
+def _draw(recipe, state, number, rng, example):
+    model, params = recipe.model, state.params["model"]
+    like = jax.ShapeDtypeStruct((number, *example.shape[1:]), np.float32)
+
+    def draw(params, inner, rng):
+        return model.likelihood.mean(model.decode(params, model.sample(params, inner, rng, like)))
+
+    return np.asarray(jax.jit(draw)(params, state.state["model"], rng))
