@@ -139,21 +139,23 @@ def score_axis(axes: Axes, scores: Sequence[np.ndarray], threshold: float = math
     if math.isfinite(threshold):
         low, high = min(low, threshold), max(high, threshold)
     if low > 0 and high > 12 * min(end[1] for end in ends):
-        axes.set_xscale("log")
-        plain_log_ticks(axes, axes.xaxis)
         margin = (high / low) ** 0.03
         low, high = low / margin, high * margin
+        axes.set(xscale="log", xlim=(low, high))
+        plain_log_ticks(axes, axes.xaxis)
     else:
         margin = 0.03 * (high - low) or 0.5
         low, high = low - margin, high + margin
-    axes.set_xlim(low, high)
+        axes.set_xlim(low, high)
     return low, high
 
 
 def plain_log_ticks(axes: Axes, axis: Any) -> None:
-    """Plain numbers at 1, 2 and 5 of each decade of a logarithmic axis."""
+    """Plain numbers at each decade of a logarithmic axis, at 2 and 5 too where there is room."""
+    low, high = axis.get_view_interval()
+    between = "25" if high < 60 * low else ""
     axis.set_major_formatter(lambda value, _: number(value))
-    axis.set_minor_formatter(lambda value, _: number(value) if f"{value:e}"[0] in "25" else "")
+    axis.set_minor_formatter(lambda value, _: number(value) if between and f"{value:e}"[0] in between else "")
     axes.tick_params(axis=axis.axis_name, which="minor", labelsize=9, length=3, colors=INK)
 
 

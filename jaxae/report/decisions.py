@@ -155,8 +155,7 @@ def cost(
     paid = float(expected_cost(labels, scores, table, anomaly_rate, threshold=threshold))
     oracle, always, never = float(curve.oracle), float(curve.always), float(curve.never)
     figure, axes = canvas.panel(_cost_title(paid, oracle, always, never))
-    groups = [scores] if dev is None else [scores, dev[0]]
-    low, high = canvas.score_axis(axes, groups, threshold)
+    low, high = canvas.score_axis(axes, [scores[labels == value] for value in (0, 1)], threshold)
     for level, name in ((always, "always\nflag"), (never, "never\nflag")):
         axes.axhline(level, color=FAINT, linewidth=1, linestyle=(0, (4, 3)))
         close = abs(always - never) < 0.12 * max(always, never)
@@ -184,9 +183,9 @@ def cost(
         oracle,
         "D",
         color=BEST,
-        markerfacecolor="white",
+        markerfacecolor="none",
         markeredgewidth=1.8,
-        markersize=6.5,
+        markersize=10,
         zorder=5,
         clip_on=False,
         label=f"oracle λ costs {number(oracle)}",

@@ -86,7 +86,7 @@ def drawings(run: Run) -> list[Drawing]:
     if run.log:
         caption = "Mean loss per example on training batches and on held-out normal examples."
         found.append(Drawing("loss", lambda path: training.losses(path, run.log), caption))
-    if (samples := run.samples) is not None:
+    if (samples := run.samples) is not None and samples.ndim > 2:
         caption = "Examples that the model makes up: decoded from codes that were drawn from its prior."
         found.append(Drawing("samples", lambda path: pictures.sample_grid(path, samples), caption))
     return found
@@ -142,7 +142,7 @@ def _of_examples(run: Run) -> list[Drawing]:
         return []
     kinds, scores, maps = [str(kind) for kind in arrays["kind"]], arrays.get("score"), arrays["map"]
     if maps.ndim == 2:
-        names = [str(name) for name in arrays["feature_names"]] if "feature_names" in arrays else None
+        names = run.config.get("features")
         caption = "The features that an example's reconstruction error comes from, as shares of that error."
         title = _error_title(run, "Which features are reconstructed worst")
         return [
@@ -194,7 +194,9 @@ def contents(run: Run) -> dict[str, Any]:
         "confusion": _confusion(run),
         "top": _top(run),
         "sizes": list((run.metrics.get("sizes") or {}).items()),
-        "settings": [(name, _setting(value)) for name, value in config.items() if value not in (None, {}, [], "")],
+        "settings": [
+            (name, _setting(value)) for name, value in config.items() if value not in (None, {}, [], (), "", False)
+        ],
         "seconds": run.metrics.get("seconds"),
         "has_detector": (run.folder / "detector").is_dir(),
         "folder": run.folder.name,
@@ -203,10 +205,11 @@ def contents(run: Run) -> dict[str, Any]:
 
 def _lead(run: Run) -> list[str]:
     """What was found, in a sentence or two."""
-    metrics, normal = run.metrics, run.config.get("normal")
-    learnt = f"Trained on normal examples only ({', '.join(map(str, normal))}). " if normal else ""
+    metrics, normal = run.metrics, ", ".join(map(str, run.config.get("normal") or ()))
     if run.scores is None:
-        return [learnt] if learnt else []
+        rows = run.config.get("rows")
+        return [f"Trained on {rows:,} examples{f' of {normal}' if normal else ''}."] if rows else []
+    learnt = f"Trained on normal examples only ({normal}). " if normal else ""
     count, threshold = len(run.scores.score), threshold_of(run)
     first = f"{learnt}An example that scores at least λ = {number(threshold, 4)} is flagged: "
     first += f"{int(run.scores.is_anomaly.sum()):,} of the {count:,} test examples."

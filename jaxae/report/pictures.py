@@ -53,14 +53,19 @@ def reconstructions(
       inputs: `[n, H, W, C]`, 0..1 or uint8.
       outputs: the reconstructions, alike.
       maps: `[n, H, W]` or `[n, H, W, C]` errors, not negative; all share one colour scale.
-      kinds: n names, such as "anomaly, flagged"; the first three of each are shown.
+      kinds: n names, such as "anomaly, flagged"; the first three of each are shown, the first twelve of a single one.
       scores: `[n]`, written below, or None.
       title: the finding.
     """
-    rows = by_kind(kinds)
-    width = max(len(indices) for indices in rows.values())
+    rows = list(by_kind(kinds).items())
+    if len(rows) == 1:
+        rows = [
+            (kinds[0] if start == 0 else "", list(range(len(kinds)))[start : start + 3])
+            for start in range(0, min(len(kinds), 12), 3)
+        ]
+    width = max(len(indices) for _, indices in rows)
     errors = maps.mean(-1) if maps.ndim == 4 else maps
-    ceiling = float(np.quantile(errors, 0.998)) or 1.0
+    ceiling = float(np.quantile(errors, 0.99)) or 1.0
     aspect = inputs.shape[1] / inputs.shape[2]
     cell = 0.82 if width > 1 else 1.2
     figure = canvas.figure(
@@ -70,7 +75,7 @@ def reconstructions(
     grid = figure.add_gridspec(len(rows), len(gaps), width_ratios=gaps, wspace=0.02, hspace=0.02)
     shown = [(displayable(inputs), "input"), (displayable(outputs), "output"), (errors, "error")]
     drawn = None
-    for row, (kind, indices) in enumerate(rows.items()):
+    for row, (kind, indices) in enumerate(rows):
         for column, index in enumerate(indices):
             for part, (images, name) in enumerate(shown):
                 axes = figure.add_subplot(grid[row, 4 * column + part])
@@ -92,7 +97,7 @@ def reconstructions(
                         va="center",
                         labelpad=6,
                     )
-    bar = figure.colorbar(drawn, ax=figure.axes, shrink=0.8, aspect=30, pad=0.015, fraction=0.02)
+    bar = figure.colorbar(drawn, ax=figure.axes, shrink=0.8, aspect=30, pad=0.015, fraction=0.02, extend="max")
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=8, length=2, colors=INK)
     bar.set_label("error per pixel", fontsize=9, color=INK)

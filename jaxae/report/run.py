@@ -36,8 +36,8 @@ class Run(NamedTuple):
       log: the records of `metrics.jsonl`.
       scores: the test part's, or None.
       dev: arrays of `dev.npz`: "scores", "labels", "calibration", "costs".
-      examples: arrays of `examples.npz`: "input", "reconstruction", "map", "score", "label", "is_anomaly", "kind".
-      samples: `[n, H, W, C]`, or None.
+      examples: arrays of `examples.npz`: "input", "reconstruction", "map", "score", "kind".
+      samples: `[n, H, W, C]` or `[n, D]`, or None.
     """
 
     folder: Path
