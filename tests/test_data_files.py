@@ -50,7 +50,7 @@ def test_tables_with_numbers_or_categories_as_labels(tmp_path):
 BAD_TABLES = {
     "label column": (columns(kind=KINDS), "label", "no column 'label'; the columns are width, height, kind"),
     "text": (columns(kind=KINDS), None, r"not numeric: kind \(string\); is one of them the label column"),
-    "gap": (columns(z=pa.array([None, *[1.0] * 39])), None, "1 values are NaN or infinite, the first in row 0"),
+    "gap": (columns(z=pa.array([None, *[1.0] * 39])), None, "NaN or infinite values: 1, the first in row 0"),
     "label gap": (columns(y=pa.array([*"aab", None] * 10)), "y", "10 labels are missing in 'y', the first in row 3"),
     "label kind": (columns(y=pa.array([[1]] * 40)), "y", "labels must be numbers or strings"),
     "labels only": (pa.table({"y": np.arange(9)}), "y", "no columns beside the labels"),

@@ -150,7 +150,7 @@ BAD_ARRAYS = {
     "complex": ({"x": TABLE + 1j}, "needs numbers, got dtype complex128"),
     "no rows": ({"x_train": TABLE, "x_test": TABLE[:0]}, r"test part is empty: shape \(0, 3\)"),
     "no columns": ({"x": TABLE[:, :0]}, r"an axis has length 0 in shape \(40, 0\)"),
-    "not finite": ({"x": NAN}, "3 values are NaN or infinite, the first in row 3"),
+    "not finite": ({"x": NAN}, "NaN or infinite values: 3, the first in row 3"),
     "overflow": ({"x": TABLE * 1e300}, "overflow float32"),
     "large pixels": ({"x": IMAGES.astype(int) + 9}, r"integer pixels must lie in 0\.\.255, found \d+\.\.26\d"),
     "centred pixels": ({"x": IMAGES / 127.5 - 1}, r"floating pixels must lie in 0\.\.1, found -1\.\.1"),
@@ -160,7 +160,7 @@ BAD_ARRAYS = {
     "dtypes differ": ({"x_train": IMAGES, "x_test": IMAGES / 255}, "differ: .*uint8 and .*float32"),
     "short labels": ({"x": TABLE, "y": LABELS[:9]}, r"one label per row, shape \(40,\), got \(9,\)"),
     "fractions": ({"x": TABLE, "y": LABELS / 2}, r"whole numbers or strings, found 0\.5"),
-    "missing label": ({"x": TABLE, "y": np.where(LABELS == 3, np.nan, LABELS)}, "10 values are NaN .* row 3"),
+    "missing label": ({"x": TABLE, "y": np.where(LABELS == 3, np.nan, LABELS)}, "NaN or infinite values: 10, .* row 3"),
     "kinds": ({"x_train": TABLE, "y_train": LABELS, "x_test": TABLE, "y_test": np.full(40, "a")}, "numbers in one"),
     "one row": ({"x": TABLE[:1]}, "1 row cannot be split"),
 }

@@ -84,7 +84,7 @@ def test_grouped_sizes_stay_near_the_wanted_ones():
 def test_equal_rows_across_splits_warn_with_their_number():
     x = np.arange(100.0)
     toy = dataset(x, x_test=[[5.0], [7.0], [-1.0], [-1.0]])
-    with pytest.warns(UserWarning, match=r"2 rows equal a row of another split \(test 2 of 4\).*--group-duplicates"):
+    with pytest.warns(UserWarning, match=r"in different splits: 2 \(test 2 of 4\).*--group-duplicates"):
         made = splits.split(toy)
     assert made.duplicates == {"validation": 0, "calibration": 0, "dev": 0, "test": 2}
     with warnings.catch_warnings():
@@ -92,7 +92,7 @@ def test_equal_rows_across_splits_warn_with_their_number():
         grouped = splits.split(toy, group_duplicates=True)
     assert sorted(grouped.left_out) == [5, 7]
     toy = dataset(np.repeat(x, 2))
-    with pytest.warns(UserWarning, match="rows equal a row"):
+    with pytest.warns(UserWarning, match="equal rows in different splits"):
         made = splits.split(toy)
     later = [getattr(made, name).x[:, 0] for name in PARTS]
     expected = [int(np.isin(later[i], np.concatenate(later[:i])).sum()) for i in (1, 2, 3)]

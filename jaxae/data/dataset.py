@@ -105,7 +105,7 @@ def _check_finite(where: str, x: np.ndarray) -> None:
     count, first = first_nonfinite(x)
     if count:
         row = first // int(np.prod(x.shape[1:]))
-        raise ValueError(f"{where}: {count} values are NaN or infinite, the first in row {row}; fill or drop such rows")
+        raise ValueError(f"{where}: NaN or infinite values: {count}, the first in row {row}; fill or drop such rows")
 
 
 def _as_table(where: str, x: np.ndarray) -> np.ndarray:

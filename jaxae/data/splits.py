@@ -226,7 +226,7 @@ def _warn(duplicates: dict[str, int], sizes: list[int]) -> None:
     if total:
         where = [f"{name} {n} of {size}" for (name, n), size in zip(duplicates.items(), sizes, strict=True) if n]
         warnings.warn(
-            f"{total} rows equal a row of another split ({', '.join(where)}): scores on them flatter the model; "
+            f"equal rows in different splits: {total} ({', '.join(where)}); scores on them flatter the model; "
             "--group-duplicates keeps equal rows together",
             stacklevel=3,
         )
