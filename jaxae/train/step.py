@@ -71,9 +71,9 @@ def build_step(
 
     def step(state, batch):
         batch = as_batch(batch)
-        rng = jax.random.fold_in(state.rng, state.step)
-        if axis_name is not None:
-            rng = jax.random.fold_in(rng, jax.lax.axis_index(axis_name))
+        # the first replica's key is that of a single device: what is drawn once for all is then the same
+        replica = 0 if axis_name is None else jax.lax.axis_index(axis_name)
+        rng = jax.random.fold_in(jax.random.fold_in(state.rng, state.step), replica)
 
         def mean_loss(params):
             loss, (_, new, metrics) = objective.apply(params, state.state, rng, batch, state.step)
@@ -88,4 +88,5 @@ def build_step(
         params = optax.apply_updates(state.params, updates)
         return TrainState(state.step + 1, params, new, opt_state, state.rng), means
 
+    step.axis_name = axis_name  # pmap must name its axis the same
     return step

@@ -1,0 +1,183 @@
+"""One train step on several devices: a sharded batch under `jit`, a `pmap`, and the start of several hosts."""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+from jax import Array
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxae.numerics import as_batch
+from jaxae.types import Batch, PyTree, TrainState
+
+ROWS = "rows"
+
+Step = Callable[[TrainState, Batch | PyTree], tuple[TrainState, dict[str, Array]]]
+
+
+def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """All devices in one row: a batch is split over them, everything else is on each.
+
+    Args:
+      devices: None: all that JAX sees, those of other hosts too.
+
+    Returns:
+      A `Mesh` with one axis, "rows".
+
+    Raises:
+      ValueError: an empty sequence.
+
+    Example:
+      >>> import jax
+      >>> from jaxae import parallel
+      >>> parallel.make_mesh().size == jax.device_count()
+      True
+    """
+    devices = list(jax.devices() if devices is None else devices)
+    if not devices:
+        raise ValueError("make_mesh needs at least one device, got an empty sequence")
+    return Mesh(np.array(devices), (ROWS,))
+
+
+def jit_step(step: Step, mesh: Mesh) -> Step:
+    """Compile a train step for a mesh: rows are split over its devices, the state is on each.
+
+    The batch stays one global batch, so the losses, gradients, codebook statistics and noise are those of one device,
+    to rounding. This is the way to choose unless there is a reason for `pmap_step`.
+
+    Args:
+      step: from `build_step` without `axis_name`.
+      mesh: from `make_mesh`; rows are split over all of its axes.
+
+    Returns:
+      `(state, batch) -> (state, metrics)`, compiled. The batch is the global one: with several hosts each passes the
+      same rows (and sends only its own part to its devices), or one array that already spans them. It may be given to
+      `fit` in the step's place.
+
+    Raises:
+      ValueError: (from the compiled step) rows are no multiple of the number of devices.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax
+      >>> from jaxae import parallel, presets, train
+      >>> _, objective = presets.ae((5,), latent_size=2)
+      >>> optimizer, x = optax.adam(1e-3), jnp.ones((8, 5))
+      >>> state = train.init_state(objective, optimizer, jax.random.key(0), x)
+      >>> step = parallel.jit_step(train.build_step(objective, optimizer), parallel.make_mesh(jax.devices()[:1]))
+      >>> state, metrics = step(state, x)
+      >>> int(state.step)
+      1
+    """
+    if getattr(step, "axis_name", None) is not None:
+        raise ValueError(f"jit_step takes a step without axis_name, got {step.axis_name!r}; with one, use pmap_step")
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    rows = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+    compiled = jax.jit(step, in_shardings=(everywhere, rows), out_shardings=everywhere)
+
+    def run(state, batch):
+        batch = as_batch(batch)
+        _require_divisible(batch, mesh.size, "jit_step")
+        return compiled(_put(state, everywhere), _put(batch, rows))
+
+    return run
+
+
+def pmap_step(step: Step, devices: Sequence[jax.Device] | None = None, axis_name: str | None = None) -> Step:
+    """Compile a train step with `jax.pmap`, taking and returning what `jit_step` does.
+
+    The state is neither stacked nor unstacked by the caller: a plain one goes in, a plain one (present on every
+    device) comes out, and the batch is the global `[B, ...]`, cut into one part a device here. So both steps may be
+    exchanged for each other, and checkpoints of one are read by the other.
+
+    Replicas draw different noise: models that sample agree with one device in distribution, others to rounding. JAX
+    keeps `pmap` in maintenance; `jit_step` does the same job with fewer conditions.
+
+    Args:
+      step: from `build_step(..., axis_name=...)`; a codebook with statistics needs the same `axis_name`.
+      devices: None: all of this host.
+      axis_name: of the step; None: what `build_step` was told. Give it for a step of your own.
+
+    Returns:
+      `(state, batch) -> (state, metrics)`, compiled.
+
+    Raises:
+      ValueError: the step has no axis name; (from the compiled step) rows are no multiple of the number of devices,
+        or the state is stacked.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax
+      >>> from jaxae import parallel, presets, train
+      >>> _, objective = presets.ae((5,), latent_size=2)
+      >>> optimizer, x = optax.adam(1e-3), jnp.ones((8, 5))
+      >>> state = train.init_state(objective, optimizer, jax.random.key(0), x)
+      >>> step = parallel.pmap_step(train.build_step(objective, optimizer, axis_name="i"), jax.devices()[:1])
+      >>> state, metrics = step(state, x)
+      >>> int(state.step)
+      1
+    """
+    axis_name = getattr(step, "axis_name", None) if axis_name is None else axis_name
+    if axis_name is None:
+        raise ValueError(
+            "pmap_step needs a step that knows its axis, or replicas would part: build_step(..., axis_name='devices')"
+        )
+    devices = list(jax.local_devices() if devices is None else devices)
+    mapped = jax.pmap(step, axis_name=axis_name, in_axes=(None, 0), out_axes=None, devices=devices)
+
+    def run(state, batch):
+        if getattr(getattr(state, "step", None), "ndim", 0) != 0:
+            raise ValueError(f"pmap_step takes a plain state, not one stacked per device (step {state.step.shape})")
+        batch = as_batch(batch)
+        _require_divisible(batch, len(devices), "pmap_step")
+        return mapped(state, jax.tree.map(lambda leaf: leaf.reshape(len(devices), -1, *leaf.shape[1:]), batch))
+
+    return run
+
+
+def start_multi_host(
+    coordinator_address: str | None = None, num_processes: int | None = None, process_id: int | None = None
+) -> None:
+    """Join this process to the others, before anything else of JAX runs; then `make_mesh()` spans all devices.
+
+    Args:
+      coordinator_address: "host:port" of process 0; None, with the other two, on clusters that JAX recognises (Cloud
+        TPU, Slurm, Open MPI).
+      num_processes: how many take part.
+      process_id: this one's number, 0 to num_processes - 1.
+
+    Raises:
+      ValueError: only some of the three are given, or the number is out of its range.
+      RuntimeError: JAX has computed something already.
+
+    Example:
+      ```python
+      parallel.start_multi_host("10.0.0.1:1234", num_processes=2, process_id=0)
+      step = parallel.jit_step(train.build_step(objective, optimizer), parallel.make_mesh())
+      ```
+    """
+    given = (coordinator_address, num_processes, process_id)
+    if any(value is None for value in given) and any(value is not None for value in given):
+        raise ValueError(f"give coordinator_address, num_processes and process_id, or none of them; got {given}")
+    if num_processes is not None and process_id is not None and not 0 <= process_id < num_processes:
+        raise ValueError(f"process_id must be in 0..{num_processes - 1}, got {process_id}")
+    jax.distributed.initialize(coordinator_address, num_processes, process_id)
+
+
+def _require_divisible(batch, count, name):
+    for leaf in jax.tree.leaves(batch):
+        num_rows = leaf.shape[0] if leaf.ndim else 0
+        if num_rows == 0 or num_rows % count:
+            near = max(count, num_rows // count * count)
+            raise ValueError(
+                f"{name}: a batch of {num_rows} rows cannot be split evenly over {count} devices: "
+                f"take {near} or {near + count} rows"
+            )
+
+
+def _put(tree, sharding):
+    def put(leaf):
+        if isinstance(leaf, jax.Array) or jax.process_count() == 1:
+            return jax.device_put(leaf, sharding)
+        leaf = np.asarray(leaf)
+        return jax.make_array_from_callback(leaf.shape, sharding, lambda index: leaf[index])
+
+    return jax.tree.map(put, tree)

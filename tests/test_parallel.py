@@ -1,0 +1,257 @@
+"""One step, run every way: eight devices give one device's losses."""
+
+import functools
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import chex
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxae import bottlenecks, likelihoods, networks, objectives, parallel
+from jaxae.data.batches import shuffled
+from jaxae.model import autoencoder
+from jaxae.presets import PRESETS
+from jaxae.train import build_step, fit, init_state
+from jaxae.types import Batch
+
+SHAPE = (6, 5, 2)
+SIZES = {"vq_vae": {"num_codes": 16, "num_tokens": 3, "code_size": 4}}
+OPTIMIZER = optax.adam(1e-3)
+
+presets = pytest.mark.parametrize("name", sorted(PRESETS))
+
+
+def pixels(i, num_rows=16):
+    return np.random.default_rng(i).integers(0, 256, (num_rows, *SHAPE)).astype(np.uint8)
+
+
+def weighted(i):
+    # the rows of whole replicas may weigh nothing
+    return Batch(pixels(i), weight=np.maximum(np.arange(16) - 5, 0).astype(np.float32))
+
+
+def objective_of(name, axis_name=None):
+    axis = {"axis_name": axis_name} if name == "vq_vae" else {}
+    return PRESETS[name](SHAPE, **SIZES.get(name, {}), **axis)[1]
+
+
+@functools.cache
+def initial(name):
+    return jax.jit(lambda rng: init_state(objective_of(name), OPTIMIZER, rng, pixels(0)))(jax.random.key(1))
+
+
+@functools.cache
+def plain(name):
+    return build_step(objective_of(name), OPTIMIZER)
+
+
+@functools.cache
+def on_one(name):
+    return run(jax.jit(plain(name)), initial(name), 20 if name == "vq_vae" else 5)
+
+
+@functools.cache
+def mapped(name):
+    return parallel.pmap_step(build_step(objective_of(name, "i"), OPTIMIZER, axis_name="i"))
+
+
+def run(step, state, num_steps, batch=pixels):
+    found = []
+    for i in range(num_steps):
+        state, metrics = step(state, batch(i))
+        found.append(jax.device_get(metrics))
+    return state, {name: np.array([m[name] for m in found]) for name in found[0]}
+
+
+def require_same(found, wanted):
+    (state, terms), (wanted_state, wanted_terms) = found, wanted
+    assert terms.keys() == wanted_terms.keys()
+    for name in terms:
+        np.testing.assert_allclose(terms[name], wanted_terms[name], rtol=1e-5, atol=1e-6, err_msg=name)
+    chex.assert_trees_all_equal_shapes_and_dtypes(state, wanted_state)
+    chex.assert_trees_all_close(state.state, wanted_state.state, rtol=1e-4, atol=1e-5)
+
+
+@presets
+def test_jit_step_gives_the_losses_of_one_device(name):
+    found = run(parallel.jit_step(plain(name), parallel.make_mesh()), initial(name), 20 if name == "vq_vae" else 5)
+    require_same(found, on_one(name))
+    assert all(len(leaf.sharding.device_set) == 8 for leaf in jax.tree.leaves(found[0].params))
+
+
+@pytest.mark.parametrize("name", ["ae", "vq_vae"])
+def test_pmap_step_gives_the_losses_of_one_device(name):
+    require_same(run(mapped(name), initial(name), 20 if name == "vq_vae" else 5), on_one(name))
+
+
+def test_row_weights_count_across_devices():
+    wanted = run(jax.jit(plain("ae")), initial("ae"), 3, weighted)
+    require_same(run(parallel.jit_step(plain("ae"), parallel.make_mesh()), initial("ae"), 3, weighted), wanted)
+    require_same(run(mapped("ae"), initial("ae"), 3, weighted), wanted)
+
+
+@pytest.mark.parametrize("name", ["denoising_ae", "vae"])
+def test_pmap_step_agrees_in_distribution_where_a_preset_samples(name):
+    """Loss after three steps over 64 keys: means within four standard errors, deviations within a factor of 1.5.
+
+    All rows are equal, so replicas that drew the same noise would have 8 times the variance.
+    """
+    row = np.broadcast_to(pixels(0)[:1], (16, *SHAPE))
+    one, eight = jax.jit(plain(name)), mapped(name)
+
+    def over_keys(step):
+        states = (initial(name)._replace(rng=jax.random.key(seed)) for seed in range(64))
+        return np.array([run(step, state, 3, lambda i: row)[1]["loss"][-1] for state in states], np.float64)
+
+    a, b = over_keys(one), over_keys(eight)
+    assert not np.allclose(a, b, rtol=1e-6)
+    assert abs(a.mean() - b.mean()) < 4 * np.sqrt((a.var() + b.var()) / 64)
+    assert 1 / 1.5 < a.std() / b.std() < 1.5
+
+
+def restarting(axis_name=None):
+    """A book that forgets fast, so that codes are restarted again and again."""
+    layer = bottlenecks.vector_quantizer(32, decay=0.6, restart_below=0.5, axis_name=axis_name)
+    model = autoencoder(networks.mlp(8, 3), layer, networks.mlp(8, 5), likelihoods.gaussian())
+    return objectives.elbo(model)
+
+
+def test_restarted_codes_are_the_same_on_every_device_and_on_one():
+    def rows(i):
+        return np.random.default_rng(i).normal(size=(24, 5)).astype(np.float32)
+
+    state = init_state(restarting(), OPTIMIZER, jax.random.key(2), rows(0))
+    plain_step = build_step(restarting(), OPTIMIZER)
+    one = run(jax.jit(plain_step), state, 20, rows)
+    require_same(run(parallel.jit_step(plain_step, parallel.make_mesh()), state, 20, rows), one)
+    eight = run(parallel.pmap_step(build_step(restarting("i"), OPTIMIZER, "i")), state, 20, rows)
+    require_same(eight, one)
+    # restarts did happen late: a restarted code has the mean count
+    assert int((one[0].state["model"]["counts"] == 24 / 32).sum()) > 0
+    for leaf in jax.tree.leaves(eight[0].state):
+        parts = [np.asarray(shard.data) for shard in leaf.addressable_shards]
+        assert len(parts) == 8
+        for part in parts[1:]:
+            np.testing.assert_array_equal(part, parts[0])
+
+
+def test_fit_takes_a_sharded_step():
+    data = pixels(3, 48)
+    one = fit(plain("ae"), initial("ae"), shuffled(48, 16), 6, data=data, chunk=3)
+    eight = fit(
+        parallel.jit_step(plain("ae"), parallel.make_mesh()), one.state, shuffled(48, 16), 9, chunk=3, data=data
+    )
+    again = fit(plain("ae"), one.state, shuffled(48, 16), 9, data=data, chunk=3)
+    np.testing.assert_allclose(eight.history[-1]["loss"], again.history[-1]["loss"], rtol=1e-5)
+    assert int(eight.state.step) == 9
+
+
+def test_steps_are_traced_once_and_leave_the_callers_state_usable():
+    traced = chex.assert_max_traces(plain("ae"), n=1)
+    step = parallel.jit_step(traced, parallel.make_mesh())
+    state, _ = step(initial("ae"), pixels(0))
+    step(state, pixels(1))
+    step(initial("ae"), pixels(1))
+
+
+@presets
+def test_step_lowers_for_accelerators_on_a_machine_that_has_none(name):
+    lowered = jax.export.export(jax.jit(plain(name)), platforms=["tpu", "cuda"])(initial(name), pixels(0))
+    assert lowered.platforms == ("tpu", "cuda")
+
+
+@pytest.mark.parametrize("make", [lambda: parallel.jit_step(plain("ae"), parallel.make_mesh()), lambda: mapped("ae")])
+@pytest.mark.parametrize(("num_rows", "near"), [(10, "8 or 16"), (3, "8 or 16"), (23, "16 or 24")])
+def test_rows_that_cannot_be_split_are_refused_with_numbers(make, num_rows, near):
+    with pytest.raises(ValueError, match=rf"{num_rows} rows cannot be split evenly over 8 devices: take {near} rows"):
+        make()(initial("ae"), pixels(0, num_rows))
+
+
+def test_steps_of_the_other_kind_are_refused():
+    with pytest.raises(ValueError, match="needs a step that knows its axis"):
+        parallel.pmap_step(plain("ae"))
+    with pytest.raises(ValueError, match="without axis_name, got 'i'"):
+        parallel.jit_step(build_step(objective_of("ae"), OPTIMIZER, "i"), parallel.make_mesh())
+    stacked = jax.tree.map(lambda leaf: jnp.stack([leaf] * 8), initial("ae"))
+    with pytest.raises(ValueError, match=r"plain state, not one stacked per device \(step \(8,\)\)"):
+        mapped("ae")(stacked, pixels(0))
+
+
+def test_mesh_without_devices_is_refused():
+    with pytest.raises(ValueError, match="at least one device"):
+        parallel.make_mesh([])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(("localhost:1", 2, None), "or none of them"), (("localhost:1", 2, 2), r"process_id must be in 0\.\.1, got 2")],
+)
+def test_multi_host_start_refuses_arguments_that_cannot_work(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        parallel.start_multi_host(*arguments)
+
+
+TWO_PROCESSES = """
+import sys
+import jax
+import numpy as np
+import optax
+jax.config.update("jax_num_cpu_devices", 2)
+from jaxae import bottlenecks, likelihoods, networks, objectives, parallel
+from jaxae.model import autoencoder
+from jaxae.train import build_step, init_state
+
+parallel.start_multi_host(sys.argv[1], 2, int(sys.argv[2]))
+layer = bottlenecks.vector_quantizer(8)
+objective = objectives.elbo(autoencoder(networks.mlp(4), layer, networks.mlp(5), likelihoods.gaussian()))
+optimizer = optax.sgd(0.01)
+x = np.random.default_rng(0).normal(size=(3, 8, 5)).astype(np.float32)
+make = jax.jit(lambda rng: init_state(objective, optimizer, rng, x[0]))
+state = make(jax.random.key(0))
+step = parallel.jit_step(build_step(objective, optimizer), parallel.make_mesh())
+alone = jax.jit(build_step(objective, optimizer))
+single = state
+for batch in x:
+    state, metrics = step(state, batch)
+    single, wanted = alone(single, batch)
+    np.testing.assert_allclose(float(metrics["loss"]), float(wanted["loss"]), rtol=1e-5)
+assert jax.process_count() == 2 and jax.device_count() == 4
+print("agreed", float(metrics["loss"]))
+jax.distributed.shutdown()
+"""
+
+
+def test_two_processes_train_as_one_device_does(tmp_path):
+    script = tmp_path / "two.py"
+    script.write_text(TWO_PROCESSES)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(pathlib.Path(__file__).parents[1])}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(script), address, str(i)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for i in range(2)
+    ]
+    try:
+        said = [process.communicate(timeout=240)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    lines = [text.strip().splitlines()[-1] for text in said]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert lines[0] == lines[1]
+    assert lines[0].startswith("agreed")
