@@ -55,9 +55,13 @@ def detector(
     ) -> dict:
         fitted = scorer.fit(params, state, None if reference is None else as_batch(reference))
 
-        def scores(examples: Batch | ArrayLike) -> Array:
-            rows = as_batch(examples)._replace(weight=None)
+        # One program for all chunks: outside of jit, lax.map would run the remainder operation by operation.
+        @jax.jit
+        def each(fitted: PyTree, rows: Batch) -> Array:
             return jax.lax.map(lambda example: row(fitted, scorer.apply, example), rows, batch_size=chunk)
+
+        def scores(examples: Batch | ArrayLike) -> Array:
+            return each(fitted, as_batch(examples)._replace(weight=None))
 
         dev_scores = None if dev is None else scores(dev)
         weight = dev.weight if isinstance(dev, Batch) else None

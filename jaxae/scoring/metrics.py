@@ -237,4 +237,5 @@ def prevalence_weight(
     truth = jnp.asarray(labels, jnp.float32)
     mass = jnp.ones_like(truth) if weight is None else jnp.asarray(weight, jnp.float32)
     anomalies, normals = mass * truth, mass * (1 - truth)
-    return anomaly_rate * anomalies / anomalies.sum() + (1 - anomaly_rate) * normals / normals.sum()
+    rate = jnp.asarray(anomaly_rate, jnp.float32)
+    return rate * anomalies / anomalies.sum() + (1 - rate) * normals / normals.sum()

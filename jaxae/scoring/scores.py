@@ -1,8 +1,6 @@
 """Anomaly scores of an autoencoder, one number for each example, and where in the example they come from."""
 
 import math
-from functools import partial
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +17,7 @@ KINDS = ("l2", "l1", "top_fraction", "nll", "smooth")
 
 def reconstruction(
     model: Autoencoder,
-    kind: Literal["l2", "l1", "top_fraction", "nll", "smooth"] = "l2",
+    kind: str = "l2",
     fraction: ArrayLike = 0.1,
     sigma: float = 1.0,
 ) -> Scorer:
@@ -67,9 +65,7 @@ def reconstruction(
         raise ValueError(f"fraction must lie in (0, 1]; got {fraction}")
     if isinstance(sigma, int | float) and not 0 < sigma < math.inf:
         raise ValueError(f"sigma must be a positive finite number of pixels; got {sigma}")
-    elements = {"nll": _negative_log_likelihood, "l1": _absolute_error, "smooth": partial(_smooth_error, sigma)}.get(
-        kind, _squared_error
-    )
+    contribution = {"l1": jnp.abs, "smooth": lambda residual: _blurred(residual, sigma) ** 2}.get(kind, jnp.square)
 
     def reduce(values: Array, mask: Array | None) -> Array:
         if kind == "nll":
@@ -81,7 +77,15 @@ def reconstruction(
     def values(fitted: PyTree, batch: Batch) -> Array:
         output, _ = model.apply(fitted["params"], fitted["state"], None, batch.x, batch.condition)
         target = jnp.asarray(target_of(batch), jnp.float32)
-        return elements(model, target, output.prediction).astype(jnp.float32)
+        if kind == "nll":
+            return -model.likelihood.log_prob(target, output.prediction).astype(jnp.float32)
+        reconstruction = model.likelihood.mean(output.prediction)
+        if reconstruction.shape != target.shape:
+            raise ValueError(f"the reconstruction's shape {reconstruction.shape} is not the target's {target.shape}")
+        residual = target - reconstruction.astype(jnp.float32)
+        if batch.mask is not None:
+            residual = jnp.where(jnp.broadcast_to(batch.mask, residual.shape) > 0, residual, 0)
+        return contribution(residual)
 
     def apply(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
         return reduce(values(fitted, batch), batch.mask)
@@ -128,26 +132,7 @@ def top_mean(values: Float[Array, "B *dims"], fraction: ArrayLike, mask: Array |
     return (jnp.where(above, flat, 0).sum(-1) + rest) / size
 
 
-def _reconstruct(model: Autoencoder, target: Array, prediction: Array) -> Array:
-    result = model.likelihood.mean(prediction)
-    if result.shape != target.shape:
-        raise ValueError(f"the reconstruction's shape {result.shape} is not the target's {target.shape}")
-    return result
-
-
-def _squared_error(model: Autoencoder, target: Array, prediction: Array) -> Array:
-    return (target - _reconstruct(model, target, prediction)) ** 2
-
-
-def _absolute_error(model: Autoencoder, target: Array, prediction: Array) -> Array:
-    return jnp.abs(target - _reconstruct(model, target, prediction))
-
-
-def _negative_log_likelihood(model: Autoencoder, target: Array, prediction: Array) -> Array:
-    return -model.likelihood.log_prob(target, prediction)
-
-
-def _smooth_error(sigma: float, model: Autoencoder, target: Array, prediction: Array) -> Array:
-    if target.ndim != 4:
-        raise ValueError(f'the "smooth" score is for images [B, H, W, C], got {target.shape}: use "l2"')
-    return gaussian_blur(target - _reconstruct(model, target, prediction), sigma) ** 2
+def _blurred(residual: Array, sigma: float) -> Array:
+    if residual.ndim != 4:
+        raise ValueError(f'the "smooth" score is for images [B, H, W, C], got {residual.shape}: use "l2"')
+    return gaussian_blur(residual, sigma)

@@ -1,6 +1,7 @@
 """Rules that read dev scores with labels: λ is one of the dev scores, or +inf (flag none)."""
 
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from jaxae.scoring.checks import is_traced, require_labels, require_open_unit, require_spread, require_vectors
@@ -18,7 +19,7 @@ def _require_dev(name: str, dev, labels, weight, both: bool = True) -> None:
         raise ValueError(f"{name} needs dev scores with labels; {WITHOUT_ANOMALIES}")
     require_vectors(dev=dev, labels=labels, weight=weight)
     require_labels(labels, weight)
-    if not is_traced(labels) and not (jnp.asarray(labels) > 0).any():
+    if not is_traced(labels) and not np.any(labels):
         raise ValueError(f"{name} needs anomalies among the {len(labels)} dev scores; {WITHOUT_ANOMALIES}")
     require_labels(labels, weight, f"{name} (on dev scores)", both)
     require_spread("dev scores", dev)
