@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxae import __version__, recipes, report, runs, scoring
@@ -229,10 +231,14 @@ def test_metrics(labels: np.ndarray, verdict, table: CostTable, anomaly_rate: fl
     """
     if labels.min() == labels.max():
         return {}
-    scores, decisions = np.asarray(verdict.score), np.asarray(verdict.is_anomaly)
+    figures = jax.jit(_figures)(labels, verdict.score, verdict.is_anomaly, table, anomaly_rate)
+    return {name: float(value) for name, value in jax.device_get(figures).items()}
+
+
+def _figures(labels, scores, decisions, table, anomaly_rate):
     weight = metrics.prevalence_weight(labels, anomaly_rate)
     curve = costs.expected_cost_curve(labels, scores, table, anomaly_rate)
-    figures = {
+    return {
         "auroc": metrics.auroc(labels, scores),
         "average_precision": metrics.average_precision(labels, scores, weight),
         "average_precision_raw": metrics.average_precision(labels, scores),
@@ -247,9 +253,8 @@ def test_metrics(labels: np.ndarray, verdict, table: CostTable, anomaly_rate: fl
         "expected_cost_oracle": curve.oracle,
         "expected_cost_always": curve.always,
         "expected_cost_never": curve.never,
-        "test_anomaly_share": labels.mean(),
+        "test_anomaly_share": jnp.mean(labels),
     }
-    return {name: float(value) for name, value in figures.items()}
 
 
 def _rule_of(settings, labelled):

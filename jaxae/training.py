@@ -145,7 +145,7 @@ def fit_recipe(
     Raises:
       ValueError: a loss that is not finite, or checkpoints of another model.
     """
-    state = init_state(recipe.objective, recipe.optimizer, jax.random.key(seed), Batch(x[: recipe.batch_size]))
+    state = _initial(recipe, seed, x[: recipe.batch_size])
     kept = checkpoints(folder / "checkpoints")
     try:
         if kept.latest() is not None:
@@ -196,7 +196,7 @@ def sample(
         raise ValueError(
             f"{config['model']} has no prior to draw from: train vae or vq_vae (`jaxae train --model vae`)"
         )
-    state = init_state(recipe.objective, recipe.optimizer, jax.random.key(0), Batch(example))
+    state = _initial(recipe, 0, example)
     kept = checkpoints(folder / "checkpoints")
     try:
         found = kept.best(state)
@@ -242,6 +242,12 @@ def write_examples(path, recipe: Recipe, params, state, x: np.ndarray, **columns
         map=np.asarray(jax.jit(recipe.scorer.map)(arrays, jax.random.key(0), batch), np.float32),
         **columns,
     )
+
+
+def _initial(recipe: Recipe, seed: int, x: np.ndarray) -> TrainState:
+    # compiled whole: one by one, the initialisers' many small operations would each be compiled
+    initial = jax.jit(lambda rng, batch: init_state(recipe.objective, recipe.optimizer, rng, batch))
+    return initial(jax.random.key(seed), Batch(x))
 
 
 def _rebuild(folder, config):
