@@ -174,10 +174,15 @@ def _require_divisible(batch, count, name):
 
 
 def _put(tree, sharding):
-    def put(leaf):
-        if isinstance(leaf, jax.Array) or jax.process_count() == 1:
-            return jax.device_put(leaf, sharding)
-        leaf = np.asarray(leaf)
-        return jax.make_array_from_callback(leaf.shape, sharding, lambda index: leaf[index])
+    return jax.tree.map(lambda leaf: _put_leaf(leaf, sharding), tree)
 
-    return jax.tree.map(put, tree)
+
+def _put_leaf(leaf, sharding):
+    if jax.process_count() == 1 or (isinstance(leaf, jax.Array) and not leaf.is_fully_addressable):
+        return jax.device_put(leaf, sharding)
+    # what each host has whole becomes one array over all of them: each sends its own part, nothing is exchanged
+    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        bits = _put_leaf(jax.random.key_data(leaf), sharding)
+        return jax.random.wrap_key_data(bits, impl=jax.random.key_impl(leaf))
+    leaf = np.asarray(leaf)
+    return jax.make_array_from_callback(leaf.shape, sharding, lambda index: leaf[index])
