@@ -82,7 +82,7 @@ def checkpoints(folder: str | os.PathLike) -> Checkpoints:
         enable_async_checkpointing=True,
     )
     with _quiet():
-        manager = ocp.CheckpointManager(folder, options=options)
+        manager = ocp.CheckpointManager(folder, options=options, item_handlers=ocp.StandardCheckpointHandler())
 
     def save(state: TrainState, validation_loss: float | None = None) -> None:
         metrics = None if validation_loss is None else {"validation_loss": float(validation_loss)}

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import sys
+import warnings
 
 import click
 
@@ -105,6 +106,11 @@ def main():
       jaxae train --model vae && jaxae sample runs/train-1 -n 64
     """
     _use_compilation_cache()
+    warnings.showwarning = _note
+
+
+def _note(message, category, filename, lineno, file=None, line=None):
+    click.echo(f"note: {message}", err=True)
 
 
 def _use_compilation_cache():

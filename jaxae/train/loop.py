@@ -23,7 +23,7 @@ class Fit(NamedTuple):
 
     state: TrainState
     best: TrainState
-    history: list[dict[str, float]]
+    history: list[dict[str, float | int]]
 
 
 class NonFiniteError(ValueError):
@@ -38,10 +38,10 @@ def fit(
     *,
     data: PyTree | None = None,
     chunk: int = 50,
-    validation: Callable[[TrainState], dict[str, float]] | None = None,
+    validation: Callable[[TrainState], dict[str, float | int]] | None = None,
     patience: int | None = None,
     checkpoints: Any = None,
-    log: Callable[[dict[str, float]], Any] | None = None,
+    log: Callable[[dict[str, float | int]], Any] | None = None,
     progress: bool | None = None,
 ) -> Fit:
     """Train from `state.step` to `num_steps`.

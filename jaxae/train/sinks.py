@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 def metrics_log(
     path: str | os.PathLike, step: int = 0, tensorboard: str | os.PathLike | None = None
-) -> Callable[[dict[str, float]], None]:
+) -> Callable[[dict[str, float | int]], None]:
     """A function that appends one JSON object a line; lines after `step` that a killed run left are dropped first.
 
     Args:
@@ -37,7 +37,7 @@ def metrics_log(
     kept = [line for line in _lines(path) if line["step"] <= step]
     path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
-    def log(metrics: dict[str, float]) -> None:
+    def log(metrics: dict[str, float | int]) -> None:
         finite = {k: v if math.isfinite(v) else None for k, v in metrics.items()}
         with open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(finite, allow_nan=False) + "\n")

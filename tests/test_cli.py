@@ -1,0 +1,239 @@
+"""The command line as a user meets it: real commands in real folders, and one line where the input is at fault."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from jaxae.cli import main
+
+
+def jaxae(*arguments, code=0):
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert result.exit_code == code, result.output + repr(result.exception)
+    return result
+
+
+def refused(*arguments):
+    """The one line that a command ends with, exit code 2."""
+    result = jaxae(*arguments, code=2)
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("jaxae: ")
+    assert "Traceback" not in result.output
+    return lines[0]
+
+
+def rows_of(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """Bars: upright ones are normal, lying ones are not."""
+    rng = np.random.default_rng(0)
+
+    def draw(count, upright):
+        x = rng.integers(0, 30, (count, 9, 8, 1), np.uint8)
+        for image, place in zip(x, rng.integers(1, 7, count), strict=True):
+            image[(slice(None), place) if upright else (place, slice(None))] = 220
+        return x
+
+    def part(count):
+        y = np.repeat(["upright", "lying"], count)
+        return np.concatenate([draw(count, True), draw(count, False)]), y
+
+    path = tmp_path_factory.mktemp("data") / "bars.npz"
+    (x_train, y_train), (x_test, y_test) = part(120), part(30)
+    np.savez(path, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(images, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "bars"
+    result = jaxae("detect", "--data", images, "--normal", "upright", "--epochs", 60, "--out", out)
+    return out, result.output
+
+
+def test_detect_finds_the_anomalies_and_writes_every_file(run):
+    out, printed = run
+    metrics = json.loads((out / "metrics.json").read_text())
+    named = (
+        "auroc average_precision f1 recall precision false_alarm_rate threshold expected_cost expected_cost_oracle "
+        "expected_cost_always expected_cost_never anomaly_rate sizes seconds"
+    )
+    assert set(named.split()) <= set(metrics)
+    assert metrics["auroc"] > 0.95
+    assert metrics["sizes"]["test"] == 60
+    assert metrics["expected_cost_never"] == pytest.approx(0.05 * 10)
+    assert metrics["expected_cost_always"] == pytest.approx(0.95)
+    assert metrics["expected_cost_oracle"] <= metrics["expected_cost"]
+    for name in ("config.json", "scores.csv", "metrics.jsonl", "report.html", "detector/card.json"):
+        assert (out / name).is_file(), name
+    assert len(list((out / "figures").glob("*.png"))) >= 5
+    assert "expected cost at 10:1" in printed
+
+
+def test_scores_table_agrees_with_the_metrics(run):
+    out, _ = run
+    metrics = json.loads((out / "metrics.json").read_text())
+    rows = rows_of(out / "scores.csv")
+    assert list(rows[0]) == ["index", "score", "p_value", "is_anomaly", "label"]
+    assert [int(r["index"]) for r in rows] == list(range(60))
+    score = np.array([float(r["score"]) for r in rows], np.float32)
+    flagged, label = (np.array([int(r[k]) for r in rows]) for k in ("is_anomaly", "label"))
+    np.testing.assert_array_equal(flagged, score >= np.float32(metrics["threshold"]))
+    assert flagged[label == 1].mean() == pytest.approx(metrics["recall"])
+    assert flagged[label == 0].mean() == pytest.approx(metrics["false_alarm_rate"])
+
+
+def test_score_in_a_new_process_gives_the_same_scores_to_the_bit(run, images, tmp_path):
+    out, _ = run
+    command = [sys.executable, "-m", "jaxae.cli", "score", "--detector", out / "detector", "--data", images]
+    environment = {**os.environ, "XLA_FLAGS": "", "XDG_CACHE_HOME": str(tmp_path)}
+    subprocess.run([*command, "--out", tmp_path / "s.csv"], check=True, env=environment)
+    assert (tmp_path / "s.csv").read_text() == (out / "scores.csv").read_text()
+
+
+def test_a_run_is_neither_mixed_nor_lost(run, images):
+    out, _ = run
+    before = (out / "scores.csv").read_bytes()
+    command = ("detect", "--data", images, "--normal", "upright", "--out", out)
+    assert "already holds a run of `jaxae detect`" in refused(*command)
+    assert "seed = 0, now it is 1" in refused(*command, "--epochs", 60, "--seed", 1, "--resume")
+    assert "exclude each other" in refused(*command, "--resume", "--overwrite")
+    assert (out / "scores.csv").read_bytes() == before
+
+
+def test_resume_of_a_finished_run_gives_the_same_scores(run, images):
+    out, _ = run
+    before = (out / "scores.csv").read_bytes()
+    jaxae("detect", "--data", images, "--normal", "upright", "--epochs", 60, "--out", out, "--resume")
+    assert (out / "scores.csv").read_bytes() == before
+
+
+def test_a_foreign_folder_is_left_alone(images, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    line = refused("detect", "--data", images, "--normal", "upright", "--out", tmp_path, "--overwrite")
+    assert "holds no run" in line
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_report_and_info_read_a_run(run):
+    out, _ = run
+    page = (out / "report.html").read_bytes()
+    (out / "report.html").unlink()
+    assert str(out / "report.html") in jaxae("report", out).output
+    assert len((out / "report.html").read_bytes()) == pytest.approx(len(page), rel=0.01)
+    facts = json.loads(jaxae("info", out).output)
+    assert facts["config"]["normal"] == ["upright"]
+    assert json.loads(jaxae("info", out / "detector").output)["config"]["model"] == "denoising_ae"
+
+
+@pytest.mark.parametrize(
+    ("flags", "check"),
+    [
+        (["--max-false-alarm-rate", 0.1], lambda m: m["false_alarm_rate"] < 0.35),
+        (["--min-recall", 0.9], lambda m: m["recall"] > 0.7),
+        (["--best-f1"], lambda m: m["f1"] > 0.3),
+    ],
+)
+def test_rules(images, tmp_path, flags, check):
+    jaxae("detect", "--data", images, "--normal", "upright", "--epochs", 30, "--out", tmp_path / "r", *flags)
+    assert check(json.loads((tmp_path / "r" / "metrics.json").read_text()))
+
+
+def test_a_table_without_labels_flags_at_a_rate_and_prints_no_test_figures(tmp_path):
+    x = np.random.default_rng(0).normal(size=(400, 5)) * [1, 10, 100, 1, 0] + [0, 5, 0, 0, 3]
+    table = tmp_path / "t.csv"
+    header = "a,b,c,d,constant"
+    np.savetxt(table, x, delimiter=",", header=header, comments="")
+    result = jaxae("detect", "--data", table, "--epochs", 20, "--out", tmp_path / "r")
+    metrics = json.loads((tmp_path / "r" / "metrics.json").read_text())
+    assert "auroc" not in metrics
+    assert 0 < metrics["flagged"] < 0.3
+    assert "no labels" in result.output
+    assert {r["label"] for r in rows_of(tmp_path / "r" / "scores.csv")} == {""}
+
+
+def test_train_then_sample_draws_images_and_rows(images, tmp_path):
+    jaxae("train", "--data", images, "--model", "vae", "--epochs", 2, "--out", tmp_path / "v")
+    assert (tmp_path / "v" / "report.html").is_file()
+    jaxae("sample", tmp_path / "v", "-n", 9, "--out", tmp_path / "grid.png")
+    assert (tmp_path / "grid.png").read_bytes()[:4] == b"\x89PNG"
+    table = tmp_path / "t.csv"
+    np.savetxt(table, 5 + np.random.default_rng(0).normal(size=(300, 3)), delimiter=",", header="a,b,c", comments="")
+    jaxae("train", "--data", table, "--model", "vae", "--set", "latent_size=2", "--out", tmp_path / "t")
+    jaxae("sample", tmp_path / "t", "-n", 200)
+    drawn = np.array([[float(v) for v in r.values()] for r in rows_of(tmp_path / "t" / "samples.csv")])
+    assert drawn.shape == (200, 3)
+    np.testing.assert_allclose(drawn.mean(0), 5, atol=0.5)
+
+
+def test_a_model_without_a_prior_says_which_ones_have_one(images, tmp_path):
+    jaxae("train", "--data", images, "--model", "ae", "--epochs", 1, "--out", tmp_path / "a")
+    assert "train vae or vq_vae" in refused("sample", tmp_path / "a")
+
+
+BAD = {
+    "two rules": (["--best-f1", "--min-recall", "0.9"], "--min-recall and --best-f1 exclude each other"),
+    "a cost": (["--cost", "ten"], "two numbers such as 10:1"),
+    "a negative cost": (["--cost=-1:1"], "not negative"),
+    "a rate": (["--max-false-alarm-rate", "1.5"], "1.5"),
+    "an anomaly rate": (["--anomaly-rate", "0"], "anomaly_rate"),
+    "a recall": (["--min-recall", "0"], "got 0"),
+    "a class": (["--normal", "sideways"], "sideways"),
+    "a model": (["--normal", "upright", "--model", "gan"], "there is no model 'gan'"),
+    "an option of the model": (["--normal", "upright", "--set", "depth=3"], "has no option depth"),
+    "a rate below what calibration resolves": (
+        ["--normal", "upright", "--max-false-alarm-rate", "0.001", "--epochs", "1"],
+        "1000 are needed",
+    ),
+    "an unknown flag": (["--fast"], "--fast"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_options_end_in_one_line_and_leave_no_run(name, images, tmp_path):
+    flags, words = BAD[name]
+    assert words in refused("detect", "--data", images, "--out", tmp_path / "r", *flags)
+    assert not (tmp_path / "r" / "metrics.json").exists()
+
+
+@pytest.mark.parametrize("command", ["report", "info", "sample"])
+def test_a_folder_that_is_no_run_is_one_line(command, tmp_path):
+    assert "does not exist" in refused(command, tmp_path / "nothing")
+    assert "holds no run" in refused(command, tmp_path)
+
+
+def test_data_without_train_anomalies_says_which_rule_still_works(tmp_path):
+    x = np.random.default_rng(0).integers(0, 255, (80, 4, 4), np.uint8)
+    y_test = np.r_[np.zeros(10, int), np.ones(10, int)]
+    np.savez(tmp_path / "d.npz", x_train=x, y_train=np.zeros(80, int), x_test=x[:20] // 2, y_test=y_test)
+    command = ("detect", "--data", tmp_path / "d.npz", "--normal", "0", "--out", tmp_path / "r")
+    assert "--max-false-alarm-rate works without" in refused(*command)
+
+
+def test_a_full_disk_is_one_line(images, tmp_path, monkeypatch):
+    from jaxae import runs
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device", "metrics.json")
+
+    monkeypatch.setattr(runs, "write_json", full)
+    line = refused("detect", "--data", images, "--normal", "upright", "--out", tmp_path / "r")
+    assert "the disk is full" in line
+
+
+@pytest.mark.parametrize("command", [[], ["detect"], ["train"], ["score"], ["sample"], ["report"], ["info"]])
+def test_help_has_examples(command):
+    printed = jaxae(*command, "--help").output
+    assert "Example" in printed
+    assert "jaxae " + (command[0] if command else "detect") in printed
