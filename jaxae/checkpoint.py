@@ -4,15 +4,21 @@ All that is known of Orbax stands in this file.
 """
 
 import contextlib
+import errno
 import logging
+import math
 import os
 import pathlib
+import shutil
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from jaxae.types import TrainState
+
+PARTIAL = "*.orbax-checkpoint-tmp"
 
 
 class Checkpoints(NamedTuple):
@@ -21,8 +27,8 @@ class Checkpoints(NamedTuple):
     Attributes:
       save: `(state, validation_loss or None) -> None`; returns while the files are still being written. A step
         that is there already is left alone.
-      restore: `(template, step=None) -> TrainState`, the latest by default; of the template only shapes and dtypes
-        are read.
+      restore: `(template, step=None) -> TrainState`, the latest by default; of the template only shapes, dtypes
+        and devices are read.
       best: `template -> (TrainState, loss)` of the least validation loss, or None.
       latest: `() -> step or None`.
       wait: `() -> None`, once everything is on disk.
@@ -50,7 +56,8 @@ def checkpoints(folder: str | os.PathLike) -> Checkpoints:
       `Checkpoints`.
 
     Raises:
-      ValueError: (from restore) there is no checkpoint, it is damaged, or it is of another model.
+      ValueError: (from restore and best) there is no checkpoint, it is damaged, or it is of another model.
+      OSError: (from save, wait and close) the files could not be written, with `errno.ENOSPC` where the disk is full.
 
     Example:
       >>> import tempfile, jax, jax.numpy as jnp, optax
@@ -66,76 +73,116 @@ def checkpoints(folder: str | os.PathLike) -> Checkpoints:
       0 0.25
     """
     import orbax.checkpoint as ocp
-    from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
     folder = pathlib.Path(folder).resolve()
-    best_one = BestN(
-        get_metric_fn=lambda metrics: metrics["validation_loss"],
-        reverse=True,
-        n=1,
-        keep_checkpoints_without_metrics=False,
-    )
-    options = ocp.CheckpointManagerOptions(
-        preservation_policy=AnyPreservationPolicy([LatestN(1), best_one]),
-        best_fn=lambda metrics: metrics["validation_loss"],
-        best_mode="min",
-        enable_async_checkpointing=True,
-    )
-    with _quiet():
-        manager = ocp.CheckpointManager(folder, options=options, item_handlers=ocp.StandardCheckpointHandler())
+    quiet = _NotOrbax()
+    logging.getLogger("absl").addFilter(quiet)
+    manager = _manager(folder)
+    started = False
 
     def save(state: TrainState, validation_loss: float | None = None) -> None:
-        metrics = None if validation_loss is None else {"validation_loss": float(validation_loss)}
-        if int(state.step) not in manager.all_steps():
-            with _quiet():
-                manager.save(int(state.step), args=ocp.args.StandardSave(state), metrics=metrics)
+        nonlocal started
+        step = int(state.step)
+        if step in manager.all_steps():
+            return
+        if not started:  # only who writes may clear up: a reader would take a training's files from under it
+            _remove_partial(folder)
+            started = True
+        _require_room(folder, state, step)
+        known = validation_loss is not None and math.isfinite(validation_loss)
+        metrics = {"validation_loss": float(validation_loss)} if known else None
+        with _explained(manager, folder):
+            manager.save(step, args=ocp.args.StandardSave(state), metrics=metrics)
+
+    def wait() -> None:
+        with _explained(manager, folder):
+            manager.wait_until_finished()
 
     def restore(template: TrainState, step: int | None = None) -> TrainState:
+        wait()  # what is still being written counts as there
         step = manager.latest_step() if step is None else step
         if step is None:
             raise ValueError(f"{folder} holds no checkpoint: nothing was saved there, or saving was interrupted")
-        abstract = jax.eval_shape(lambda: template)
+        if step not in manager.all_steps():
+            raise ValueError(f"{folder} holds no checkpoint of step {step}, only {sorted(manager.all_steps())}")
+        abstract = jax.tree.map(_abstract, template)
         try:
-            with _quiet():
-                _require_same_shapes(manager.item_metadata(step).tree, abstract)
-                return manager.restore(step, args=ocp.args.StandardRestore(abstract))
+            found = manager.item_metadata(step)
+            if found is None:
+                raise _Unreadable("it does not say what it holds")
+            _require_same(found.tree, abstract)
+            return manager.restore(step, args=ocp.args.StandardRestore(abstract))
         except _OtherModel as error:
-            raise ValueError(f"{folder / str(step)} is of another model: {error}") from None
+            raise ValueError(f"{folder / str(step)} is of another model or optimizer: {error}") from None
         except Exception as error:  # Orbax and its storage raise many kinds
             raise ValueError(f"{folder / str(step)} is damaged or foreign: {_first_line(error)}") from error
 
-    def best(template: TrainState):
+    def best(template: TrainState) -> tuple[TrainState, float] | None:
+        wait()
         step = manager.best_step()
-        if step is None:
-            return None
-        loss = manager.metrics(step)
+        loss = None if step is None else manager.metrics(step)
         return None if loss is None else (restore(template, step), float(loss["validation_loss"]))
 
-    return Checkpoints(save, restore, best, manager.latest_step, manager.wait_until_finished, manager.close)
+    def close() -> None:
+        try:
+            with _explained(manager, folder):
+                manager.close()
+        finally:
+            logging.getLogger("absl").removeFilter(quiet)
+
+    return Checkpoints(save, restore, best, manager.latest_step, wait, close)
+
+
+def _manager(folder):
+    import orbax.checkpoint as ocp
+    from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
+
+    def loss(metrics):
+        return metrics["validation_loss"]
+
+    best_one = BestN(get_metric_fn=loss, reverse=True, n=1, keep_checkpoints_without_metrics=False)
+    options = ocp.CheckpointManagerOptions(
+        preservation_policy=AnyPreservationPolicy([LatestN(1), best_one]),
+        best_fn=loss,
+        best_mode="min",
+        enable_async_checkpointing=True,
+    )
+    # the handler is named, or what another process wrote could not be described before it is read
+    return ocp.CheckpointManager(folder, options=options, item_handlers=ocp.StandardCheckpointHandler())
 
 
 class _OtherModel(ValueError):
     pass
 
 
-def _require_same_shapes(found, abstract):
-    # Orbax fits arrays of other sizes into the template by cutting and padding them
-    saved = {_name(path): tuple(leaf.shape) for path, leaf in jax.tree.leaves_with_path(found, is_leaf=_is_array)}
+class _Unreadable(ValueError):
+    pass
+
+
+def _abstract(leaf):
+    # where there is no device, the first: the file's own would be missing on another machine
+    where = getattr(leaf, "sharding", None) or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where)
+
+
+def _require_same(found, abstract):
+    # Orbax fits arrays of other sizes and types into the template by cutting, padding and casting them
+    is_array = lambda leaf: hasattr(leaf, "shape")  # noqa: E731
+    saved = {_name(path): _kind(leaf) for path, leaf in jax.tree.leaves_with_path(found, is_leaf=is_array)}
     # a typed key is saved as its data, so its own shape is not what is found
     bare = jax.eval_shape(lambda tree: jax.tree.map(_key_data, tree), abstract)
-    wanted = {_name(path): tuple(leaf.shape) for path, leaf in jax.tree.leaves_with_path(bare)}
+    wanted = {_name(path): _kind(leaf) for path, leaf in jax.tree.leaves_with_path(bare)}
     for name in sorted(wanted.keys() | saved.keys()):
         if saved.get(name) != wanted.get(name):
-            shapes = [f"{shapes.get(name, 'nothing')}" for shapes in (saved, wanted)]
-            raise _OtherModel(f"{name} is {shapes[0]} there, {shapes[1]} here")
+            raise _OtherModel(f"{name} is {saved.get(name, 'nothing')} there, {wanted.get(name, 'nothing')} here")
+
+
+def _kind(leaf):
+    return f"{jnp.dtype(leaf.dtype).name}{list(leaf.shape)}"
 
 
 def _key_data(leaf):
-    return jax.random.key_data(leaf) if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
-
-
-def _is_array(leaf):
-    return hasattr(leaf, "shape")
+    return jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
 
 
 def _name(path):
@@ -146,13 +193,46 @@ def _first_line(error):
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
+def _require_room(folder, state, step):
+    """Refuse before anything is written: a disk that fills up in the middle of a write costs a long wait."""
+    needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OSError(
+            errno.ENOSPC,
+            f"no room for the checkpoint of step {step} in {folder}: it takes {needed} bytes, {free} are free; "
+            "the checkpoints before it are whole",
+        )
+
+
 @contextlib.contextmanager
-def _quiet():
-    """Orbax logs each save and restore; the level is put back, since the logger is everybody's."""
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+def _explained(manager, folder):
     try:
         yield
-    finally:
-        logger.setLevel(level)
+    except Exception as error:  # what went wrong in the background arrives at the next call, of whatever kind
+        _remove_partial(folder)
+        manager.reload()  # or what the failed one was to replace is taken for gone
+        text = str(error)
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        if full or "No space left" in text or "Disk quota" in text:
+            message = f"no space left in {folder} while a checkpoint was written"
+            raise OSError(errno.ENOSPC, f"{message}; the one of step {manager.latest_step()} is whole") from error
+        raise OSError(errno.EIO, f"a checkpoint could not be written to {folder}: {_first_line(error)}") from error
+
+
+def _remove_partial(folder):
+    """What a killed run or a failed write left behind; it would hold its space for ever."""
+    if jax.process_index() == 0:
+        for left in folder.glob(PARTIAL):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+class _NotOrbax(logging.Filter):
+    """Orbax reports each save, and failures with pages of tracebacks, through everybody's absl logger.
+
+    Its failures reach the caller as exceptions, so its own records are dropped while a folder is open; level and
+    handlers stay as they are.
+    """
+
+    def filter(self, record):
+        return f"{os.sep}orbax{os.sep}" not in record.pathname
