@@ -2,11 +2,14 @@
 
 from jaxae.networks.adapters import from_linen
 from jaxae.networks.combinators import conditional, identity
+from jaxae.networks.convolutional import conv_decoder, conv_encoder
 from jaxae.networks.default import default_decoder, default_encoder
 from jaxae.networks.mlp import mlp
 
 __all__ = [
     "conditional",
+    "conv_decoder",
+    "conv_encoder",
     "default_decoder",
     "default_encoder",
     "from_linen",
