@@ -48,10 +48,11 @@ def _nearest(tokens, codebook):
     norms = jnp.pad(jnp.sum(codebook**2, -1), (0, missing), constant_values=jnp.inf)
     codes = jnp.pad(-2 * codebook, ((0, missing), (0, 0)))
     rows = max(1, CHUNK_BYTES // (4 * width * BLOCKS))
-    if n <= rows:
-        return _nearest_in_chunk(tokens, codes, norms)
+    if isinstance(n, int):  # an exported program's batch is symbolic: full chunks then
+        if n <= rows:
+            return _nearest_in_chunk(tokens, codes, norms)
+        rows = -(-n // -(-n // rows))
     chunks = -(-n // rows)
-    rows = -(-n // chunks)
     padded = jnp.pad(tokens, ((0, chunks * rows - n), (0, 0))).reshape(chunks, rows, -1)
     return jax.lax.map(lambda chunk: _nearest_in_chunk(chunk, codes, norms), padded).reshape(-1)[:n]
 

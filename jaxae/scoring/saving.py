@@ -70,7 +70,8 @@ def save_detector(
       platforms: where the program can run, of "cpu", "cuda", "rocm", "tpu"; none of them is needed here.
 
     Raises:
-      ValueError: the card is not JSON, the fitted arrays hold random keys, or `path` holds something else.
+      ValueError: the card is not JSON, the fitted arrays hold random keys, `path` holds something else, or the model
+        decides by the number of rows, which an exported program leaves open.
       OSError: the disk is full or not writable; nothing is left behind.
 
     Example:
@@ -173,7 +174,12 @@ def _export(
         return list(present.values())
 
     arrays = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
-    exported = jax.export.export(jax.jit(program), platforms=tuple(platforms))(arrays, spec)
+    try:
+        exported = jax.export.export(jax.jit(program), platforms=tuple(platforms))(arrays, spec)
+    except Exception as error:
+        if type(error).__name__ != "InconclusiveDimensionOperation":  # its public place differs between versions
+            raise
+        raise ValueError(f"the model cannot be exported for any number of rows: {_line(error)}") from error
     inputs = [
         {"name": name, "shape": list(np.shape(leaf)[1:]), "dtype": str(np.dtype(leaf.dtype))} for name, leaf in named
     ]
@@ -260,14 +266,23 @@ def _read_checked(path: Path, sha256: str) -> bytes:
 
 
 def _require_inputs(expected: list[tuple], given: list[tuple[str, Any]]) -> None:
-    def show(rows):
-        return ", ".join(f"{name} {dtype}[B{''.join(f', {n}' for n in shape)}]" for name, shape, dtype in rows)
+    def show(entries: list[tuple]) -> str:
+        return ", ".join(f"{name} {dtype}[{', '.join(('B', *map(str, shape)))}]" for name, shape, dtype in entries)
 
+    if any(np.ndim(leaf) == 0 for _, leaf in given):
+        raise ValueError(
+            f"this detector expects {show(expected)}; got {', '.join(name for name, _ in given)} without rows"
+        )
     found = [
         (name, tuple(np.shape(leaf)[1:]), str(getattr(leaf, "dtype", type(leaf).__name__))) for name, leaf in given
     ]
-    if any(np.ndim(leaf) == 0 for _, leaf in given) or found != expected:
+    if found != expected:
         raise ValueError(f"this detector expects {show(expected)}; got {show(found)}")
+    rows = sorted({np.shape(leaf)[0] for _, leaf in given})
+    if len(rows) != 1 or rows[0] == 0:
+        raise ValueError(
+            f"this detector expects one number of rows, at least 1; got {' and '.join(map(str, rows))} rows"
+        )
 
 
 def _line(error: BaseException) -> str:
