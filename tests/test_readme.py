@@ -1,13 +1,14 @@
-"""The README's promises: its two commands, its Python, its picture."""
+"""The README's promises: its two commands, its Python, its picture. And the Python of the guides."""
 
 import pathlib
 import re
 
-README = pathlib.Path(__file__).parents[1] / "README.md"
+ROOT = pathlib.Path(__file__).parents[1]
+README = ROOT / "README.md"
 
 
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+def blocks(language, path=README):
+    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
 def test_the_two_commands_stand_alone_in_their_blocks():
@@ -31,3 +32,37 @@ def test_links_and_pictures_exist():
 
 def test_it_stays_about_a_hundred_lines():
     assert len(README.read_text(encoding="utf-8").splitlines()) <= 130
+
+
+def test_python_of_the_concepts_runs():
+    found = blocks("python", ROOT / "docs" / "concepts.md")
+    assert found
+    for block in found:
+        exec(block, {})
+
+
+def test_every_module_has_its_place_in_the_api_pages():
+    pages = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "api").glob("*.md"))
+    shown = set(re.findall(r"^::: (\S+)", pages, re.MULTILINE))
+    with_docs = set()
+    for path in (ROOT / "jaxae").rglob("*.py"):
+        public = re.search(r"^(def|class) [^_]", path.read_text(encoding="utf-8"), re.MULTILINE)
+        if public and path.name != "__init__.py":
+            with_docs.add(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    inner = {
+        "jaxae.cli",
+        "jaxae.data.arrays",
+        "jaxae.data.duplicates",
+        "jaxae.data.folders",
+        "jaxae.data.tables",
+        "jaxae.data.tfds_sets",
+        "jaxae.report.canvas",
+        "jaxae.report.run",
+        "jaxae.scoring.checks",
+        "jaxae.scoring.thresholds.rule",
+    }
+    assert with_docs - shown == inner
+    assert all(
+        (ROOT / pathlib.Path(*name.split("."))).with_suffix(".py").is_file() or name.endswith("thresholds")
+        for name in shown
+    )
