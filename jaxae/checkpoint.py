@@ -10,15 +10,20 @@ import math
 import os
 import pathlib
 import shutil
+import sys
+import time
+import zlib
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxae.types import TrainState
 
-PARTIAL = "*.orbax-checkpoint-tmp"
+_PARTIAL = "*.orbax-checkpoint-tmp"
+_STRAGGLERS = 0.2  # seconds in which the other reads or writes of a failed one end
 
 
 class Checkpoints(NamedTuple):
@@ -75,8 +80,7 @@ def checkpoints(folder: str | os.PathLike) -> Checkpoints:
     import orbax.checkpoint as ocp
 
     folder = pathlib.Path(folder).resolve()
-    quiet = _NotOrbax()
-    logging.getLogger("absl").addFilter(quiet)
+    loud_again = _quieten()
     manager = _manager(folder)
     started = False
 
@@ -92,7 +96,8 @@ def checkpoints(folder: str | os.PathLike) -> Checkpoints:
         known = validation_loss is not None and math.isfinite(validation_loss)
         metrics = {"validation_loss": float(validation_loss)} if known else None
         with _explained(manager, folder):
-            manager.save(step, args=ocp.args.StandardSave(state), metrics=metrics)
+            facts = {"crc32": _checksum(state)}
+            manager.save(step, args=ocp.args.StandardSave(state), metrics=metrics, custom_metadata=facts)
 
     def wait() -> None:
         with _explained(manager, folder):
@@ -107,14 +112,18 @@ def checkpoints(folder: str | os.PathLike) -> Checkpoints:
             raise ValueError(f"{folder} holds no checkpoint of step {step}, only {sorted(manager.all_steps())}")
         abstract = jax.tree.map(_abstract, template)
         try:
-            found = manager.item_metadata(step)
-            if found is None:
+            found = manager.metadata(step)
+            if found.item_metadata is None:
                 raise _Unreadable("it does not say what it holds")
-            _require_same(found.tree, abstract)
-            return manager.restore(step, args=ocp.args.StandardRestore(abstract))
+            _require_same(found.item_metadata.tree, abstract)
+            state = manager.restore(step, args=ocp.args.StandardRestore(abstract))
+            if (found.custom_metadata or {}).get("crc32", _checksum(state)) != _checksum(state):
+                raise _Unreadable("its numbers are not those that were saved (the checksum differs)")
+            return state
         except _OtherModel as error:
             raise ValueError(f"{folder / str(step)} is of another model or optimizer: {error}") from None
         except Exception as error:  # Orbax and its storage raise many kinds
+            time.sleep(_STRAGGLERS)
             raise ValueError(f"{folder / str(step)} is damaged or foreign: {_first_line(error)}") from error
 
     def best(template: TrainState) -> tuple[TrainState, float] | None:
@@ -128,7 +137,7 @@ def checkpoints(folder: str | os.PathLike) -> Checkpoints:
             with _explained(manager, folder):
                 manager.close()
         finally:
-            logging.getLogger("absl").removeFilter(quiet)
+            loud_again()
 
     return Checkpoints(save, restore, best, manager.latest_step, wait, close)
 
@@ -193,6 +202,16 @@ def _first_line(error):
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
+def _checksum(state):
+    """CRC-32 of all numbers in order: the storage itself does not notice a flipped bit in an array."""
+    if not all(leaf.is_fully_addressable for leaf in jax.tree.leaves(state) if isinstance(leaf, jax.Array)):
+        return None  # parts of it are with other hosts
+    total = 0
+    for leaf in jax.tree.leaves(state):
+        total = zlib.crc32(np.asarray(_key_data(leaf)).tobytes(), total)
+    return total
+
+
 def _require_room(folder, state, step):
     """Refuse before anything is written: a disk that fills up in the middle of a write costs a long wait."""
     needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
@@ -210,6 +229,7 @@ def _explained(manager, folder):
     try:
         yield
     except Exception as error:  # what went wrong in the background arrives at the next call, of whatever kind
+        time.sleep(_STRAGGLERS)
         _remove_partial(folder)
         manager.reload()  # or what the failed one was to replace is taken for gone
         text = str(error)
@@ -223,16 +243,36 @@ def _explained(manager, folder):
 def _remove_partial(folder):
     """What a killed run or a failed write left behind; it would hold its space for ever."""
     if jax.process_index() == 0:
-        for left in folder.glob(PARTIAL):
+        for left in folder.glob(_PARTIAL):
             shutil.rmtree(left, ignore_errors=True)
 
 
 class _NotOrbax(logging.Filter):
-    """Orbax reports each save, and failures with pages of tracebacks, through everybody's absl logger.
-
-    Its failures reach the caller as exceptions, so its own records are dropped while a folder is open; level and
-    handlers stay as they are.
-    """
-
     def filter(self, record):
         return f"{os.sep}orbax{os.sep}" not in record.pathname
+
+
+def _quieten():
+    """Drop what Orbax says while a folder is open; its failures reach the caller as exceptions.
+
+    It reports each save, and a failure with pages of tracebacks, through everybody's absl logger. And when one of many
+    reads or writes fails, the others find its event loop closed, each of which Python reports as unraisable. Levels,
+    handlers, and everybody else's records and errors stay as they are.
+
+    Returns:
+      `() -> None` that ends it.
+    """
+    logger, records, before = logging.getLogger("absl"), _NotOrbax(), sys.unraisablehook
+
+    def hook(event):
+        if not (isinstance(event.exc_value, RuntimeError) and str(event.exc_value) == "Event loop is closed"):
+            before(event)
+
+    def end():
+        logger.removeFilter(records)
+        if sys.unraisablehook is hook:
+            sys.unraisablehook = before
+
+    logger.addFilter(records)
+    sys.unraisablehook = hook
+    return end
