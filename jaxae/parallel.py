@@ -68,8 +68,9 @@ def jit_step(step: Step, mesh: Mesh) -> Step:
       >>> int(state.step)
       1
     """
-    if getattr(step, "axis_name", None) is not None:
-        raise ValueError(f"jit_step takes a step without axis_name, got {step.axis_name!r}; with one, use pmap_step")
+    axis_name = getattr(step, "axis_name", None)
+    if axis_name is not None:
+        raise ValueError(f"jit_step takes a step without axis_name, got {axis_name!r}; with one, use pmap_step")
     everywhere = NamedSharding(mesh, PartitionSpec())
     rows = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
     compiled = jax.jit(step, in_shardings=(everywhere, rows), out_shardings=everywhere)

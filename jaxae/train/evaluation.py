@@ -29,7 +29,7 @@ def evaluator(
       `state -> {"loss": ..., ...}` as Python floats; the new codebook statistics are dropped.
 
     Raises:
-      ValueError: there are no rows.
+      ValueError: there are no rows, or all weigh nothing.
 
     Example:
       >>> import jax, jax.numpy as jnp, numpy as np, optax
@@ -40,7 +40,9 @@ def evaluator(
       >>> sorted(evaluate(state))
       ['loss', 'nll', 'penalty']
     """
-    stacked = jax.tree.map(lambda *rows: np.stack(rows), *padded(data, batch_size))
+    stacked = jax.tree.map(lambda *rows: jnp.asarray(np.stack(rows)), *padded(data, batch_size))
+    if not (total := float(stacked.weight.sum())) > 0:
+        raise ValueError(f"evaluator needs rows that count: their weights sum to {total}")
     keys = jax.random.split(jax.random.key(seed), jax.tree.leaves(stacked)[0].shape[0])
 
     @jax.jit

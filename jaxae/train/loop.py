@@ -1,5 +1,6 @@
 """The loop: chunks of batches, each scanned in one compiled call."""
 
+import contextlib
 import math
 import sys
 from collections.abc import Callable
@@ -67,7 +68,8 @@ def fit(
 
     Raises:
       NonFiniteError: a loss or a parameter is NaN or infinite; the last finite state is the latest checkpoint.
-      ValueError: chunk, num_steps or patience below 1, or patience without validation.
+      ValueError: chunk, num_steps or patience below 1, patience without validation, or checkpoints ahead of the
+        state.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
@@ -86,32 +88,49 @@ def fit(
         raise ValueError(f"fit: patience {patience} needs a validation function to be impatient about")
     run = _compiled(step)
     state = jax.tree.map(jnp.copy, state)  # the loop gives its state's memory away
-    best, best_loss, best_step = _best_before(checkpoints, state)
-    if checkpoints is not None and checkpoints.latest() is None:
-        checkpoints.save(state, None)
-    history = []
     now = int(state.step)
-    with _bar(progress, now, num_steps) as bar:
-        while now < num_steps and not _out_of_patience(now, best_step, chunk, patience):
-            end = min(num_steps, (now // chunk + 1) * chunk)
-            stack = jax.tree.map(lambda *rows: np.stack(rows), *(batches[i] for i in range(now, end)))
+    best, best_loss, best_step = _start(checkpoints, state)
+    history = []
+    ends = [*range((now // chunk + 1) * chunk, num_steps, chunk), num_steps] if now < num_steps else []
+    stack = _stacked(batches, now, ends[0]) if ends else None
+    with _bar(progress, now, num_steps) as bar, _written(checkpoints):
+        for i, end in enumerate(ends):
+            if _out_of_patience(now, best_step, chunk, patience):
+                break
             state, metrics, finite = run(state, stack, data)
-            entry = {"step": end, **_means(jax.device_get(metrics), now, bool(finite))}
+            # the next rows are read while the device works
+            stack = _stacked(batches, end, ends[i + 1]) if i + 1 < len(ends) else None
+            metrics, finite = jax.device_get((metrics, finite))
+            _require_finite(state, finite, metrics, now)
+            entry = {"step": end, **{name: float(np.mean(v, dtype=np.float64)) for name, v in metrics.items()}}
             if validation is not None:
                 entry |= {f"validation_{name}": value for name, value in validation(state).items()}
+                _require_finite_loss(entry, "validation_loss", f"in the validation after step {end - 1}")
                 if entry["validation_loss"] < best_loss:
                     best, best_loss, best_step = jax.tree.map(jnp.copy, state), entry["validation_loss"], end
-            if checkpoints is not None:
-                checkpoints.save(state, entry.get("validation_loss"))
+            # in this order: a resume drops a line too many, and could not bring back one that is missing
             if log is not None:
                 log(entry)
+            if checkpoints is not None:
+                checkpoints.save(state, entry.get("validation_loss"))
             history.append(entry)
             bar.update(end - now)
             bar.set_postfix_str(f"loss {entry['loss']:.4g}")
             now = end
-    if checkpoints is not None:
-        checkpoints.wait()
     return Fit(state, state if best is None else best, history)
+
+
+def _stacked(batches, start, end):
+    return jax.tree.map(lambda *rows: np.stack(rows), *(batches[i] for i in range(start, end)))
+
+
+@contextlib.contextmanager
+def _written(checkpoints):
+    try:
+        yield
+    finally:  # the last finite state is on disk before anybody hears of one that is not
+        if checkpoints is not None:
+            checkpoints.wait()
 
 
 def _compiled(step):
@@ -121,34 +140,57 @@ def _compiled(step):
             return step(state, rows)
 
         state, metrics = jax.lax.scan(one, state, stack)
-        leaves = [
-            leaf for leaf in jax.tree.leaves((state.params, state.state)) if jnp.issubdtype(leaf.dtype, jnp.inexact)
-        ]
-        return state, metrics, jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
+        return state, metrics, jnp.array([jnp.isfinite(leaf).all() for _, leaf in _floating(state)])
 
     return jax.jit(run, donate_argnums=0)
 
 
-def _means(metrics, start, finite):
+def _floating(state):
+    leaves = jax.tree.leaves_with_path({"params": state.params, "state": state.state})
+    return [(path, leaf) for path, leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+
+
+def _require_finite(state, finite, metrics, start):
+    """Of the steps of a chunk, name the first with a loss that is not finite; failing that, a parameter."""
     bad = np.flatnonzero(~np.isfinite(metrics["loss"]))
     if bad.size:
         i = int(bad[0])
-        terms = [f"{name} {v[i]}" for name, v in sorted(metrics.items()) if name != "loss" and not np.isfinite(v[i])]
-        raise NonFiniteError(
-            f"the loss is {metrics['loss'][i]} at step {start + i} ({', '.join(terms) or 'every term is finite'}): "
-            "the last finite state is the latest checkpoint; try a smaller learning rate or clipped gradients"
+        _require_finite_loss(
+            {name: float(values[i]) for name, values in metrics.items()}, "loss", f"at step {start + i}"
         )
-    if not finite:
-        raise NonFiniteError(
-            f"a parameter is no longer finite after step {start + len(metrics['loss']) - 1}, though the loss is: "
-            "the last finite state is the latest checkpoint; try a smaller learning rate or clipped gradients"
-        )
-    return {name: float(np.mean(values, dtype=np.float64)) for name, values in metrics.items()}
+    if not finite.all():
+        path, _ = _floating(state)[int(np.argmin(finite))]
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        end = start + len(metrics["loss"])
+        raise NonFiniteError(f"{name} is no longer finite after step {end - 1}, though the loss still is{_ADVICE}")
 
 
-def _best_before(checkpoints, state):
-    """What an interrupted run had reached, so that patience counts on where it stopped."""
-    found = None if checkpoints is None else checkpoints.best(state)
+def _require_finite_loss(metrics, name, where):
+    if math.isfinite(metrics[name]):
+        return
+    bad = [f"{term} {value}" for term, value in metrics.items() if term != name and not math.isfinite(value)]
+    terms = ", ".join(bad) or "every term of it is finite"
+    raise NonFiniteError(f"the loss is {metrics[name]} {where} ({terms}){_ADVICE}")
+
+
+_ADVICE = (
+    ": where checkpoints are kept, the latest is of the last finite state; try a smaller learning rate or clipped "
+    "gradients, and look for extreme values in the data"
+)
+
+
+def _start(checkpoints, state):
+    """What an interrupted run had reached, so that patience counts on where it stopped; the first checkpoint."""
+    if checkpoints is None:
+        return None, math.inf, int(state.step)
+    latest = checkpoints.latest()
+    if latest is not None and latest > int(state.step):
+        raise ValueError(
+            f"fit: the checkpoints are of step {latest}, ahead of the state's step {int(state.step)}: "
+            "restore the state from them, or give an empty folder"
+        )
+    found = checkpoints.best(state)
+    checkpoints.save(state, None)  # left alone if it is there
     if found is None:
         return None, math.inf, int(state.step)
     best, loss = found

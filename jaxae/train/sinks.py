@@ -21,7 +21,7 @@ def metrics_log(
       `metrics -> None`; `metrics["step"]` is the step.
 
     Raises:
-      ValueError: TensorBoard is asked for and tensorboardX is not installed.
+      ValueError: TensorBoard is asked for and tensorboardX is not installed, or the file is something else's.
 
     Example:
       >>> import tempfile, pathlib
@@ -33,18 +33,21 @@ def metrics_log(
       {"step": 10, "loss": 0.5}
     """
     path = pathlib.Path(path)
-    writer = None if tensorboard is None else _tensorboard(tensorboard)
+    writer = None if tensorboard is None else _tensorboard(tensorboard, step)
     kept = [line for line in _lines(path) if line["step"] <= step]
-    path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+    rewritten = path.with_name(f".{path.name}.partial")
+    rewritten.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+    os.replace(rewritten, path)
 
     def log(metrics: dict[str, float | int]) -> None:
-        finite = {k: v if math.isfinite(v) else None for k, v in metrics.items()}
+        now = int(metrics["step"])
+        values = {name: float(value) for name, value in metrics.items() if name != "step"}
+        finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
         with open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(finite, allow_nan=False) + "\n")
+            file.write(json.dumps({"step": now, **finite}, allow_nan=False) + "\n")
         if writer is not None:
-            for name, value in metrics.items():
-                if name != "step":
-                    writer.add_scalar(name, value, metrics["step"])
+            for name, value in values.items():
+                writer.add_scalar(name, value, now)
             writer.flush()
 
     return log
@@ -55,14 +58,18 @@ def _lines(path):
         return
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            yield json.loads(line)
+            metrics = json.loads(line)
         except json.JSONDecodeError:
             return  # a run was killed while it wrote this line
+        if not isinstance(metrics, dict) or "step" not in metrics:
+            raise ValueError(f"{path} is not a metrics log of jaxae: choose another file")
+        yield metrics
 
 
-def _tensorboard(folder):
+def _tensorboard(folder, step):
     try:
         from tensorboardX import SummaryWriter
     except ImportError:
         raise ValueError("TensorBoard events need tensorboardX: pip install 'jaxae[tensorboard]'") from None
-    return SummaryWriter(os.fspath(folder))
+    # events after `step` are of the run that was killed
+    return SummaryWriter(os.fspath(folder), purge_step=step + 1 if step else None)

@@ -88,5 +88,5 @@ def build_step(
         params = optax.apply_updates(state.params, updates)
         return TrainState(state.step + 1, params, new, opt_state, state.rng), means
 
-    step.axis_name = axis_name  # pmap must name its axis the same
+    step.axis_name = axis_name  # pyright: ignore[reportFunctionMemberAccess]  pmap must name its axis the same
     return step
