@@ -111,7 +111,7 @@ def test_a_new_process_gives_the_same_bits(tmp_path):
     np.save(tmp_path / "x.npy", IMAGES[:16])
     code = (
         "import sys, numpy as np, jax; jax.config.update('jax_num_cpu_devices', 8)\n"
-        "from jaxae.scoring.saving import load_detector\n"
+        "from jaxae.scoring import load_detector\n"
         "loaded = load_detector(sys.argv[1] + '/d')\n"
         "np.save(sys.argv[1] + '/score.npy', loaded(np.load(sys.argv[1] + '/x.npy')).score)"
     )
@@ -165,7 +165,7 @@ def test_wrong_input_is_one_line_with_expected_and_got(tmp_path):
         (np.ones((4, 2)), r"x float64\[B, 2\]"),
         (np.ones((4, 2), np.uint8), r"x uint8\[B, 2\]"),
         (np.ones(2, np.float32), r"x float32\[B\]"),
-        (np.float32(1), "x float32"),
+        (np.float32(1), "x without rows"),
         ([[1.0, 2.0]], "x"),
     ):
         with pytest.raises(ValueError, match=rf"this detector expects x float32\[B, 2\]; got {got}") as error:

@@ -4,7 +4,8 @@ from jaxae.scoring import costs, metrics, thresholds
 from jaxae.scoring.batching import score_batches
 from jaxae.scoring.combinators import averaged, ensemble, prepared
 from jaxae.scoring.detector import detector
-from jaxae.scoring.saving import LoadedDetector, load_detector, save_detector
+from jaxae.scoring.loading import LoadedDetector, load_detector
+from jaxae.scoring.saving import save_detector
 from jaxae.scoring.scores import reconstruction
 
 __all__ = [

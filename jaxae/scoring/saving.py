@@ -9,9 +9,9 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.export
@@ -19,33 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxae.numerics import as_batch
-from jaxae.types import Detector, PyTree, Verdict
-
-FORMAT = "jaxae-detector"
-VERSION = 1
-PROGRAM, ARRAYS, CARD = "program.bin", "arrays.npz", "card.json"
-
-
-class LoadedDetector(NamedTuple):
-    """A detector from disk; calling it is calling `apply`.
-
-    Attributes:
-      apply: `batch -> Verdict`, for an array or a `Batch` of any number of rows of the saved shape and dtype;
-        compiled once for each number of rows.
-      card: the dict given to `save_detector`, with the loader's own facts under "detector".
-    """
-
-    apply: Callable[[Any], Verdict]
-    card: dict
-
-    def __call__(self, batch: PyTree) -> Verdict:
-        return self.apply(batch)
-
-    @property
-    def example(self) -> dict[str, jax.ShapeDtypeStruct]:
-        """What one row must be: shape (without batch) and dtype of each input array, by its name."""
-        inputs = self.card["detector"]["inputs"]
-        return {i["name"]: jax.ShapeDtypeStruct(tuple(i["shape"]), jnp.dtype(i["dtype"])) for i in inputs}
+from jaxae.scoring.loading import ARRAYS, CARD, FORMAT, PROGRAM, VERSION, first_line, named_leaves, read_card
+from jaxae.types import Detector, PyTree
 
 
 def save_detector(
@@ -113,56 +88,13 @@ def save_detector(
         ) from error
 
 
-def load_detector(path: str | os.PathLike) -> LoadedDetector:
-    """Read a detector that `save_detector` wrote: `(apply, card)`, and callable itself.
-
-    Scores are equal to the bit to those of `jax.jit(detector.apply)` at the same number of rows on the same kind
-    of device.
-
-    Args:
-      path: the folder.
-
-    Raises:
-      ValueError: there is no such folder, or it is no detector, is of a newer version, or is damaged. When called:
-        the input's arrays, shapes or dtypes are not the saved ones.
-
-    Example: see `save_detector`.
-    """
-    path = Path(path)
-    card = _read_card(path)
-    facts = card["detector"]
-    content = {name: _read_checked(path / name, facts["sha256"][name]) for name in (PROGRAM, ARRAYS)}
-    try:
-        program = jax.export.deserialize(bytearray(content[PROGRAM]))
-        with np.load(path / ARRAYS, allow_pickle=False) as stored:
-            arrays = [stored[f"arr_{index}"].view(jnp.dtype(name)) for index, name in enumerate(facts["dtypes"])]
-        leaves = [jnp.asarray(array) for array in arrays]
-        inputs = [(entry["name"], tuple(entry["shape"]), entry["dtype"]) for entry in facts["inputs"]]
-        outputs = list(facts["outputs"])
-    except Exception as error:
-        raise ValueError(f"{path} is a detector that this jax {jax.__version__} cannot read: {_line(error)}") from error
-    run = jax.jit(program.call)
-
-    def apply(batch: PyTree) -> Verdict:
-        given = _named_leaves(batch)
-        _require_inputs(inputs, given)
-        return Verdict(**dict(zip(outputs, run(leaves, [jnp.asarray(leaf) for _, leaf in given]), strict=True)))
-
-    return LoadedDetector(apply, card)
-
-
-def _named_leaves(batch: PyTree) -> list[tuple[str, Any]]:
-    rows = as_batch(batch)._replace(weight=None)  # a row's weight plays no role in its score
-    return [(jax.tree_util.keystr(path)[1:], leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(rows)]
-
-
 def _export(
     detector: Detector, structure: Any, leaves: list, example: PyTree, platforms: Sequence[str]
 ) -> tuple[bytes, list[dict], list[str]]:
     """The serialized program `(leaves, input leaves) -> output leaves`, and the names of inputs and outputs."""
     rows = as_batch(example)._replace(weight=None)
     _, batch_structure = jax.tree.flatten(rows)
-    named = _named_leaves(rows)
+    named = named_leaves(rows)
     (size,) = jax.export.symbolic_shape("b")
     spec = [jax.ShapeDtypeStruct((size, *np.shape(leaf)[1:]), leaf.dtype) for _, leaf in named]
     outputs: list[str] = []
@@ -179,7 +111,7 @@ def _export(
     except Exception as error:
         if type(error).__name__ != "InconclusiveDimensionOperation":  # its public place differs between versions
             raise
-        raise ValueError(f"the model cannot be exported for any number of rows: {_line(error)}") from error
+        raise ValueError(f"the model cannot be exported for any number of rows: {first_line(error)}") from error
     inputs = [
         {"name": name, "shape": list(np.shape(leaf)[1:]), "dtype": str(np.dtype(leaf.dtype))} for name, leaf in named
     ]
@@ -193,7 +125,7 @@ def _checked_card(card: dict | None) -> dict:
     try:
         json.dumps(card, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"the card must hold what JSON can: {_line(error)}") from error
+        raise ValueError(f"the card must hold what JSON can: {first_line(error)}") from error
     return card
 
 
@@ -206,7 +138,7 @@ def _require_free(path: Path) -> None:
 
 def _is_detector(path: Path) -> bool:
     try:
-        _read_card(path)
+        read_card(path)
     except ValueError:
         return False
     return True
@@ -233,57 +165,3 @@ def _write(path: Path, program: bytes, leaves: list, card: dict, facts: dict) ->
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-
-
-def _read_card(path: Path) -> dict:
-    if not path.is_dir():
-        raise ValueError(f"there is no detector at {path}: {'not a folder' if path.exists() else 'no such folder'}")
-    try:
-        card = json.loads((path / CARD).read_text(encoding="utf-8"))
-        facts = card["detector"]
-        known = facts["format"] == FORMAT and set(facts["sha256"]) == {PROGRAM, ARRAYS}
-    except FileNotFoundError:
-        raise ValueError(f"{path} is no saved detector: it has no {CARD}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path} is no saved detector, or a damaged one: {CARD} is unreadable ({_line(error)})"
-        ) from error
-    if not known:
-        raise ValueError(f"{path} is no saved detector: {CARD} says {facts['format']!r}")
-    if facts["version"] != VERSION:
-        raise ValueError(f"{path} is a detector of version {facts['version']}; this library reads version {VERSION}")
-    return card
-
-
-def _read_checked(path: Path, sha256: str) -> bytes:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"the detector at {path.parent} is damaged: {path.name}: {error.strerror}") from error
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise ValueError(f"the detector at {path.parent} is damaged: {path.name} is not what its card says")
-    return content
-
-
-def _require_inputs(expected: list[tuple], given: list[tuple[str, Any]]) -> None:
-    def show(entries: list[tuple]) -> str:
-        return ", ".join(f"{name} {dtype}[{', '.join(('B', *map(str, shape)))}]" for name, shape, dtype in entries)
-
-    if any(np.ndim(leaf) == 0 for _, leaf in given):
-        raise ValueError(
-            f"this detector expects {show(expected)}; got {', '.join(name for name, _ in given)} without rows"
-        )
-    found = [
-        (name, tuple(np.shape(leaf)[1:]), str(getattr(leaf, "dtype", type(leaf).__name__))) for name, leaf in given
-    ]
-    if found != expected:
-        raise ValueError(f"this detector expects {show(expected)}; got {show(found)}")
-    rows = sorted({np.shape(leaf)[0] for _, leaf in given})
-    if len(rows) != 1 or rows[0] == 0:
-        raise ValueError(
-            f"this detector expects one number of rows, at least 1; got {' and '.join(map(str, rows))} rows"
-        )
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
