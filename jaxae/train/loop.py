@@ -1,6 +1,7 @@
 """The loop: chunks of batches, each scanned in one compiled call."""
 
 import contextlib
+import functools
 import math
 import sys
 from collections.abc import Callable
@@ -86,7 +87,6 @@ def fit(
         raise ValueError(f"fit: chunk, num_steps and patience must be >= 1, got {chunk}, {num_steps}, {patience}")
     if patience is not None and validation is None:
         raise ValueError(f"fit: patience {patience} needs a validation function to be impatient about")
-    run = _compiled(step)
     state = jax.tree.map(jnp.copy, state)  # the loop gives its state's memory away
     now = int(state.step)
     best, best_loss, best_step = _start(checkpoints, state)
@@ -97,7 +97,7 @@ def fit(
         for i, end in enumerate(ends):
             if _out_of_patience(now, best_step, chunk, patience):
                 break
-            state, metrics, finite = run(state, stack, data)
+            state, metrics, finite = _chunk(step, state, stack, data)
             # the next rows are read while the device works
             stack = _stacked(batches, end, ends[i + 1]) if i + 1 < len(ends) else None
             metrics, finite = jax.device_get((metrics, finite))
@@ -133,16 +133,15 @@ def _written(checkpoints):
             checkpoints.wait()
 
 
-def _compiled(step):
-    def run(state, stack, data):
-        def one(state, batch):
-            rows = batch if data is None else jax.tree.map(lambda leaf: leaf[batch], data)
-            return step(state, rows)
+# by the step, so that continuing with the same step compiles nothing anew
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
+def _chunk(step, state, stack, data):
+    def one(state, batch):
+        rows = batch if data is None else jax.tree.map(lambda leaf: leaf[batch], data)
+        return step(state, rows)
 
-        state, metrics = jax.lax.scan(one, state, stack)
-        return state, metrics, jnp.array([jnp.isfinite(leaf).all() for _, leaf in _floating(state)])
-
-    return jax.jit(run, donate_argnums=0)
+    state, metrics = jax.lax.scan(one, state, stack)
+    return state, metrics, jnp.array([jnp.isfinite(leaf).all() for _, leaf in _floating(state)])
 
 
 def _floating(state):
