@@ -1,6 +1,7 @@
 """Small numerical building blocks that several rooms share."""
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -111,7 +112,7 @@ def split_keys(rng: Array | None, num: int) -> tuple:
     return (None,) * num if rng is None else tuple(jax.random.split(rng, num))
 
 
-def at_step(weight: float | Array, step: Array | int) -> Array | float:
+def at_step(weight: float | Array | Callable, step: Array | int) -> Array | float:
     """A schedule's value at a step; a number (perhaps traced, for a vmap over it) is its own value."""
     return weight(step) if callable(weight) else weight
 

@@ -4,12 +4,14 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any
 
 
 def metrics_log(
     path: str | os.PathLike, step: int = 0, tensorboard: str | os.PathLike | None = None
-) -> Callable[[dict[str, float | int]], None]:
+) -> Callable[[Mapping[str, Any]], None]:
     """A function that appends one JSON object a line; lines after `step` that a killed run left are dropped first.
 
     Args:
@@ -39,7 +41,7 @@ def metrics_log(
     rewritten.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
     os.replace(rewritten, path)
 
-    def log(metrics: dict[str, float | int]) -> None:
+    def log(metrics: Mapping[str, Any]) -> None:
         now = int(metrics["step"])
         values = {name: float(value) for name, value in metrics.items() if name != "step"}
         finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
@@ -48,8 +50,9 @@ def metrics_log(
         if writer is not None:
             for name, value in values.items():
                 writer.add_scalar(name, value, now)
-            writer.flush()
 
+    if writer is not None:
+        weakref.finalize(log, writer.close)  # what waits in its queue is written at the latest when the process ends
     return log
 
 
