@@ -1,6 +1,6 @@
 """Encoders, decoders and heads: constructors of `Network`. The only room that imports Flax."""
 
-from jaxae.networks.adapters import from_linen
+from jaxae.networks.adapters import from_linen, from_nnx
 from jaxae.networks.combinators import conditional, identity
 from jaxae.networks.convolutional import conv_decoder, conv_encoder
 from jaxae.networks.default import default_decoder, default_encoder
@@ -13,6 +13,7 @@ __all__ = [
     "default_decoder",
     "default_encoder",
     "from_linen",
+    "from_nnx",
     "identity",
     "mlp",
 ]
