@@ -11,15 +11,13 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxae import __version__, recipes, report, runs, scoring
 from jaxae.data import Dataset, Splits, load
 from jaxae.data.splits import split
 from jaxae.recipes import Recipe
-from jaxae.scoring import costs, metrics, thresholds
+from jaxae.scoring import thresholds
 from jaxae.training import fit_recipe, write_examples
 from jaxae.types import CostTable, Threshold
 
@@ -94,14 +92,12 @@ def detect(
     started = time.monotonic()
     echo = echo or (lambda line: None)
     table = CostTable.binary(*settings.cost)
-    rule = threshold_for(settings, table, labelled=True)
+    _require_rates(settings, table)
     dataset = load(settings.data, label_column=settings.label_column, group_duplicates=settings.group_duplicates)
     splits = split(dataset, settings.normal, settings.seed, group_duplicates=settings.group_duplicates)
     labelled = dataset.y_train is not None
-    if not labelled:
-        rule = threshold_for(settings, table, labelled=False)
-    elif not splits.dev.labels.any():
-        _require_rule_without_anomalies(settings)
+    rule = threshold_for(settings, table, labelled)
+    _rehearse(rule, splits, labelled)
     train = splits.train.x
     standardisation = recipes.standardise(train)
     recipe = recipes.build(
@@ -112,48 +108,25 @@ def detect(
         epochs=settings.epochs,
         options=settings.options,
     )
+    config = _config(settings, dataset, splits, labelled)
     out = runs.next_free("runs", "detect") if out is None else out
-    config = {
-        "command": "detect",
-        "version": __version__,
-        **settings._asdict(),
-        "normal": list(splits.normal),
-        "rule": list(_rule_of(settings, labelled)),
-        "dataset": dataset.name,
-        "shape": list(train.shape[1:]),
-        "rows": len(train),
-        "dtype": str(train.dtype),
-        "features": dataset.feature_names,
-    }
     folder = runs.start(out, config, resume=resume, overwrite=overwrite)
     if standardisation is not None:
         runs.write_arrays(folder / "standardise.npz", **standardisation._asdict())
     echo(_headline(dataset, splits, settings))
 
     state = fit_recipe(recipe, train, splits.validation.x, folder, settings.seed, settings.tensorboard)
-    detector, fitted = _fit_detector(recipe, rule, state, splits, labelled)
-    card = {"config": config, "padded_batch": PADDED_BATCH, "sizes": sizes_of(splits)}
-    scoring.save_detector(folder / "detector", detector, fitted, train[:1], card)
-
+    fitted = _save_detector(folder / "detector", recipe, rule, state, splits, config, labelled)
     loaded = scoring.load_detector(folder / "detector")
-    labels = splits.test.labels
     verdict = scoring.score_batches(loaded.apply, splits.test.x, PADDED_BATCH)
-    _write_scores(folder / "scores.csv", verdict, labels)
-    summary = {
-        "threshold": float(verdict.threshold[0]),
-        "sizes": sizes_of(splits),
-        "flagged": float(verdict.is_anomaly.mean()),
-        "anomaly_rate": settings.anomaly_rate,
-    }
-    if labels is not None:
-        summary |= test_metrics(labels, verdict, table, settings.anomaly_rate)
+    figures = _figures(verdict, splits, table, settings.anomaly_rate)
+    _write_scores(folder / "scores.csv", verdict, splits.test.labels)
     _write_dev(folder / "dev.npz", loaded, fitted, splits if labelled else None, table)
-    _write_examples(folder / "examples.npz", recipe, fitted, splits.test.x, verdict, labels)
-    summary["seconds"] = time.monotonic() - started
-    runs.write_json(folder / "metrics.json", summary)
+    _write_examples(folder / "examples.npz", recipe, fitted, splits.test.x, verdict, splits.test.labels)
+    figures["seconds"] = time.monotonic() - started
+    runs.write_json(folder / "metrics.json", figures)
     page = report.render(folder)
-    echo(_table(summary, _rule_of(settings, labelled), settings))
-    echo(f"\n{page}  ({time.monotonic() - started:.0f} s)")
+    echo(f"\n{report.table(figures, config)}\n\n{page}  ({time.monotonic() - started:.0f} s)")
     return folder
 
 
@@ -217,58 +190,10 @@ def threshold_for(settings: Settings, table: CostTable, labelled: bool) -> Thres
     return makers[name]()
 
 
-def test_metrics(labels: np.ndarray, verdict, table: CostTable, anomaly_rate: float) -> dict[str, float]:
-    """The figures of one test: as they would be at the deployment's anomaly rate and, as `..._raw`, as they are.
-
-    Args:
-      labels: `[N]`, 1 anomaly, 0 normal.
-      verdict: a `Verdict` of N rows.
-      table: costs in the deployment's unit.
-      anomaly_rate: P, in (0, 1).
-
-    Returns:
-      Name to number. Without both classes among the labels: nothing.
-    """
-    if labels.min() == labels.max():
-        return {}
-    figures = jax.jit(_figures)(labels, verdict.score, verdict.is_anomaly, table, anomaly_rate)
-    return {name: float(value) for name, value in jax.device_get(figures).items()}
-
-
-def _figures(labels, scores, decisions, table, anomaly_rate):
-    weight = metrics.prevalence_weight(labels, anomaly_rate)
-    curve = costs.expected_cost_curve(labels, scores, table, anomaly_rate)
-    return {
-        "auroc": metrics.auroc(labels, scores),
-        "average_precision": metrics.average_precision(labels, scores, weight),
-        "average_precision_raw": metrics.average_precision(labels, scores),
-        "fpr_at_95_tpr": metrics.fpr_at_tpr(labels, scores),
-        "recall": metrics.recall(labels, decisions),
-        "false_alarm_rate": metrics.false_alarm_rate(labels, decisions),
-        "precision": metrics.precision(labels, decisions, weight),
-        "precision_raw": metrics.precision(labels, decisions),
-        "f1": metrics.f1(labels, decisions, weight),
-        "f1_raw": metrics.f1(labels, decisions),
-        "expected_cost": costs.expected_cost(labels, decisions, table, anomaly_rate),
-        "expected_cost_oracle": curve.oracle,
-        "expected_cost_always": curve.always,
-        "expected_cost_never": curve.never,
-        "test_anomaly_share": jnp.mean(labels),
-    }
-
-
 def _rule_of(settings, labelled):
     if settings.rule is not None:
         return settings.rule
     return ("expected_cost", None) if labelled else ("false_alarm_rate", DEFAULT_RATE)
-
-
-def _require_rule_without_anomalies(settings):
-    if _rule_of(settings, True)[0] != "false_alarm_rate":
-        raise ValueError(
-            "there are no anomalies in the train part, so none in dev, which this rule needs: "
-            "--max-false-alarm-rate works without"
-        )
 
 
 def sizes_of(splits: Splits) -> dict[str, int]:
@@ -276,11 +201,72 @@ def sizes_of(splits: Splits) -> dict[str, int]:
     return {name: len(getattr(splits, name).x) for name in ("train", "validation", "calibration", "dev", "test")}
 
 
-def _fit_detector(recipe: Recipe, rule: Threshold, state, splits: Splits, labelled: bool):
+def _require_rates(settings, table):
+    """Whatever rule is asked for, expected costs are reported: their settings are checked before anything is read."""
+    thresholds.expected_cost(table, settings.anomaly_rate)
+    threshold_for(settings, table, labelled=True)
+
+
+def _rehearse(rule: Threshold, splits: Splits, labelled: bool):
+    """Fit the rule on stand-in scores, so that too few rows for it are found before the training, not after."""
+    if labelled and not splits.dev.labels.any():
+        try:
+            rule.fit(np.arange(len(splits.calibration.x), dtype=np.float32))
+        except ValueError:
+            raise ValueError(
+                "there are no anomalies in the train part, so none in dev, which this rule needs: "
+                "--max-false-alarm-rate works without"
+            ) from None
+    stand_in = [np.arange(len(part.x), dtype=np.float32) for part in (splits.calibration, splits.dev)]
+    rule.fit(*stand_in, splits.dev.labels) if labelled else rule.fit(stand_in[0])
+
+
+def _config(settings, dataset, splits, labelled):
+    train = splits.train.x
+    return {
+        "command": "detect",
+        "version": __version__,
+        **settings._asdict(),
+        "normal": list(splits.normal),
+        "rule": list(_rule_of(settings, labelled)),
+        "dataset": dataset.name,
+        "shape": list(train.shape[1:]),
+        "rows": len(train),
+        "dtype": str(train.dtype),
+        "features": dataset.feature_names,
+    }
+
+
+def _save_detector(path, recipe: Recipe, rule: Threshold, state, splits: Splits, config, labelled):
     detector = scoring.detector(recipe.scorer, rule)
     dev = (splits.dev.x, splits.dev.labels) if labelled else (None, None)
     params, inner = state.params["model"], state.state["model"]
-    return detector, detector.fit(params, inner, splits.train.x, splits.calibration.x, *dev)
+    fitted = detector.fit(params, inner, splits.train.x, splits.calibration.x, *dev)
+    card = {"config": config, "padded_batch": PADDED_BATCH, "sizes": sizes_of(splits)}
+    scoring.save_detector(path, detector, fitted, splits.train.x[:1], card)
+    return fitted
+
+
+def _figures(verdict, splits: Splits, table: CostTable, anomaly_rate: float) -> dict:
+    figures = {
+        "threshold": float(verdict.threshold[0]),
+        "sizes": sizes_of(splits),
+        "flagged": float(verdict.is_anomaly.mean()),
+        "anomaly_rate": anomaly_rate,
+    }
+    if splits.test.labels is None:
+        return figures
+    return figures | scoring.summary(splits.test.labels, verdict, table, anomaly_rate)
+
+
+def _headline(dataset, splits, settings):
+    sizes, anomalies = sizes_of(splits), int(splits.dev.labels.sum())
+    normal = f"normal: {', '.join(splits.normal)}" if splits.normal else "no labels"
+    return (
+        f"{dataset.name} · {normal} · {settings.model}\n"
+        f"train {sizes['train']} · validation {sizes['validation']} · calibration {sizes['calibration']} · "
+        f"dev {sizes['dev']} ({anomalies} anomalies) · test {sizes['test']}"
+    )
 
 
 def _labels_of(dataset: Dataset, normal) -> np.ndarray | None:
@@ -339,51 +325,3 @@ def _write_examples(path, recipe: Recipe, fitted, x, verdict, labels, each: int 
         label=np.full(len(rows), -1) if labels is None else labels[rows],
         kind=names,
     )
-
-
-def _headline(dataset, splits, settings):
-    sizes, anomalies = sizes_of(splits), int(splits.dev.labels.sum())
-    normal = f"normal: {', '.join(splits.normal)}" if splits.normal else "no labels"
-    return (
-        f"{dataset.name} · {normal} · {settings.model}\n"
-        f"train {sizes['train']} · validation {sizes['validation']} · calibration {sizes['calibration']} · "
-        f"dev {sizes['dev']} ({anomalies} anomalies) · test {sizes['test']}"
-    )
-
-
-_RULES = {
-    "expected_cost": "least expected cost",
-    "false_alarm_rate": "false-alarm rate at most {}",
-    "recall": "recall at least {}",
-    "best_f1": "best F1",
-}
-
-
-def _table(summary, rule, settings):
-    name, value = rule
-    lines = [f"\nλ = {summary['threshold']:.6g}   rule: {_RULES[name].format(value)}"]
-    if "auroc" not in summary:
-        lines.append(f"{summary['flagged']:.1%} of the test rows are flagged (no labels, so no test figures)")
-        return "\n".join(lines)
-    miss, false_alarm = settings.cost
-    rows = [
-        ("AUROC", summary["auroc"], ""),
-        ("recall", summary["recall"], ""),
-        ("false-alarm rate", summary["false_alarm_rate"], ""),
-        ("precision", summary["precision"], summary["precision_raw"]),
-        ("F1", summary["f1"], summary["f1_raw"]),
-        ("average precision", summary["average_precision"], summary["average_precision_raw"]),
-    ]
-    share = f"{summary['test_anomaly_share']:.0%}"
-    lines.append(f"\n{'test':<20}{'at ' + format(settings.anomaly_rate, '.3g'):>10}{'raw, ' + share:>12}   anomalies")
-    for label, at_rate, raw in rows:
-        lines.append(f"{label:<20}{at_rate:>10.4f}{raw if raw == '' else format(raw, '.4f'):>12}")
-    lines.append(
-        f"\nexpected cost at {miss:g}:{false_alarm:g}   {summary['expected_cost']:.4f}   "
-        f"(oracle λ {summary['expected_cost_oracle']:.4f}, flag all {summary['expected_cost_always']:.4f}, "
-        f"flag none {summary['expected_cost_never']:.4f})"
-    )
-    return "\n".join(lines)
-
-
-test_metrics.__test__ = False  # pytest: not a test

@@ -25,6 +25,10 @@ def rows(table):
     return pytest.mark.parametrize("name", sorted(table))
 
 
+def started(objective, optimizer, x, rng=KEY(1)):
+    return jax.jit(lambda k, b: init_state(objective, optimizer, k, b))(rng, Batch(x))
+
+
 def changed(a, b):
     return any(bool((x != y).any()) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
@@ -35,9 +39,9 @@ def changed(a, b):
 def coded(name):
     layer = BOTTLENECKS[name]()
     h = jax.random.normal(KEY(0), (6, 3, 4))
-    params, state = layer.init(KEY(1), h)
+    params, state = jax.jit(layer.init)(KEY(1), h)
     if jax.tree.leaves(state):  # a training step first: the first one restarts every code
-        _, state = layer.apply(params, state, KEY(5), h)
+        _, state = jax.jit(layer.apply)(params, state, KEY(5), h)
     return layer, params, state, h
 
 
@@ -69,7 +73,8 @@ def test_bottleneck_without_a_key_is_deterministic_and_leaves_the_state_alone(na
 @rows(BOTTLENECKS)
 def test_bottleneck_init_reads_only_the_shape(name):
     layer, params, _, h = coded(name)
-    abstract, _ = layer.init(KEY(1), jax.ShapeDtypeStruct(h.shape, h.dtype))
+    like = jax.ShapeDtypeStruct(h.shape, h.dtype)
+    abstract, _ = jax.jit(lambda rng: layer.init(rng, like))(KEY(1))
     chex.assert_trees_all_equal(params, abstract)
 
 
@@ -96,13 +101,13 @@ def test_bottleneck_rows_do_not_depend_on_their_batch(name):
 @rows(BOTTLENECKS)
 def test_bottleneck_every_parameter_learns(name):
     layer, params, state, h = coded(name)
-    target = jax.random.normal(KEY(9), layer.apply(params, state, None, h)[0].latent.shape)
+    target = jax.random.normal(KEY(9), jax.eval_shape(layer.apply, params, state, KEY(3), h)[0].latent.shape)
 
     def loss(params, h):
         code, _ = layer.apply(params, state, KEY(3), h)
         return ((code.latent - target) ** 2).sum() + code.penalty.sum()
 
-    gradients, to_input = jax.grad(loss, (0, 1))(params, h)
+    gradients, to_input = jax.jit(jax.grad(loss, (0, 1)))(params, h)
     for path, leaf in jax.tree.leaves_with_path(gradients):
         assert float(jnp.abs(leaf).max()) > 0, path
     assert float(jnp.abs(to_input).max()) > 0
@@ -198,7 +203,7 @@ def test_preset_trains_and_decodes(name, shape):
     model, objective = PRESETS[name](shape)
     x = jax.random.uniform(KEY(0), (8, *shape))
     optimizer = optax.adam(1e-3)
-    state = init_state(objective, optimizer, KEY(1), Batch(x))
+    state = started(objective, optimizer, x)
     step = jax.jit(chex.assert_max_traces(build_step(objective, optimizer), n=1))
     first = None
     for _ in range(25):
@@ -206,24 +211,26 @@ def test_preset_trains_and_decodes(name, shape):
         first = metrics["loss"] if first is None else first
     assert float(metrics["loss"]) < float(first)
     params, inner = state.params["model"], state.state["model"]
-    code = model.encode(params, inner, x)
-    prediction = model.decode(params, code.latent)
+    code = jax.jit(model.encode)(params, inner, x)
+    prediction = jax.jit(model.decode)(params, code.latent)
     assert prediction.shape == (*x.shape[:-1], x.shape[-1] * model.likelihood.num_params)
     assert model.likelihood.mean(prediction).shape == x.shape
     if model.sample is not None:
-        latent = model.sample(params, inner, KEY(2), jax.ShapeDtypeStruct((3, *shape), jnp.float32))
-        assert model.decode(params, latent).shape == (3, *prediction.shape[1:])
+        like = jax.ShapeDtypeStruct((3, *shape), jnp.float32)
+        drawn = jax.eval_shape(lambda rng: model.decode(params, model.sample(params, inner, rng, like)), KEY(2))
+        assert drawn.shape == (3, *prediction.shape[1:])
     if model.lookup is not None:
-        np.testing.assert_array_equal(model.lookup(params, inner, code.symbols), code.latent)
+        np.testing.assert_array_equal(jax.jit(model.lookup)(params, inner, code.symbols), code.latent)
 
 
 @rows(PRESETS)
 def test_preset_reads_bytes_as_it_reads_their_scaled_values(name):
     _, objective = PRESETS[name](SHAPE)
     pixels = jax.random.randint(KEY(0), (4, *SHAPE), 0, 256).astype(jnp.uint8)
-    params, state = objective.init(KEY(1), Batch(pixels))
-    loss = objective.apply(params, state, KEY(2), Batch(pixels), 0)[0]
-    scaled = objective.apply(params, state, KEY(2), Batch(pixels.astype(jnp.float32) / 255), 0)[0]
+    params, state = jax.jit(objective.init)(KEY(1), Batch(pixels))
+    apply = jax.jit(objective.apply)
+    loss = apply(params, state, KEY(2), Batch(pixels), 0)[0]
+    scaled = apply(params, state, KEY(2), Batch(pixels.astype(jnp.float32) / 255), 0)[0]
     np.testing.assert_allclose(loss, scaled, rtol=1e-6)
 
 
@@ -232,7 +239,7 @@ def test_preset_has_every_loss_term_active(name):
     _, objective = PRESETS[name](SHAPE)
     x = jax.random.uniform(KEY(0), (8, *SHAPE))
     optimizer = optax.adam(1e-3)
-    trained = init_state(objective, optimizer, KEY(1), Batch(x))
+    trained = started(objective, optimizer, x)
     step = jax.jit(build_step(objective, optimizer))
     for _ in range(10):
         trained, metrics = step(trained, Batch(x))
@@ -243,10 +250,10 @@ def test_preset_has_every_loss_term_active(name):
             _, (_, _, metrics) = objective.apply(params, trained.state, KEY(2), Batch(x), 10)
             return metrics[term].mean()
 
-        amount, gradient = jax.value_and_grad(value)(trained.params)
+        amount, gradient = jax.jit(jax.value_and_grad(value))(trained.params)
         assert abs(float(amount)) > 1e-6, term
         assert max(float(jnp.abs(g).max()) for g in jax.tree.leaves(gradient)) > 0, term
-    loss, (_, _, parts) = objective.apply(trained.params, trained.state, KEY(2), Batch(x), 10)
+    loss, (_, _, parts) = jax.jit(objective.apply)(trained.params, trained.state, KEY(2), Batch(x), 10)
     np.testing.assert_allclose(loss, sum(parts[t] for t in terms), rtol=1e-5)
 
 
@@ -257,8 +264,8 @@ def test_preset_trains_as_an_ensemble_in_one_vmap(name):
     optimizer = optax.adam(1e-2)
     keys = jax.random.split(KEY(1), 2)
     step = build_step(objective, optimizer)
-    states = jax.vmap(lambda k: init_state(objective, optimizer, k, Batch(x)))(keys)
-    alone = init_state(objective, optimizer, keys[1], Batch(x))
+    states = jax.jit(jax.vmap(lambda k: init_state(objective, optimizer, k, Batch(x))))(keys)
+    alone = jax.tree.map(lambda leaf: leaf[1], states)
     together, single = jax.jit(jax.vmap(step, (0, None))), jax.jit(step)
     for _ in range(3):
         states, many = together(states, Batch(x))

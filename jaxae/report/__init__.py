@@ -2,5 +2,6 @@
 
 from jaxae.report.page import render
 from jaxae.report.pictures import sample_grid
+from jaxae.report.terminal import table
 
-__all__ = ["render", "sample_grid"]
+__all__ = ["render", "sample_grid", "table"]

@@ -7,6 +7,7 @@ from jaxae.scoring.detector import detector
 from jaxae.scoring.loading import LoadedDetector, load_detector
 from jaxae.scoring.saving import save_detector
 from jaxae.scoring.scores import reconstruction
+from jaxae.scoring.summary import summary
 
 __all__ = [
     "LoadedDetector",
@@ -20,5 +21,6 @@ __all__ = [
     "reconstruction",
     "save_detector",
     "score_batches",
+    "summary",
     "thresholds",
 ]
