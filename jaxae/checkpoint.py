@@ -14,7 +14,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -93,8 +93,9 @@ def checkpoints(folder: str | os.PathLike) -> Checkpoints:
             _remove_partial(folder)
             started = True
         _require_room(folder, state, step)
-        known = validation_loss is not None and math.isfinite(validation_loss)
-        metrics = {"validation_loss": float(validation_loss)} if known else None
+        metrics = None  # a loss that is not finite would sort anywhere
+        if validation_loss is not None and math.isfinite(validation_loss):
+            metrics = {"validation_loss": float(validation_loss)}
         with _explained(manager, folder):
             facts = {"crc32": _checksum(state)}
             manager.save(step, args=ocp.args.StandardSave(state), metrics=metrics, custom_metadata=facts)
@@ -116,10 +117,11 @@ def checkpoints(folder: str | os.PathLike) -> Checkpoints:
             if found.item_metadata is None:
                 raise _Unreadable("it does not say what it holds")
             _require_same(found.item_metadata.tree, abstract)
-            state = manager.restore(step, args=ocp.args.StandardRestore(abstract))
-            if (found.custom_metadata or {}).get("crc32", _checksum(state)) != _checksum(state):
+            restored = cast(TrainState, manager.restore(step, args=ocp.args.StandardRestore(abstract)))
+            sums = (found.custom_metadata or {}).get("crc32"), _checksum(restored)
+            if None not in sums and sums[0] != sums[1]:
                 raise _Unreadable("its numbers are not those that were saved (the checksum differs)")
-            return state
+            return restored
         except _OtherModel as error:
             raise ValueError(f"{folder / str(step)} is of another model or optimizer: {error}") from None
         except Exception as error:  # Orbax and its storage raise many kinds

@@ -1,8 +1,10 @@
 """One train step on several devices: a sharded batch under `jit`, a `pmap`, and the start of several hosts."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -15,7 +17,7 @@ ROWS = "rows"
 Step = Callable[[TrainState, Batch | PyTree], tuple[TrainState, dict[str, Array]]]
 
 
-def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:
     """All devices in one row: a batch is split over them, everything else is on each.
 
     Args:
@@ -83,7 +85,7 @@ def jit_step(step: Step, mesh: Mesh) -> Step:
     return run
 
 
-def pmap_step(step: Step, devices: Sequence[jax.Device] | None = None, axis_name: str | None = None) -> Step:
+def pmap_step(step: Step, devices: Sequence[Any] | None = None, axis_name: str | None = None) -> Step:
     """Compile a train step with `jax.pmap`, taking and returning what `jit_step` does.
 
     The state is neither stacked nor unstacked by the caller: a plain one goes in, a plain one (present on every
@@ -182,7 +184,7 @@ def _put_leaf(leaf, sharding):
     if jax.process_count() == 1 or (isinstance(leaf, jax.Array) and not leaf.is_fully_addressable):
         return jax.device_put(leaf, sharding)
     # what each host has whole becomes one array over all of them: each sends its own part, nothing is exchanged
-    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         bits = _put_leaf(jax.random.key_data(leaf), sharding)
         return jax.random.wrap_key_data(bits, impl=jax.random.key_impl(leaf))
     leaf = np.asarray(leaf)

@@ -15,7 +15,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxae import presets
+from jaxae import checkpoint, presets
 from jaxae.checkpoint import checkpoints
 from jaxae.train import init_state
 
@@ -106,6 +106,16 @@ def test_foreign_checkpoints_name_what_differs(tmp_path):
     assert "opt_state.0.count is int32[] there, nothing here" in text
     half = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16) if leaf.dtype == jnp.float32 else leaf, state_of())
     assert "bfloat16" in complaint(lambda: kept.restore(half))
+    kept.close()
+
+
+def test_a_checkpoint_without_a_checksum_is_read(tmp_path, monkeypatch):
+    """As several hosts write it: none of them holds all of the numbers."""
+    monkeypatch.setattr(checkpoint, "_checksum", lambda state: None)
+    last = saved(tmp_path, {5: None})
+    monkeypatch.undo()
+    kept = checkpoints(tmp_path)
+    chex.assert_trees_all_equal(kept.restore(last).params, last.params)
     kept.close()
 
 

@@ -1,6 +1,7 @@
 """The train state and the one pure train step."""
 
 from collections.abc import Callable
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -85,7 +86,7 @@ def build_step(
         gradients, (new, means) = jax.grad(mean_loss, has_aux=True)(state.params)
         gradients, means = total((gradients, means))
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        params = cast(dict, optax.apply_updates(state.params, updates))
         return TrainState(state.step + 1, params, new, opt_state, state.rng), means
 
     step.axis_name = axis_name  # pyright: ignore[reportFunctionMemberAccess]  pmap must name its axis the same
