@@ -47,7 +47,8 @@ def histogram(
     figure, axes = canvas.panel(title)
     groups = [group for group in groups if len(group[0])]
     low, high = canvas.score_axis(axes, [values for values, _, _ in groups], threshold)
-    bins = np.geomspace(low, high, 61) if axes.get_xscale() == "log" else np.linspace(low, high, 61)
+    edges = 1 + int(np.clip(2 * min(len(values) for values, _, _ in groups) ** 0.5, 12, 60))
+    bins = np.geomspace(low, high, edges) if axes.get_xscale() == "log" else np.linspace(low, high, edges)
     for values, colour, label in groups:
         inside = np.clip(values, low, high)
         weights = np.full(len(values), 1 / len(values))

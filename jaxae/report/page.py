@@ -84,7 +84,7 @@ def drawings(run: Run) -> list[Drawing]:
     """The figures that a run has the numbers for."""
     found = [*_of_examples(run), *_of_scores(run)]
     if run.log:
-        caption = "Mean loss per example on training batches and on held-out normal examples."
+        caption = "Mean loss per example on the rows trained on and, as validation, on rows held out of training."
         found.append(Drawing("loss", lambda path: training.losses(path, run.log), caption))
     if (samples := run.samples) is not None and samples.ndim > 2:
         caption = "Examples that the model makes up: decoded from codes that were drawn from its prior."
@@ -150,10 +150,10 @@ def _of_examples(run: Run) -> list[Drawing]:
                 "features", lambda path: pictures.contributions(path, maps, kinds, names, scores, title), caption, True
             )
         ]
-    caption = (
-        "Test examples of every outcome: the input, what the autoencoder makes of it, and the error of each pixel on "
-        "one scale. The examples are drawn at random from each outcome."
+    which = (
+        "Examples held out of training" if run.scores is None else "Test examples drawn at random from every outcome"
     )
+    caption = f"{which}: the input, what the autoencoder makes of it, and the error of each pixel on one scale."
     title = _error_title(run, "Inputs, their reconstructions, and where the two differ")
     return [
         Drawing(

@@ -30,9 +30,7 @@ def losses(path: str | Path, records: Sequence[dict]) -> Path | None:
             steps, values = _smooth(steps, values)
         axes.plot(steps, values, color=NORMAL, linewidth=1.8, label="training")
     if len(at):
-        axes.plot(
-            at, validation, "o-", color=ANOMALY, linewidth=1.5, markersize=4, label="validation, held-out normals"
-        )
+        axes.plot(at, validation, "o-", color=ANOMALY, linewidth=1.5, markersize=4, label="validation")
         best = int(validation.argmin())
         axes.plot(
             at[best],
@@ -47,6 +45,7 @@ def losses(path: str | Path, records: Sequence[dict]) -> Path | None:
     if everything.min() > 0 and everything.max() > 8 * everything.min():
         axes.set_yscale("log")
         canvas.plain_log_ticks(axes, axes.yaxis)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.set_xlim(left=0)
     canvas.name_axes(axes, "step", "loss per example")
