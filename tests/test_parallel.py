@@ -63,6 +63,11 @@ def mapped(name):
     return parallel.pmap_step(build_step(objective_of(name, "i"), OPTIMIZER, axis_name="i"))
 
 
+@functools.cache
+def sharded(name):
+    return parallel.jit_step(plain(name), parallel.make_mesh())
+
+
 def run(step, state, num_steps, batch=pixels):
     found = []
     for i in range(num_steps):
@@ -82,7 +87,7 @@ def require_same(found, wanted):
 
 @presets
 def test_jit_step_gives_the_losses_of_one_device(name):
-    found = run(parallel.jit_step(plain(name), parallel.make_mesh()), initial(name), 20 if name == "vq_vae" else 5)
+    found = run(sharded(name), initial(name), 20 if name == "vq_vae" else 5)
     require_same(found, on_one(name))
     assert all(len(leaf.sharding.device_set) == 8 for leaf in jax.tree.leaves(found[0].params))
 
@@ -94,7 +99,7 @@ def test_pmap_step_gives_the_losses_of_one_device(name):
 
 def test_row_weights_count_across_devices():
     wanted = run(jax.jit(plain("ae")), initial("ae"), 3, weighted)
-    require_same(run(parallel.jit_step(plain("ae"), parallel.make_mesh()), initial("ae"), 3, weighted), wanted)
+    require_same(run(sharded("ae"), initial("ae"), 3, weighted), wanted)
     require_same(run(mapped("ae"), initial("ae"), 3, weighted), wanted)
 
 
@@ -145,13 +150,19 @@ def test_restarted_codes_are_the_same_on_every_device_and_on_one():
 
 def test_fit_takes_a_sharded_step():
     data = pixels(3, 48)
-    one = fit(plain("ae"), initial("ae"), shuffled(48, 16), 6, data=data, chunk=3)
-    eight = fit(
-        parallel.jit_step(plain("ae"), parallel.make_mesh()), one.state, shuffled(48, 16), 9, chunk=3, data=data
+    one, eight = (
+        fit(step, initial("ae"), shuffled(48, 16), 6, data=data, chunk=3) for step in (plain("ae"), sharded("ae"))
     )
-    again = fit(plain("ae"), one.state, shuffled(48, 16), 9, data=data, chunk=3)
-    np.testing.assert_allclose(eight.history[-1]["loss"], again.history[-1]["loss"], rtol=1e-5)
-    assert int(eight.state.step) == 9
+    for a, b in zip(one.history, eight.history, strict=True):
+        np.testing.assert_allclose(a["loss"], b["loss"], rtol=1e-5)
+    assert all(len(leaf.sharding.device_set) == 8 for leaf in jax.tree.leaves(eight.state.params))
+
+
+@pytest.mark.parametrize("make", [sharded, mapped])
+def test_a_state_tied_to_one_device_as_restored_ones_are_is_taken(make):
+    tied = jax.device_put(initial("ae"), jax.devices()[0])
+    _, metrics = make("ae")(tied, pixels(0))
+    np.testing.assert_allclose(metrics["loss"], on_one("ae")[1]["loss"][0], rtol=1e-5)
 
 
 def test_steps_are_traced_once_and_leave_the_callers_state_usable():
@@ -168,11 +179,11 @@ def test_step_lowers_for_accelerators_on_a_machine_that_has_none(name):
     assert lowered.platforms == ("tpu", "cuda")
 
 
-@pytest.mark.parametrize("make", [lambda: parallel.jit_step(plain("ae"), parallel.make_mesh()), lambda: mapped("ae")])
+@pytest.mark.parametrize("make", [sharded, mapped])
 @pytest.mark.parametrize(("num_rows", "near"), [(10, "8 or 16"), (3, "8 or 16"), (23, "16 or 24")])
 def test_rows_that_cannot_be_split_are_refused_with_numbers(make, num_rows, near):
     with pytest.raises(ValueError, match=rf"{num_rows} rows cannot be split evenly over 8 devices: take {near} rows"):
-        make()(initial("ae"), pixels(0, num_rows))
+        make("ae")(initial("ae"), pixels(0, num_rows))
 
 
 def test_steps_of_the_other_kind_are_refused():
@@ -210,7 +221,7 @@ from jaxae.model import autoencoder
 from jaxae.train import build_step, init_state
 
 parallel.start_multi_host(sys.argv[1], 2, int(sys.argv[2]))
-layer = bottlenecks.vector_quantizer(8)
+layer = bottlenecks.identity()
 objective = objectives.elbo(autoencoder(networks.mlp(4), layer, networks.mlp(5), likelihoods.gaussian()))
 optimizer = optax.sgd(0.01)
 x = np.random.default_rng(0).normal(size=(3, 8, 5)).astype(np.float32)
