@@ -120,7 +120,7 @@ def test_contract(name):
     np.testing.assert_allclose(y, rows, rtol=0, atol=scale)
 
 
-@pytest.mark.parametrize("name", ["mlp", "default encoder (5, 13, 2)", "conv decoder (5, 13, 2)", "nnx"])
+@pytest.mark.parametrize("name", ["default encoder (5, 13, 2)", "conv decoder (1, 1, 1)", "nnx"])
 def test_jit_equals_eager(name):
     network, x, condition, _ = draw(name)
     params = network.init(jax.random.key(0), x, condition)
@@ -201,7 +201,7 @@ def run(network, shape):
     return network.init(jax.random.key(0), jnp.ones(shape))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     kernel=st.integers(1, 5),
     stride=st.integers(1, 3),
@@ -235,7 +235,7 @@ def test_both_forms_of_convolution_agree(kernel, stride, size, channels, rows):
 
 
 def pair() -> tuple[Network, Network]:
-    return networks.conv_encoder((7, 6, 1), 3, **SMALL), networks.conv_decoder((7, 6, 1), **SMALL)
+    return networks.conv_encoder((7, 6, 1), 3, channels=(4,)), networks.conv_decoder((7, 6, 1), channels=(4,))
 
 
 def test_convolutions_train_in_a_scan_and_as_an_ensemble():

@@ -62,7 +62,7 @@ def _enter(x: Array) -> Array:
     return x.reshape(chunks, width, *x.shape[1:]).transpose(0, 4, 2, 3, 1)
 
 
-def _leave(x: Array, rows: int) -> Array:
+def _leave(x: Array, rows: Any) -> Array:
     x = x.transpose(0, 4, 2, 3, 1)
     return x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])[:rows]
 
