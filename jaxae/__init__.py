@@ -31,8 +31,6 @@ _ROOMS = (
     "types",
 )
 
-__all__ = ["__version__", *_ROOMS]
-
 
 def __getattr__(name):
     if name in _ROOMS:
@@ -41,4 +39,4 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted(__all__)
+    return ["__version__", *_ROOMS]

@@ -180,14 +180,14 @@ def threshold_for(settings: Settings, table: CostTable, labelled: bool) -> Thres
     """
     name, value = _rule_of(settings, labelled)
     makers = {
-        "expected_cost": lambda: thresholds.expected_cost(table, settings.anomaly_rate),
-        "false_alarm_rate": lambda: thresholds.false_alarm_rate(value),
-        "recall": lambda: thresholds.recall(value),
-        "best_f1": lambda: thresholds.best_f1(settings.anomaly_rate),
+        "expected_cost": lambda _: thresholds.expected_cost(table, settings.anomaly_rate),
+        "false_alarm_rate": thresholds.false_alarm_rate,
+        "recall": thresholds.recall,
+        "best_f1": lambda _: thresholds.best_f1(settings.anomaly_rate),
     }
     if not labelled and name != "false_alarm_rate":
         raise ValueError(f"the rule {name} needs labels, and the data has none: --max-false-alarm-rate works without")
-    return makers[name]()
+    return makers[name](value)
 
 
 def _rule_of(settings, labelled):
@@ -207,7 +207,7 @@ def _require_rates(settings, table):
     threshold_for(settings, table, labelled=True)
 
 
-def _rehearse(rule: Threshold, splits: Splits, labelled: bool):
+def _rehearse(rule: Threshold, splits, labelled: bool):
     """Fit the rule on stand-in scores, so that too few rows for it are found before the training, not after."""
     if labelled and not splits.dev.labels.any():
         try:

@@ -167,7 +167,7 @@ def _require_same(folder, before, config):
             )
 
 
-def _plain(value):
+def _plain(value) -> Any:
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

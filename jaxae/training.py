@@ -235,6 +235,7 @@ def write_examples(path, recipe: Recipe, params, state, x: np.ndarray, **columns
         return recipe.model.likelihood.mean(output.prediction)
 
     arrays = recipe.scorer.fit(params, state, None)
+    assert recipe.scorer.map is not None
     runs.write_arrays(
         path,
         input=np.asarray(scaled.x, np.float32),

@@ -82,7 +82,7 @@ def gaussian(prior: Prior | None = None, flow: Network | None = None, free_bits:
         return Code(z, charge(params, posterior, rate, condition), rate, None, posterior), state
 
     def charge(params, posterior, rate, condition):
-        if not closed:
+        if flow is not None or prior.kl is None:
             return rate
         kl = prior.kl(params["prior"], posterior, condition)
         if isinstance(free_bits, int | float) and free_bits == 0:
