@@ -7,7 +7,17 @@ split).
 
     python benchmarks/bench_one_class.py --data fashion_mnist.npz mnist.npz
 
-RESULT
+Mean AUROC of the ten classes, test split, seed 0, with other scores of the same models beside it:
+
+| data          | smooth | l2     | top_fraction | l1     | required |
+| ------------- | ------ | ------ | ------------ | ------ | -------- |
+| Fashion-MNIST | 0.9298 | 0.9084 | 0.9042       | 0.9073 | 0.92     |
+| MNIST         | 0.9814 | 0.9691 | 0.9735       | 0.9549 | 0.965    |
+
+About 27 s of processor time a class, compilation included; 43 to 69 s on two cores that were busy with other work
+(load 9 to 11). On dev MNIST gives 0.9796 (l2: 0.9664). What mattered on dev, with a network of the same widths:
+blurring the residual before it is squared gives +0.020 on Fashion-MNIST and +0.010 on MNIST; latent sizes of 16 to 64
+or noise of 0.4 to 0.8 change the mean by at most 0.006, blurs of 0.8 to 1.25 pixels by at most 0.002.
 """
 
 import argparse
