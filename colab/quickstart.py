@@ -7,7 +7,7 @@
 
 # %%
 # Colab's jax is built for its TPU or GPU: pinning what is installed keeps pip from replacing it, so that only what is
-# missing is added. A checkout in or beside this folder is taken before a release.
+# missing is added. jaxae itself comes from a checkout in or beside this folder.
 import importlib.util
 import subprocess
 import sys
@@ -16,11 +16,12 @@ from pathlib import Path
 
 if importlib.util.find_spec("jaxae") is None:
     checkouts = [folder for folder in (".", "..", "jaxae") if Path(folder, "jaxae", "types.py").is_file()]
-    source = checkouts[0] if checkouts else "jaxae"
+    if not checkouts:
+        raise SystemExit("put a checkout of jaxae beside this notebook first: there is no release to install yet")
     installed = {package.metadata["Name"].lower(): package.version for package in metadata.distributions()}
     keep = [f"{name}=={installed[name]}" for name in ("jax", "jaxlib", "libtpu") if name in installed]
     Path("keep.txt").write_text("\n".join(keep))
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-c", "keep.txt", source], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-c", "keep.txt", checkouts[0]], check=True)
 
 # %%
 import tempfile
