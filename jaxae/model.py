@@ -2,6 +2,7 @@
 
 import jax
 
+from jaxae.bottlenecks import nested
 from jaxae.types import Autoencoder, Bottleneck, Likelihood, Network, Output
 
 
@@ -32,18 +33,12 @@ def autoencoder(encoder: Network, bottleneck: Bottleneck, decoder: Network, like
       (3, 2)
     """
 
+    inner = nested(encoder, bottleneck, decoder)  # an autoencoder without its likelihood
+
     def init(rng, x, condition=None):
-        encoder_rng, bottleneck_rng, decoder_rng = jax.random.split(rng, 3)
-        encoder_params = encoder.init(encoder_rng, x, condition)
-        h = jax.eval_shape(encoder.apply, encoder_params, x, condition)
-        inner, state = bottleneck.init(bottleneck_rng, h, condition)
-        code, _ = jax.eval_shape(lambda p, s, h, c: bottleneck.apply(p, s, None, h, c), inner, state, h, condition)
-        params = {
-            "encoder": encoder_params,
-            "bottleneck": inner,
-            "decoder": decoder.init(decoder_rng, code.latent, condition),
-        }
-        _check_prediction(x, jax.eval_shape(decode, params, code.latent, condition), likelihood)
+        params, state = inner.init(rng, x, condition)
+        coded, _ = jax.eval_shape(lambda p, s, x, c: inner.apply(p, s, None, x, c), params, state, x, condition)
+        _check_prediction(x, coded.latent, likelihood)
         return params, state
 
     def code(params, state, rng, x, condition):

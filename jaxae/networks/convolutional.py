@@ -55,8 +55,8 @@ def conv_encoder(
       >>> import jax, jax.numpy as jnp
       >>> from jaxae import networks
       >>> encoder = networks.conv_encoder((27, 20, 3), 8, channels=(4, 8))
-      >>> params = encoder.init(jax.random.key(0), jnp.ones((2, 27, 20, 3)))
-      >>> encoder.apply(params, jnp.ones((2, 27, 20, 3))).shape
+      >>> params = jax.jit(encoder.init)(jax.random.key(0), jnp.ones((2, 27, 20, 3)))
+      >>> jax.eval_shape(encoder.apply, params, jnp.ones((2, 27, 20, 3))).shape
       (2, 8)
     """
     shape = _checked(shape, channels, num_blocks, kernel, stride, num_outputs)
@@ -102,8 +102,8 @@ def conv_decoder(
       >>> import jax, jax.numpy as jnp
       >>> from jaxae import networks
       >>> decoder = networks.conv_decoder((27, 20, 3), num_params=2, channels=(4, 8))
-      >>> params = decoder.init(jax.random.key(0), jnp.ones((2, 5)))
-      >>> decoder.apply(params, jnp.ones((2, 5))).shape
+      >>> params = jax.jit(decoder.init)(jax.random.key(0), jnp.ones((2, 5)))
+      >>> jax.eval_shape(decoder.apply, params, jnp.ones((2, 5))).shape
       (2, 27, 20, 6)
     """
     shape = _checked(shape, channels, num_blocks, kernel, stride, num_params)
