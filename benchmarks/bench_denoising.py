@@ -10,8 +10,8 @@ size (32), the same steps and order. On the test split:
 
     python benchmarks/bench_denoising.py --data fashion_mnist.npz
 
-Result: PSNR 10.46 dB noisy, 17.66 dB `ae`, 19.87 dB `denoising_ae`; probe 0.8237 `ae`, 0.8261 `denoising_ae`. About four
-minutes on two cores.
+Result: PSNR 10.46 dB noisy, 17.66 dB `ae`, 19.87 dB `denoising_ae`; probe 0.8237 `ae`, 0.8261 `denoising_ae`.
+About four minutes on two cores.
 """
 
 import argparse
