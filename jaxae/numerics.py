@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.lax import stop_gradient
-from jaxtyping import Float, Shaped
+from jaxtyping import Shaped
 
 from jaxae.types import Batch, PyTree
 
@@ -64,13 +64,6 @@ def mean_per_example(values: Shaped[Array, "B *dims"], mask: Array | None = None
         return values.mean(range(1, values.ndim))
     count = sum_per_example(jnp.broadcast_to(mask, values.shape).astype(values.dtype))
     return sum_per_example(values, mask) / jnp.maximum(count, jnp.finfo(values.dtype).tiny)
-
-
-def weighted_mean(values: Float[Array, " B"], weight: Array | None = None) -> Float[Array, ""]:
-    """Sum, then divide: the mean of per-example values under row weights (0 for padding)."""
-    if weight is None:
-        return values.mean()
-    return (values * weight).sum() / weight.sum()
 
 
 def straight_through(hard: Array, soft: Array) -> Array:

@@ -11,7 +11,7 @@ import optax
 from jaxae import transforms
 from jaxae.presets import PRESETS
 from jaxae.scoring import prepared, reconstruction
-from jaxae.transforms import Transform
+from jaxae.transforms import Standardisation, Transform
 from jaxae.types import Autoencoder, Objective, Scorer
 
 BATCH_SIZE = 128
@@ -38,13 +38,6 @@ class Recipe(NamedTuple):
     batch_size: int
     num_steps: int
     scorer: Scorer
-
-
-class Standardisation(NamedTuple):
-    """Mean and scale of a table's columns over the training rows, each `[D]` float32."""
-
-    mean: np.ndarray
-    scale: np.ndarray
 
 
 def build(
@@ -103,10 +96,4 @@ def optimizer(num_steps: int) -> optax.GradientTransformation:
 
 def standardise(x: np.ndarray) -> Standardisation | None:
     """The standardisation of a table's training rows; None for images, which are scaled from bytes."""
-    if x.ndim != 2:
-        return None
-    deviation = x.std(0, dtype=np.float64)
-    floor = 1e-6 * np.maximum(1.0, np.abs(x).max(0))
-    return Standardisation(
-        x.mean(0, dtype=np.float64).astype(np.float32), np.where(deviation > floor, deviation, 1.0).astype(np.float32)
-    )
+    return transforms.standardisation(x) if x.ndim == 2 else None

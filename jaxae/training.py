@@ -14,8 +14,9 @@ from jaxae import __version__, recipes, report, runs
 from jaxae.checkpoint import checkpoints
 from jaxae.data import batches, load
 from jaxae.data.splits import split
-from jaxae.recipes import Recipe, Standardisation
+from jaxae.recipes import Recipe
 from jaxae.train import build_step, evaluator, fit, init_state, metrics_log
+from jaxae.transforms import Standardisation
 from jaxae.types import Batch, TrainState
 
 # compiled calls of a whole training: each ends with validation, a line in the log and a checkpoint

@@ -7,15 +7,24 @@ uncorrupted value as `target`: otherwise a network would be taught to copy the n
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from jaxae.numerics import target_of
 from jaxae.types import Batch
 
 Transform = Callable[[Array | None, Batch], Batch]
+
+
+class Standardisation(NamedTuple):
+    """Mean and scale of a table's columns over the training rows, each `[D]` float32."""
+
+    mean: np.ndarray
+    scale: np.ndarray
 
 
 def chain(*transforms: Transform) -> Transform:
@@ -93,11 +102,23 @@ def fit_standardise(x: Array) -> Transform:
       >>> transforms.fit_standardise(rows)(None, Batch(rows)).x.tolist()
       [[-1.0, 0.0], [1.0, 0.0]]
     """
-    x = jnp.asarray(x, jnp.float32)
-    deviation = x.std(0)
+    return standardise(*map(jnp.asarray, standardisation(np.asarray(x))))
+
+
+def standardisation(x: np.ndarray) -> Standardisation:
+    """Mean and standard deviation of the rows of `x`, `[N, ...]`; constant features get scale 1.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxae import transforms
+      >>> transforms.standardisation(np.array([[0.0, 7.0], [2.0, 7.0]])).scale.tolist()
+      [1.0, 1.0]
+    """
+    deviation = x.std(0, dtype=np.float64)
     # rounding leaves a constant feature of size m a deviation of about 1e-7 m; dividing by that invents outliers
-    floor = 1e-6 * jnp.maximum(1.0, jnp.abs(x).max(0))
-    return standardise(x.mean(0), jnp.where(deviation > floor, deviation, 1.0))
+    floor = 1e-6 * np.maximum(1.0, np.abs(x).max(0))
+    scale = np.where(deviation > floor, deviation, 1.0)
+    return Standardisation(x.mean(0, dtype=np.float64).astype(np.float32), scale.astype(np.float32))
 
 
 def binarise() -> Transform:
