@@ -86,7 +86,7 @@ def test_equal_rows_across_splits_warn_with_their_number():
     toy = dataset(x, x_test=[[5.0], [7.0], [-1.0], [-1.0]])
     with pytest.warns(UserWarning, match=r"in different splits: 2 \(test 2 of 4\).*--group-duplicates"):
         made = splits.split(toy)
-    assert made.duplicates == {"validation": 0, "calibration": 0, "dev": 0, "test": 2}
+    assert made.duplicates == {"validation": 0, "calibration": 0, "dev": 0, "certify": 0, "test": 2}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         grouped = splits.split(toy, group_duplicates=True)
@@ -96,7 +96,7 @@ def test_equal_rows_across_splits_warn_with_their_number():
         made = splits.split(toy)
     later = [getattr(made, name).x[:, 0] for name in PARTS]
     expected = [int(np.isin(later[i], np.concatenate(later[:i])).sum()) for i in (1, 2, 3)]
-    assert list(made.duplicates.values()) == [*expected, 0]
+    assert list(made.duplicates.values()) == [*expected, 0, 0]
 
 
 def test_an_anomalys_equal_normals_go_to_dev_with_it():
@@ -104,6 +104,25 @@ def test_an_anomalys_equal_normals_go_to_dev_with_it():
     y = np.array([0] * 41 + [1])
     made = splits.split(dataset(values, y), group_duplicates=True)
     assert sorted(made.dev.rows[made.dev.x[:, 0] == 3]) == [3, 40, 41]
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_certify_takes_a_share_of_dev_of_each_class(grouped):
+    y = np.repeat([0, 1, 2], [200, 60, 40])
+    toy = dataset(np.arange(300) // (2 if grouped else 1), y)
+    whole = splits.split(toy, group_duplicates=grouped) if grouped else splits.split(toy)
+    made = splits.split(toy, certify=0.5, group_duplicates=grouped)
+    assert sorted([*made.dev.rows, *made.certify.rows]) == sorted(whole.dev.rows)
+    assert len(whole.certify.rows) == 0
+    if grouped:
+        assert not set(made.dev.x[:, 0]) & set(made.certify.x[:, 0])
+        assert abs(len(made.dev.rows) - len(made.certify.rows)) <= 2
+    else:
+        assert [int((made.certify.classes == c).sum()) for c in range(3)] == [15, 30, 20]
+    for name in ("train", "validation", "calibration"):
+        np.testing.assert_array_equal(np.sort(getattr(made, name).rows), np.sort(getattr(whole, name).rows))
+    with pytest.raises(ValueError, match=r"certify must be a share of dev in \[0, 1\), got 1.5"):
+        splits.split(toy, certify=1.5)
 
 
 def test_sorted_rows_are_shuffled():

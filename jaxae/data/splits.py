@@ -1,4 +1,4 @@
-"""Train, validation, calibration, dev and test: who reads what.
+"""Train, validation, calibration, dev, certify and test: who reads what.
 
 | part | rows | read by |
 | --- | --- | --- |
@@ -6,6 +6,7 @@
 | validation | normals held out | early stopping, and nothing else |
 | calibration | normals held out | p-values and false-alarm bounds, and nothing else |
 | dev | normals held out, and all anomalies of the train part | the choice of λ |
+| certify | a share of dev, none by default | bounds on the λ that dev has chosen, and nothing else |
 | test | the whole test part | the report, once |
 
 Rows are shuffled by a seed before they are dealt out: files are often sorted, and an unshuffled split of
@@ -43,13 +44,14 @@ class Part(NamedTuple):
 
 
 class Splits(NamedTuple):
-    """The five parts, disjoint by row.
+    """The six parts, disjoint by row.
 
     Attributes:
       train: normals to fit on.
       validation: normals for early stopping.
       calibration: normals for p-values.
-      dev: normals, and all anomalies of the train part.
+      dev: normals, and all anomalies of the train part, that choose λ.
+      certify: of the same kind, that bound the errors of the λ chosen; often empty.
       test: the whole test part.
       normal: names of the normal classes; empty without labels.
       left_out: rows of the train part in no split: with `group_duplicates`, those that equal a test row.
@@ -60,6 +62,7 @@ class Splits(NamedTuple):
     validation: Part
     calibration: Part
     dev: Part
+    certify: Part
     test: Part
     normal: tuple[str, ...]
     left_out: np.ndarray
@@ -73,6 +76,7 @@ def split(
     validation: float | int = 0.1,
     calibration: float | int = 0.15,
     dev: float | int = 0.15,
+    certify: float = 0.0,
     group_duplicates: bool = False,
 ) -> Splits:
     """Deal the data set out: held-out normals by seed, the train part's anomalies to dev, the test part to test.
@@ -86,6 +90,7 @@ def split(
       validation: a share of the train part's normals (float in [0, 1)), or a number of rows (int).
       calibration: the same.
       dev: the same, counting normals only.
+      certify: the share of dev, of each class alike, that is set aside for bounds; in [0, 1).
       group_duplicates: equal rows stay in one part, which may then miss its size by a few rows; normals that equal
         an anomaly go to dev with it; rows of the train part that equal a test row are left out.
 
@@ -115,19 +120,34 @@ def split(
     rng = np.random.default_rng([seed, 0x5B117])
     sizes = (validation, calibration, dev)
     home = _deal(train_labels, groups, test_groups, sizes, rng, group_duplicates)
+    strata = np.zeros(len(groups)) if dataset.y_train is None else dataset.y_train
+    _set_aside(home, certify, strata, groups, rng, group_duplicates)
 
     def take(place: int) -> Part:
         rows = rng.permutation(np.flatnonzero(home == place))
         labels = np.zeros(len(rows), np.int32) if train_labels is None else train_labels[rows]
         return Part(dataset.x_train[rows], labels, None if dataset.y_train is None else dataset.y_train[rows], rows)
 
-    train, held_out = take(0), [take(1), take(2), take(3)]
+    train, held_out = take(0), [take(place) for place in range(1, 2 + len(HELD_OUT))]
     test = Part(dataset.x_test, _labels(dataset.y_test, chosen), dataset.y_test, np.arange(len(dataset.x_test)))
     duplicates = _duplicates(groups[train.rows], [groups[part.rows] for part in held_out], test_groups)
     _warn(duplicates, [len(part.rows) for part in (*held_out, test)])
     names = () if dataset.label_names is None else tuple(dataset.label_names[c] for c in chosen)
     left_out = np.flatnonzero(home < 0)
-    return Splits(train, held_out[0], held_out[1], held_out[2], test, names, left_out, duplicates)
+    return Splits(train, *held_out, test, names, left_out, duplicates)
+
+
+def _set_aside(home, share: float, strata, groups, rng: np.random.Generator, group_duplicates: bool) -> None:
+    """Move a share of dev to certify, in place: of each class alike, or whole groups of equal rows."""
+    if not 0 <= share < 1:
+        raise ValueError(f"certify must be a share of dev in [0, 1), got {share}")
+    if not share:
+        return
+    dev = np.flatnonzero(home == 1 + HELD_OUT.index("dev"))
+    for rows in [dev] if group_duplicates else [dev[strata[dev] == stratum] for stratum in np.unique(strata[dev])]:
+        count = round(share * len(rows))
+        labels = groups[rows] if group_duplicates else np.arange(len(rows))
+        home[rows[allot(labels, [len(rows) - count, count], rng) == 1]] = 1 + len(HELD_OUT)
 
 
 def _deal(labels, groups, test_groups, sizes, rng: np.random.Generator, group_duplicates: bool) -> np.ndarray:
@@ -215,7 +235,7 @@ def _counts(num_normals: int, sizes: Sequence[float | int]) -> list[int]:
 def _duplicates(train: np.ndarray, held_out: list[np.ndarray], test: np.ndarray) -> dict[str, int]:
     """For each later part, how many of its rows equal a row of an earlier one."""
     found, seen = {}, train
-    for name, groups in zip((*HELD_OUT, "test"), (*held_out, test), strict=True):
+    for name, groups in zip((*HELD_OUT, "certify", "test"), (*held_out, test), strict=True):
         found[name] = int(np.isin(groups, seen).sum())
         seen = np.concatenate([seen, groups])
     return found
