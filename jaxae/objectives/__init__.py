@@ -3,5 +3,18 @@
 from jaxae.objectives.combinators import combined, partial, penalized, prepared
 from jaxae.objectives.elbo import elbo, negative_log_likelihood
 from jaxae.objectives.iwae import iwae, log_weights
+from jaxae.objectives.robust import outlier_exposure, supervised, trimmed
 
-__all__ = ["combined", "elbo", "iwae", "log_weights", "negative_log_likelihood", "partial", "penalized", "prepared"]
+__all__ = [
+    "combined",
+    "elbo",
+    "iwae",
+    "log_weights",
+    "negative_log_likelihood",
+    "outlier_exposure",
+    "partial",
+    "penalized",
+    "prepared",
+    "supervised",
+    "trimmed",
+]
