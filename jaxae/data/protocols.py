@@ -57,10 +57,19 @@ def pollute(splits: Splits, fraction: float, seed: int = 0, parts: Sequence[str]
 
 
 def _taken(part: Part, rows: np.ndarray) -> Part:
-    return Part(*(None if field is None else field[rows] for field in part))
+    return Part(part.x[rows], _maybe(part.labels, rows), _maybe(part.classes, rows), part.rows[rows])
+
+
+def _maybe(values: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+    return None if values is None else values[rows]
 
 
 def _joined(part: Part, other: Part, rows: np.ndarray, rng: np.random.Generator) -> Part:
-    order = rng.permutation(len(part.x) + len(rows))
-    pairs = zip(part, _taken(other, rows), strict=True)
-    return Part(*(None if a is None or b is None else np.concatenate([a, b])[order] for a, b in pairs))
+    moved = _taken(other, rows)
+    whole = Part(
+        np.concatenate([part.x, moved.x]),
+        None if part.labels is None or moved.labels is None else np.concatenate([part.labels, moved.labels]),
+        None if part.classes is None or moved.classes is None else np.concatenate([part.classes, moved.classes]),
+        np.concatenate([part.rows, moved.rows]),
+    )
+    return _taken(whole, rng.permutation(len(whole.x)))

@@ -128,7 +128,7 @@ def split(
         labels = np.zeros(len(rows), np.int32) if train_labels is None else train_labels[rows]
         return Part(dataset.x_train[rows], labels, None if dataset.y_train is None else dataset.y_train[rows], rows)
 
-    train, held_out = take(0), [take(place) for place in range(1, 2 + len(HELD_OUT))]
+    train, held_out = take(0), (take(1), take(2), take(3), take(4))
     test = Part(dataset.x_test, _labels(dataset.y_test, chosen), dataset.y_test, np.arange(len(dataset.x_test)))
     duplicates = _duplicates(groups[train.rows], [groups[part.rows] for part in held_out], test_groups)
     _warn(duplicates, [len(part.rows) for part in (*held_out, test)])
