@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxae import __version__, recipes, report, runs, scoring
+from jaxae import report, runs, scoring
 from jaxae.data import Dataset, Splits, load
 from jaxae.data.splits import split
 from jaxae.recipes import Recipe
 from jaxae.scoring import thresholds
-from jaxae.training import fit_recipe, write_examples
+from jaxae.training import begin, fit_recipe, write_examples
 from jaxae.types import CostTable, Threshold
 
 # `detect` and `score` pad batches to this one size, so that both give the same scores to the bit
@@ -99,20 +99,8 @@ def detect(
     rule = threshold_for(settings, table, labelled)
     _rehearse(rule, splits, labelled)
     train = splits.train.x
-    standardisation = recipes.standardise(train)
-    recipe = recipes.build(
-        settings.model,
-        train.shape[1:],
-        len(train),
-        standardisation=standardisation,
-        epochs=settings.epochs,
-        options=settings.options,
-    )
-    config = _config(settings, dataset, splits, labelled)
-    out = runs.next_free("runs", "detect") if out is None else out
-    folder = runs.start(out, config, resume=resume, overwrite=overwrite)
-    if standardisation is not None:
-        runs.write_arrays(folder / "standardise.npz", **standardisation._asdict())
+    facts = {"normal": list(splits.normal), "rule": list(_rule_of(settings, labelled))}
+    recipe, folder, config = begin("detect", settings, dataset, train, out, resume, overwrite, **facts)
     echo(_headline(dataset, splits, settings))
 
     state = fit_recipe(recipe, train, splits.validation.x, folder, settings.seed, settings.tensorboard)
@@ -221,29 +209,15 @@ def _rehearse(rule: Threshold, splits, labelled: bool):
     rule.fit(*stand_in, splits.dev.labels) if labelled else rule.fit(stand_in[0])
 
 
-def _config(settings, dataset, splits, labelled):
-    train = splits.train.x
-    return {
-        "command": "detect",
-        "version": __version__,
-        **settings._asdict(),
-        "normal": list(splits.normal),
-        "rule": list(_rule_of(settings, labelled)),
-        "dataset": dataset.name,
-        "shape": list(train.shape[1:]),
-        "rows": len(train),
-        "dtype": str(train.dtype),
-        "features": dataset.feature_names,
-    }
-
-
 def _save_detector(path, recipe: Recipe, rule: Threshold, state, splits: Splits, config, labelled):
     detector = scoring.detector(recipe.scorer, rule)
     dev = (splits.dev.x, splits.dev.labels) if labelled else (None, None)
     params, inner = state.params["model"], state.state["model"]
     fitted = detector.fit(params, inner, splits.train.x, splits.calibration.x, *dev)
     card = {"config": config, "padded_batch": PADDED_BATCH, "sizes": sizes_of(splits)}
-    scoring.save_detector(path, detector, fitted, splits.train.x[:1], card)
+    # images of floating numbers lie in 0..1, bytes cannot lie elsewhere, and far values are what tables are about
+    limits = (0.0, 1.0) if splits.train.x.ndim == 4 and splits.train.x.dtype.kind == "f" else None
+    scoring.save_detector(path, detector, fitted, splits.train.x[:1], card, limits=limits)
     return fitted
 
 

@@ -1,5 +1,6 @@
 """From a preset's name and the training rows to everything that training needs: one recipe for every command."""
 
+import functools
 import inspect
 import math
 from typing import NamedTuple
@@ -8,13 +9,20 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxae import transforms
+from jaxae import objectives, transforms
 from jaxae.presets import PRESETS
 from jaxae.scoring import prepared, reconstruction
 from jaxae.transforms import Standardisation, Transform
 from jaxae.types import Autoencoder, Objective, Scorer
 
 BATCH_SIZE = 128
+
+ROBUST = {
+    "trimmed": objectives.trimmed,
+    "exposure": objectives.outlier_exposure,
+    "soft_exposure": functools.partial(objectives.outlier_exposure, soft=True),
+}
+"""Name to combinator `(objective, contamination) -> Objective`, for training rows that anomalies pollute."""
 
 
 class Recipe(NamedTuple):
@@ -48,6 +56,8 @@ def build(
     standardisation: Standardisation | None = None,
     epochs: int | None = None,
     options: dict | None = None,
+    contamination: float = 0.0,
+    robust: str = "trimmed",
 ) -> Recipe:
     """A preset with its optimizer and budget.
 
@@ -58,9 +68,11 @@ def build(
       standardisation: of a table's columns; None for images.
       epochs: passes over the rows; None: `default_epochs(num_rows)`.
       options: keywords of the preset.
+      contamination: the share of anomalies that the training rows are thought to hold, in [0, 1); 0 trusts them.
+      robust: key of `ROBUST`, what is done about them.
 
     Raises:
-      ValueError: no such preset, or no such keyword.
+      ValueError: no such preset, keyword or robust objective, or a contamination outside [0, 1).
 
     Example:
       >>> from jaxae import recipes
@@ -77,6 +89,10 @@ def build(
     if unknown := sorted(set(options) - known):
         raise ValueError(f"{name} has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}")
     model, objective = PRESETS[name](tuple(shape), transform=scaling, **options)
+    if robust not in ROBUST:
+        raise ValueError(f"there is no robust objective {robust!r}; there are {', '.join(sorted(ROBUST))}")
+    if contamination:
+        objective = ROBUST[robust](objective, contamination)
     batch_size = min(BATCH_SIZE, num_rows)
     num_steps = default_steps(num_rows) if epochs is None else epochs * (num_rows // batch_size)
     scorer = prepared(reconstruction(model, "smooth" if len(shape) == 3 else "l2"), scaling)

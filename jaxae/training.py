@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxae import __version__, recipes, report, runs
 from jaxae.checkpoint import checkpoints
-from jaxae.data import batches, load
+from jaxae.data import Dataset, batches, load
 from jaxae.data.splits import split
 from jaxae.recipes import Recipe
 from jaxae.train import build_step, evaluator, fit, init_state, metrics_log
@@ -82,31 +82,8 @@ def train(
     echo = echo or (lambda line: None)
     dataset = load(settings.data, label_column=settings.label_column)
     rows, held_out, normal = _rows(dataset, settings)
-    standardisation = recipes.standardise(rows)
-    recipe = recipes.build(
-        settings.model,
-        rows.shape[1:],
-        len(rows),
-        standardisation=standardisation,
-        epochs=settings.epochs,
-        options=settings.options,
-    )
-    config = {
-        "command": "train",
-        "version": __version__,
-        **settings._asdict(),
-        "normal": list(normal),
-        "dataset": dataset.name,
-        "shape": list(rows.shape[1:]),
-        "rows": len(rows),
-        "dtype": str(rows.dtype),
-        "features": dataset.feature_names,
-    }
-    out = runs.next_free("runs", "train") if out is None else out
-    folder = runs.start(out, config, resume=resume, overwrite=overwrite)
+    recipe, folder, _ = begin("train", settings, dataset, rows, out, resume, overwrite, normal=list(normal))
     echo(f"{dataset.name} · {settings.model} · train {len(rows)} · validation {len(held_out)}")
-    if standardisation is not None:
-        runs.write_arrays(folder / "standardise.npz", **standardisation._asdict())
     state = fit_recipe(recipe, rows, held_out, folder, settings.seed, settings.tensorboard)
     summary = {"steps": int(state.step), "seconds": time.monotonic() - started}
     runs.write_json(folder / "metrics.json", summary)
@@ -120,6 +97,75 @@ def train(
     page = report.render(folder)
     echo(f"{int(state.step)} steps\n\n{page}  ({time.monotonic() - started:.0f} s)")
     return folder
+
+
+class Run(NamedTuple):
+    """A run that may start: everything that could be wrong with its settings has been looked at.
+
+    Attributes:
+      recipe: the model, its objective and its optimizer.
+      folder: the claimed run folder, `config.json` in it.
+      config: what that file says.
+    """
+
+    recipe: Recipe
+    folder: pathlib.Path
+    config: dict[str, Any]
+
+
+def begin(
+    command: str,
+    settings: Any,
+    dataset: Dataset,
+    rows: np.ndarray,
+    out: str | os.PathLike | None,
+    resume: bool,
+    overwrite: bool,
+    **facts: Any,
+) -> Run:
+    """Build the recipe for the training rows, then claim the run folder.
+
+    Args:
+      command: of the command line; names the folder where `out` is None.
+      settings: the command's `Settings`; `model`, `epochs` and `options` (and `contamination` and `robust`, where
+        there are any) choose the recipe.
+      dataset: where the rows come from.
+      rows: `[N, ...]` training rows, as they are stored.
+      out: the folder; None: the first free `runs/command-N`.
+      resume: continue the run in `out`.
+      overwrite: replace the run in `out`.
+      **facts: go into the config, over the settings of the same name.
+
+    Raises:
+      ValueError: as `recipes.build` and `runs.start`.
+    """
+    standardisation = recipes.standardise(rows)
+    robust = {name: getattr(settings, name) for name in ("contamination", "robust") if hasattr(settings, name)}
+    recipe = recipes.build(
+        settings.model,
+        rows.shape[1:],
+        len(rows),
+        standardisation=standardisation,
+        epochs=settings.epochs,
+        options=settings.options,
+        **robust,
+    )
+    config = {
+        "command": command,
+        "version": __version__,
+        **settings._asdict(),
+        "dataset": dataset.name,
+        "shape": list(rows.shape[1:]),
+        "rows": len(rows),
+        "dtype": str(rows.dtype),
+        "features": dataset.feature_names,
+        **facts,
+    }
+    out = runs.next_free("runs", command) if out is None else out
+    folder = runs.start(out, config, resume=resume, overwrite=overwrite)
+    if standardisation is not None:
+        runs.write_arrays(folder / "standardise.npz", **standardisation._asdict())
+    return Run(recipe, folder, config)
 
 
 def fit_recipe(

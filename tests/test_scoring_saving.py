@@ -291,3 +291,22 @@ def _umask():
     current = os.umask(0)
     os.umask(current)
     return current
+
+
+def test_values_beyond_the_limits_are_refused(tmp_path):
+    model, params, state = preset("ae")
+    detect = scoring.detector(scoring.reconstruction(model), thresholds.conformal(0.1))
+    images = (IMAGES / 255).astype(np.float32)
+    fitted = detect.fit(params, state, None, images)
+    scoring.save_detector(tmp_path / "d", detect, fitted, images[:1], platforms=("cpu",), limits=(0.0, 1.0))
+    loaded = scoring.load_detector(tmp_path / "d")
+    assert loaded.apply(images[:3]).score.shape == (3,)
+    message = r"trained on values in \[0, 1\]; got \[0, 255\]: pixels as bytes\? divide by 255"
+    wrong = np.zeros((3, *SHAPE), np.float32)
+    wrong[0, 0, 0] = 255
+    with pytest.raises(ValueError, match=message):
+        loaded.apply(wrong)
+    with pytest.raises(ValueError, match=r"got \[-1, 0\]$"):
+        loaded.apply(wrong / -255)
+    with pytest.raises(ValueError, match="in this order"):
+        scoring.save_detector(tmp_path / "d", detect, fitted, images[:1], limits=(1.0, 0.0))

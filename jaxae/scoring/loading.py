@@ -53,7 +53,7 @@ def load_detector(path: str | os.PathLike) -> LoadedDetector:
 
     Raises:
       ValueError: there is no such folder, or it is no detector, is of a newer version, or is damaged. When called:
-        the input's arrays, shapes or dtypes are not the saved ones.
+        the input's arrays, shapes or dtypes are not the saved ones, or values lie beyond the limits it was saved with.
 
     Example: see `save_detector`.
     """
@@ -77,6 +77,7 @@ def load_detector(path: str | os.PathLike) -> LoadedDetector:
     def apply(batch: PyTree) -> Verdict:
         given = named_leaves(batch)
         _require_inputs(inputs, given)
+        _require_limits(facts.get("limits"), given[0][1])
         return Verdict(**dict(zip(outputs, run(leaves, [jnp.asarray(leaf) for _, leaf in given]), strict=True)))
 
     return LoadedDetector(apply, card)
@@ -138,6 +139,18 @@ def _require_inputs(expected: list[tuple], given: list[tuple[str, Any]]) -> None
     if len(rows) != 1 or rows[0] == 0:
         raise ValueError(
             f"this detector expects one number of rows, at least 1; got {' and '.join(map(str, rows))} rows"
+        )
+
+
+def _require_limits(limits: list[float] | None, x: Any) -> None:
+    if limits is None or isinstance(x, jax.core.Tracer):
+        return
+    low, high = float(np.min(x)) + 0.0, float(np.max(x)) + 0.0  # no -0 in the message
+    if low < limits[0] or high > limits[1]:
+        bytes_instead = limits == [0, 1] and low >= 0 and 1 < high <= 255
+        raise ValueError(
+            f"this detector was trained on values in [{limits[0]:g}, {limits[1]:g}]; got [{low:g}, {high:g}]"
+            + (": pixels as bytes? divide by 255" if bytes_instead else "")
         )
 
 

@@ -30,6 +30,7 @@ def save_detector(
     example: PyTree,
     card: dict | None = None,
     platforms: Sequence[str] = ("cpu", "cuda", "tpu"),
+    limits: tuple[float, float] | None = None,
 ) -> None:
     """Write a fitted detector to a folder that any machine with jax can run, without this library's model code.
 
@@ -43,10 +44,12 @@ def save_detector(
       example: an array or `Batch` of the kind to be scored, `[B, ...]`; only shapes and dtypes are read.
       card: facts to keep with it, as JSON has them (no NaN).
       platforms: where the program can run, of "cpu", "cuda", "rocm", "tpu"; none of them is needed here.
+      limits: the least and the largest value that `x` may have, such as (0.0, 1.0) for scaled pixels: whoever calls
+        the loaded detector with others is told so. None: any.
 
     Raises:
-      ValueError: the card is not JSON, the fitted arrays hold random keys, `path` holds something else, or the model
-        decides by the number of rows, which an exported program leaves open.
+      ValueError: the card is not JSON, the limits are not two numbers in order, the fitted arrays hold random keys,
+        `path` holds something else, or the model decides by the number of rows, which an exported program leaves open.
       OSError: the disk is full or not writable; nothing is left behind.
 
     Example:
@@ -64,6 +67,8 @@ def save_detector(
     """
     path = Path(path)
     user_card = _checked_card(card)
+    if limits is not None and not limits[0] < limits[1]:
+        raise ValueError(f"limits are the least and the largest value, in this order; got {limits}")
     _require_free(path)
     leaves, structure = jax.tree.flatten(fitted)
     leaves = [jnp.asarray(leaf) for leaf in leaves]
@@ -77,6 +82,7 @@ def save_detector(
         "platforms": list(platforms),
         "inputs": inputs,
         "outputs": outputs,
+        "limits": None if limits is None else [float(limit) for limit in limits],
         "dtypes": [str(leaf.dtype) for leaf in leaves],
         "sha256": {},
     }
