@@ -141,12 +141,68 @@ def laplace(scale: float | Array | None = 1.0) -> Likelihood:
     )
 
 
+def categorical(num_classes: int) -> Likelihood:
+    """One of K classes, or grey levels, for each element; the prediction holds its logits.
+
+    `log p(x) = l_x - log sum_k exp(l_k)`, with `l_k` in block k of the prediction's last axis.
+
+    `mean` is the expectation `sum_k k p_k`, in levels: what minimises the squared error where the classes are ordered,
+    as grey levels are. For labels without an order read the logits: `prediction.argmax(-1)` is the most probable.
+
+    Args:
+      num_classes: K, at least 2; targets are whole numbers 0..K-1, of an integer or a floating type. Others have NaN
+        for a log-probability.
+
+    Returns:
+      A `Likelihood` with K parameters per data channel: target `[B, ..., C]`, prediction `[B, ..., C * K]`. Samples
+      are int32.
+
+    Raises:
+      ValueError: num_classes is not a whole number of at least 2.
+
+    Source: Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs"; for grey levels
+    van den Oord et al. 2016, "Pixel Recurrent Neural Networks", section 3.4.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae import likelihoods
+      >>> grey, logits = likelihoods.categorical(4), jnp.zeros((1, 4))
+      >>> round(float(grey.log_prob(jnp.array([[3]]), logits)[0, 0]), 4), grey.mean(logits).tolist()
+      (-1.3863, [[1.5]])
+    """
+    if not isinstance(num_classes, int) or num_classes < 2:
+        raise ValueError(f"categorical: num_classes must be a whole number of at least 2, got {num_classes}")
+
+    def logits_of(prediction):
+        """`[..., C * K] -> [..., C, K]`."""
+        blocks = prediction.astype(jnp.float32).reshape(*prediction.shape[:-1], num_classes, -1)
+        return jnp.swapaxes(blocks, -1, -2)
+
+    def log_prob(x, prediction):
+        log_p = jax.nn.log_softmax(logits_of(prediction))
+        level = x.astype(jnp.int32)
+        known = (level >= 0) & (level < num_classes)
+        taken = jnp.take_along_axis(log_p, jnp.where(known, level, 0)[..., None], -1)[..., 0]
+        return jnp.where(known, taken, jnp.nan)
+
+    def mean(prediction):
+        return jax.nn.softmax(logits_of(prediction)) @ jnp.arange(num_classes, dtype=jnp.float32)
+
+    return Likelihood(
+        num_params=num_classes,
+        log_prob=log_prob,
+        mean=mean,
+        sample=lambda rng, prediction: jax.random.categorical(rng, logits_of(prediction)),
+    )
+
+
 LIKELIHOODS = {
     "gaussian": gaussian,
     "gaussian_learned": lambda: gaussian(None),
     "bernoulli": bernoulli,
     "laplace": laplace,
     "laplace_learned": lambda: laplace(None),
+    "categorical": lambda: categorical(3),
 }
 """Name to constructor without arguments: what the contract tests walk through."""
 

@@ -1,0 +1,5 @@
+"""What is built on an encoder: so far a classifier."""
+
+from jaxae.downstream.classifier import classifier, cross_entropy, feature_encoder, fine_tuning, pretrained
+
+__all__ = ["classifier", "cross_entropy", "feature_encoder", "fine_tuning", "pretrained"]
