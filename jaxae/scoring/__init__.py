@@ -3,6 +3,7 @@
 from jaxae.scoring import costs, metrics, thresholds
 from jaxae.scoring.batching import score_batches
 from jaxae.scoring.combinators import averaged, ensemble, prepared
+from jaxae.scoring.contamination import Contamination, contamination
 from jaxae.scoring.detector import detector
 from jaxae.scoring.loading import LoadedDetector, load_detector
 from jaxae.scoring.saving import save_detector
@@ -10,8 +11,10 @@ from jaxae.scoring.scores import reconstruction
 from jaxae.scoring.summary import summary
 
 __all__ = [
+    "Contamination",
     "LoadedDetector",
     "averaged",
+    "contamination",
     "costs",
     "detector",
     "ensemble",
