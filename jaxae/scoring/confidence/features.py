@@ -1,0 +1,101 @@
+"""Confidences that read a classifier's features: how far an example lies from what its classes look like."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float
+
+from jaxae.scoring import latent
+from jaxae.scoring.confidence.labelled import class_means, labelled_outputs
+from jaxae.scoring.covariance import require_shrinkage, shrunk_covariance, whitening
+from jaxae.scoring.latent import Features
+from jaxae.types import Batch, PyTree, Scorer
+
+
+def mahalanobis(
+    features: Features, num_classes: int, shrinkage: str | ArrayLike = "ledoit_wolf", relative: bool = False
+) -> Scorer:
+    """Squared Mahalanobis distance to the nearest class: `min_k (f - m_k)^T C^-1 (f - m_k)`.
+
+    C is the covariance within the classes, one for all. "Relative" takes off the distance `(f - m)^T S^-1 (f - m)` to
+    all rows as one class, with their mean m and covariance S: what no class explains and all share does not count.
+
+    Args:
+      features: `(params, state, batch) -> [B, D]`, such as `latent.encoded(model)`.
+      num_classes: K; the reference's `target` holds the labels, `[N, 1]`.
+      shrinkage: of both covariances, see `covariance.shrunk_covariance`.
+      relative: as said.
+
+    Raises:
+      ValueError: an unknown shrinkage; in `fit`, no reference, labels that are not 0..K-1, or a class without rows.
+
+    Source: Lee et al. 2018, "A Simple Unified Framework for Detecting Out-of-Distribution Samples and Adversarial
+    Attacks"; relative: Ren et al. 2021, "A Simple Fix to Mahalanobis Distance for Improving Near-OOD Detection".
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring import confidence, latent
+      >>> from jaxae.types import Batch
+      >>> scorer = confidence.mahalanobis(latent.inputs, num_classes=2, shrinkage=0.0)
+      >>> x, labels = jnp.array([[-1.0], [1.0], [9.0], [11.0]]), jnp.array([[0], [0], [1], [1]])
+      >>> fitted = scorer.fit({}, {}, Batch(x, target=labels))
+      >>> [round(score, 3) for score in scorer.apply(fitted, None, Batch(jnp.array([[0.0], [8.0]]))).tolist()]
+      [0.0, 4.0]
+    """
+    require_shrinkage(shrinkage)
+
+    def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> dict:
+        rows, labels, weight = labelled_outputs(features, params, state, reference, num_classes)
+        means = class_means(rows, labels, weight, num_classes)
+        _, within, _ = shrunk_covariance(rows - means[labels], shrinkage, weight)
+        fitted = {"params": params, "state": state, "means": means, "within": whitening(within)}
+        if relative:
+            mean, whole, _ = shrunk_covariance(rows, shrinkage, weight)
+            fitted |= {"mean": mean, "whole": whitening(whole)}
+        return fitted
+
+    def apply(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
+        rows = features(fitted["params"], fitted["state"], batch).astype(jnp.float32)
+        nearest = _squared(rows[:, None] - fitted["means"][None], fitted["within"]).min(-1)
+        return nearest - _squared(rows - fitted["mean"][None], fitted["whole"]) if relative else nearest
+
+    return Scorer(fit, apply)
+
+
+def knn(features: Features, k: int = 50) -> Scorer:
+    """Distance to the k-th nearest training row, all features brought to length 1.
+
+    Args:
+      features: `(params, state, batch) -> [B, D]`, such as `latent.encoded(model)`.
+      k: neighbours; the reference needs no labels, and a part of a large one will do.
+
+    Raises:
+      ValueError: as `latent.knn`.
+
+    Source: Sun et al. 2022, "Out-of-Distribution Detection with Deep Nearest Neighbors".
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring import confidence, latent
+      >>> from jaxae.types import Batch
+      >>> scorer = confidence.knn(latent.inputs, k=1)
+      >>> fitted = scorer.fit({}, {}, Batch(jnp.array([[3.0, 0.0]])))
+      >>> [round(score, 4) for score in scorer.apply(fitted, None, Batch(jnp.array([[7.0, 0.0], [0.0, 1.0]]))).tolist()]
+      [0.0, 1.4142]
+    """
+    return latent.knn(unit_length(features), k)
+
+
+def unit_length(features: Features) -> Features:
+    """The same features, each divided by its length; features that are all 0 stay so."""
+
+    def normalised(params: PyTree, state: PyTree, batch: Batch) -> Array:
+        rows = features(params, state, batch).astype(jnp.float32)
+        return rows / jnp.maximum(jnp.linalg.norm(rows, axis=-1, keepdims=True), jnp.finfo(jnp.float32).tiny)
+
+    return normalised
+
+
+def _squared(rows: Float[Array, "*dims D"], whitening_: Float[Array, "D D"]) -> Float[Array, "*dims"]:
+    return jnp.sum(jnp.matmul(rows, whitening_, precision=jax.lax.Precision.HIGHEST) ** 2, -1)

@@ -1,0 +1,96 @@
+"""The temperature that makes a classifier's probabilities honest, found on labelled rows that it was not trained on."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float, Int
+
+from jaxae.scoring.confidence.labelled import labelled_outputs
+from jaxae.scoring.confidence.logits import Logits, doubt
+from jaxae.types import Batch, PyTree, Scorer
+
+# log T lies between minus and plus this: logits that separate the rows without error have no best temperature
+LIMIT = 5.0
+
+
+def temperature_scaled(logits: Logits, num_classes: int, held_out: int | None = None) -> Scorer:
+    """`1 - max_k softmax(l / T)_k` with the T that fits held-out labels best (`fit_temperature`).
+
+    Args:
+      logits: `(params, state, batch) -> [B, K]`.
+      num_classes: K.
+      held_out: the number of last rows of the reference that no parameter was fitted to, and that T is fitted to;
+        None: the last fifth. The reference's `target` holds the labels, `[N, 1]`.
+
+    Returns:
+      A `Scorer`; its fitted "temperature" is T.
+
+    Raises:
+      ValueError: `held_out` is below 1; in `fit`, no reference, more rows held out than there are, or no labels.
+
+    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring import confidence
+      >>> from jaxae.types import Batch
+      >>> scorer = confidence.temperature_scaled(lambda params, state, batch: batch.x, num_classes=2, held_out=4)
+      >>> reference = Batch(jnp.array([[9.0, 0.0]] * 4), target=jnp.array([[0], [0], [0], [1]]))
+      >>> fitted = scorer.fit({}, {}, reference)  # right 3 times of 4: the softmax should say 3/4
+      >>> round(float(scorer.apply(fitted, None, Batch(jnp.array([[9.0, 0.0]])))[0]), 4)
+      0.25
+    """
+    if held_out is not None and held_out < 1:
+        raise ValueError(f"held_out must be at least 1 row; got {held_out}")
+
+    def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> dict:
+        values, labels, weight = labelled_outputs(logits, params, state, reference, num_classes)
+        count = held_out or max(1, len(labels) // 5)
+        if count > len(labels):
+            raise ValueError(f"{count} rows held out, but the reference has {len(labels)}")
+        temperature = fit_temperature(values[-count:], labels[-count:], weight[-count:])
+        return {"params": params, "state": state, "temperature": temperature}
+
+    def apply(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
+        values = logits(fitted["params"], fitted["state"], batch).astype(jnp.float32)
+        return doubt(values / fitted["temperature"])
+
+    return Scorer(fit, apply)
+
+
+def fit_temperature(
+    logits: Float[Array, "N K"], labels: Int[Array, " N"], weight: Float[Array, " N"] | None = None
+) -> Float[Array, ""]:
+    """The T of the least `-mean log softmax(l / T)_y`, within e^-5..e^5.
+
+    The loss is convex in 1/T: its slope there is the mean of `E_p[l] - l_y`, whose only zero bisection finds to
+    rounding.
+
+    Args:
+      logits: `[N, K]`.
+      labels: `[N]` whole numbers 0..K-1.
+      weight: `[N]`, 0 where a row does not count; None: all weigh 1.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring.confidence import fit_temperature
+      >>> t = fit_temperature(jnp.array([[9.0, 0.0]] * 4), jnp.array([0, 0, 0, 1]))
+      >>> round(float(9.0 / t), 4)  # log 3
+      1.0986
+    """
+    weight = jnp.ones(labels.shape) if weight is None else weight
+    # logits less the label's own: differences of large numbers are taken once, not at every step
+    gap = logits - jnp.take_along_axis(logits, labels[:, None], -1)
+
+    def slope(log_temperature: Array) -> Array:
+        p = jax.nn.softmax(gap * jnp.exp(-log_temperature))
+        return jnp.sum(weight * jnp.sum(jnp.where(p > 0, p * gap, 0), -1))
+
+    def halve(_, interval):
+        low, high = interval
+        middle = (low + high) / 2
+        too_sharp = slope(middle) > 0  # a larger 1/T would raise the loss: T must be at least this
+        return jnp.where(too_sharp, middle, low), jnp.where(too_sharp, high, middle)
+
+    low, high = jax.lax.fori_loop(0, 40, halve, (jnp.float32(-LIMIT), jnp.float32(LIMIT)))
+    return jnp.exp((low + high) / 2)
