@@ -4,9 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from jaxae import likelihoods, scoring
 from jaxae.scoring.scores import KINDS, top_mean
+from jaxae.scoring.smoothing import gaussian_blur
 from jaxae.types import Autoencoder, Batch, Code, Output, Scorer
 
 
@@ -66,9 +68,9 @@ def test_masked_elements_do_not_count_even_when_missing(kind):
     mask = jnp.ones_like(X).at[:, 1].set(0)
     target = jnp.where(mask > 0, X, jnp.nan)
     got, where = score(kind, Batch(X, target=target, mask=mask), 1.0)
-    # the blur of "smooth" reaches over the edge of what counts, where the residual is 0
-    there = Batch(X * mask, target=X * mask) if kind == "smooth" else Batch(X[:, :1])
-    expected = score(kind, there._replace(mask=mask) if kind == "smooth" else there, 1.0)[0]
+    # the window of "smooth" and "ssim" reaches over the edge of what counts, where the residual is 0
+    there = Batch(X * mask, target=X * mask) if kind in ("smooth", "ssim") else Batch(X[:, :1])
+    expected = score(kind, there._replace(mask=mask) if kind in ("smooth", "ssim") else there, 1.0)[0]
     np.testing.assert_allclose(got, expected, rtol=1e-6)
     assert not where[:, 1].any()
     np.testing.assert_allclose(score(kind, Batch(X, target=target, mask=mask[..., :1]), 1.0)[0], expected, rtol=1e-6)
@@ -109,6 +111,42 @@ def test_scores_trace_under_jit_and_vmap(kind):
         np.testing.assert_allclose(rows, expected, rtol=1e-6)
 
 
+def test_ssim_equals_one_by_scipy():
+    rng = np.random.default_rng(0)
+    images = np.float32(rng.uniform(size=(2, 13, 9, 2)))
+    scorer = scoring.reconstruction(MODEL, "ssim")
+    got = scorer.map({"params": jnp.float32(0.8), "state": ()}, None, Batch(jnp.asarray(images)))
+    for row in range(2):
+        for channel in range(2):
+            x = images[row, :, :, channel].astype(np.float64)
+            np.testing.assert_allclose(1 - got[row, :, :, channel], ssim_by_scipy(x, 0.8 * x), atol=2e-5)
+    same = scorer.apply({"params": jnp.float32(1), "state": ()}, None, Batch(jnp.asarray(images)))
+    np.testing.assert_allclose(same, 0, atol=1e-5)
+    scaled = scoring.reconstruction(MODEL, "ssim", data_range=255.0)
+    wide = scaled.map({"params": jnp.float32(0.8), "state": ()}, None, Batch(255 * jnp.asarray(images)))
+    np.testing.assert_allclose(wide, got, atol=1e-4)
+
+
+def ssim_by_scipy(x, y):
+    """Wang et al. 2004, equation 13, over scipy's Gaussian filter of 11 x 11 pixels, mirrored at the edges."""
+
+    def mean(values):
+        return gaussian_filter(values, 1.5, truncate=3.5, mode="reflect")
+
+    x_variance, y_variance = (mean(a * a) - mean(a) ** 2 for a in (x, y))
+    luminance = (2 * mean(x) * mean(y) + 1e-4) / (mean(x) ** 2 + mean(y) ** 2 + 1e-4)
+    return luminance * (2 * (mean(x * y) - mean(x) * mean(y)) + 9e-4) / (x_variance + y_variance + 9e-4)
+
+
+def test_blur_equals_scipys():
+    rng = np.random.default_rng(0)
+    images = np.float32(rng.normal(size=(1, 5, 12, 1)))
+    for sigma, mode, reflect in ((1.0, "constant", False), (2.0, "reflect", True)):
+        expected = gaussian_filter(images[0, :, :, 0].astype(np.float64), sigma, truncate=4.0, mode=mode)
+        got = gaussian_blur(jnp.asarray(images), sigma, reflect=reflect)
+        np.testing.assert_allclose(got[0, :, :, 0], expected, atol=1e-6)
+
+
 def test_wrong_arguments():
     with pytest.raises(ValueError, match="unknown kind of reconstruction score 'mse'; there are l2, l1"):
         scoring.reconstruction(MODEL, "mse")
@@ -116,6 +154,10 @@ def test_wrong_arguments():
         scoring.reconstruction(MODEL, "top_fraction", 0)
     with pytest.raises(ValueError, match=r"shape \(2, 2, 1, 2\) is not the target's \(2, 2, 1, 1\)"):
         score("l2", Batch(X, target=X[..., :1]))
+    with pytest.raises(ValueError, match="data_range must be positive and finite; got 0"):
+        scoring.reconstruction(MODEL, "ssim", data_range=0)
+    with pytest.raises(ValueError, match=r'"ssim" score is for images \[B, H, W, C\], got \(2, 4\)'):
+        score("ssim", Batch(X.reshape(2, 4)))
     with pytest.raises(ValueError, match="num must be at least 1; got 0"):
         scoring.averaged(scoring.reconstruction(MODEL), 0)
     with pytest.raises(ValueError, match="give them a key"):

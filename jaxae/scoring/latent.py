@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from jaxae.scoring.checks import is_traced
 from jaxae.scoring.covariance import require_shrinkage, shrunk_covariance, whitening
+from jaxae.scoring.held_out import in_chunks
 from jaxae.scoring.neighbours import nearest_rows
 from jaxae.types import Autoencoder, Batch, PyTree, Scorer
 
@@ -19,6 +20,8 @@ Features = Callable[[PyTree, PyTree, Batch], Array]
 
 # reference rows that `fit` passes through the feature function at a time
 CHUNK = 1024
+# a covariance of this width takes a gigabyte
+WIDEST = 16384
 
 
 def encoded(model: Autoencoder) -> Features:
@@ -110,7 +113,7 @@ def mahalanobis(features: Features, shrinkage: str | ArrayLike = "ledoit_wolf") 
 
     Raises:
       ValueError: an unknown shrinkage; in `fit`, no reference, fewer than 2 rows, or features that are not one row an
-        example.
+        example or too wide for a covariance matrix.
 
     Source: Mahalanobis 1936; of a network's features: Lee et al. 2018, "A Simple Unified Framework for Detecting
     Out-of-Distribution Samples and Adversarial Attacks".
@@ -128,6 +131,8 @@ def mahalanobis(features: Features, shrinkage: str | ArrayLike = "ledoit_wolf") 
 
     def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> dict:
         rows, weight = reference_features(features, params, state, reference, at_least=2)
+        if rows.shape[1] > WIDEST:
+            raise ValueError(f"features {rows.shape[1]} wide have too large a covariance; the limit is {WIDEST}")
         mean, covariance, _ = shrunk_covariance(rows, shrinkage, weight)
         return {"params": params, "state": state, "mean": mean, "whitening": whitening(covariance)}
 
@@ -162,15 +167,10 @@ def reference_features(
     count = num if is_traced(weight) else int(np.count_nonzero(np.asarray(weight) > 0))
     if min(num, count) < at_least:
         raise ValueError(f"this score needs at least {at_least} reference rows; got {count} that count, of {num}")
-    size = min(CHUNK, num)
-    chunks = -(-num // size)
-    # the last chunk is filled up with copies of the last row: zeros may be far outside the data
-    place = jnp.minimum(jnp.arange(chunks * size), num - 1).reshape(chunks, size)
-    unweighted = jax.tree.map(jnp.asarray, reference._replace(weight=None))
-    rows = jax.lax.map(lambda i: features(params, state, jax.tree.map(lambda leaf: leaf[i], unweighted)), place)
-    if rows.ndim != 3:
-        raise ValueError(f"features must be one row an example, [B, D]; got {(num, *rows.shape[2:])}")
-    return rows.reshape(chunks * size, -1)[:num].astype(jnp.float32), weight
+    rows = in_chunks(lambda batch: features(params, state, batch), reference, CHUNK)
+    if rows.ndim != 2:
+        raise ValueError(f"features must be one row an example, [B, D]; got {rows.shape}")
+    return rows.astype(jnp.float32), weight
 
 
 def _joined(tree: PyTree) -> Array:

@@ -9,10 +9,11 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from jaxae.numerics import mean_per_example, sum_per_example, target_of
+from jaxae.scoring.similarity import ssim
 from jaxae.scoring.smoothing import gaussian_blur
 from jaxae.types import Autoencoder, Batch, PyTree, Scorer
 
-KINDS = ("l2", "l1", "top_fraction", "nll", "smooth")
+KINDS = ("l2", "l1", "top_fraction", "nll", "smooth", "ssim")
 
 
 def reconstruction(
@@ -20,6 +21,7 @@ def reconstruction(
     kind: str = "l2",
     fraction: ArrayLike = 0.1,
     sigma: float = 1.0,
+    data_range: ArrayLike = 1.0,
 ) -> Scorer:
     """How badly the model reconstructs an example, without noise (`rng=None` inside the model).
 
@@ -30,20 +32,22 @@ def reconstruction(
     - "nll": sum of `-log p(t_i | prediction)`, nats.
     - "smooth": images only; mean of `(G * (t - x̂))_i^2`, the signed residual blurred by a normal of `sigma` pixels
       before it is squared: noise of single pixels cancels, missing or added structure stays.
+    - "ssim": images only; 1 less the mean structural similarity of t and x̂ (`similarity.ssim`).
 
-    `Scorer.map` is `[B, ...]` like the target, channels kept, what each element adds (0 where masked): its mean
-    over the counted elements is the "l2" or "l1" score, its sum the "nll" score. For "top_fraction" it is the
-    squared error of all elements. Sum or average the last axis for one value a pixel.
+    `Scorer.map` is `[B, ...]` like the target, channels kept, what each element adds (0 where masked): its sum
+    over the counted elements is the "nll" score, its mean any other; for "top_fraction" it is the squared error of all
+    elements. Sum or average the last axis for one value a pixel.
 
     Args:
       model: the autoencoder; `fit` takes its own parameters and state and needs no reference.
       kind: one of the above.
       fraction: share of the elements that "top_fraction" averages, in (0, 1].
       sigma: width of the blur of "smooth", pixels, > 0.
+      data_range: for "ssim", the largest value less the least that the scaled data can have, > 0.
 
     Raises:
-      ValueError: unknown kind, a fraction outside (0, 1], or sigma not above 0; in `apply`, target and reconstruction
-        differ in shape, or "smooth" is asked of what is no image.
+      ValueError: unknown kind, a fraction outside (0, 1], sigma or data_range not above 0; in `apply`, target and
+        reconstruction differ in shape, or "smooth" or "ssim" is asked of what is no image.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -65,7 +69,16 @@ def reconstruction(
         raise ValueError(f"fraction must lie in (0, 1]; got {fraction}")
     if isinstance(sigma, int | float) and not 0 < sigma < math.inf:
         raise ValueError(f"sigma must be a positive finite number of pixels; got {sigma}")
-    contribution = {"l1": jnp.abs, "smooth": lambda residual: _blurred(residual, sigma) ** 2}.get(kind, jnp.square)
+    if isinstance(data_range, int | float) and not 0 < data_range < math.inf:
+        raise ValueError(f"data_range must be positive and finite; got {data_range}")
+
+    def difference(target: Array, reconstruction: Array) -> Array:
+        if kind == "ssim":
+            return 1 - ssim(*(_images(a, kind) for a in (target, reconstruction)), data_range)
+        residual = target - reconstruction
+        if kind == "smooth":
+            residual = gaussian_blur(_images(residual, kind), sigma)
+        return jnp.abs(residual) if kind == "l1" else residual**2
 
     def reduce(values: Array, mask: Array | None) -> Array:
         if kind == "nll":
@@ -82,10 +95,11 @@ def reconstruction(
         reconstruction = model.likelihood.mean(output.prediction)
         if reconstruction.shape != target.shape:
             raise ValueError(f"the reconstruction's shape {reconstruction.shape} is not the target's {target.shape}")
-        residual = target - reconstruction.astype(jnp.float32)
-        if batch.mask is not None:
-            residual = jnp.where(jnp.broadcast_to(batch.mask, residual.shape) > 0, residual, 0)
-        return contribution(residual)
+        reconstruction = reconstruction.astype(jnp.float32)
+        if batch.mask is not None:  # what is missing may be NaN, and a window must not carry it to its neighbours
+            counts = jnp.broadcast_to(batch.mask, target.shape) > 0
+            target, reconstruction = (jnp.where(counts, a, 0) for a in (target, reconstruction))
+        return difference(target, reconstruction)
 
     def apply(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
         return reduce(values(fitted, batch), batch.mask)
@@ -132,7 +146,7 @@ def top_mean(values: Float[Array, "B *dims"], fraction: ArrayLike, mask: Array |
     return (jnp.where(above, flat, 0).sum(-1) + rest) / size
 
 
-def _blurred(residual: Array, sigma: float) -> Array:
-    if residual.ndim != 4:
-        raise ValueError(f'the "smooth" score is for images [B, H, W, C], got {residual.shape}: use "l2"')
-    return gaussian_blur(residual, sigma)
+def _images(values: Array, kind: str) -> Array:
+    if values.ndim != 4:
+        raise ValueError(f'the "{kind}" score is for images [B, H, W, C], got {values.shape}: use "l2"')
+    return values
