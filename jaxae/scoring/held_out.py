@@ -31,14 +31,20 @@ def divided(reference: Batch | None, held_out: int | None = None) -> tuple[Batch
       >>> held_out.x.tolist()
       [8.0, 9.0]
     """
-    if reference is None:
-        raise ValueError("this score is measured on normal examples: give fit a reference")
+    reference = require_reference(reference)
     num = jax.tree.leaves(reference.x)[0].shape[0]
     count = num // 5 if held_out is None else held_out
     if not 1 <= count < num:
         raise ValueError(f"held_out must leave rows on both sides; got {held_out} of {num} reference rows")
     first = jax.tree.map(lambda leaf: leaf[: num - count], reference)
     return first, jax.tree.map(lambda leaf: leaf[num - count :], reference)
+
+
+def require_reference(reference: Batch | None) -> Batch:
+    """The reference, or one clear line where there is none."""
+    if reference is None:
+        raise ValueError("this score compares with normal examples: give fit a reference")
+    return reference
 
 
 def in_chunks(function: Callable[[Batch], PyTree], rows: Batch, chunk: int = CHUNK) -> PyTree:

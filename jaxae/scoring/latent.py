@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from jaxae.scoring.checks import is_traced
 from jaxae.scoring.covariance import require_shrinkage, shrunk_covariance, whitening
-from jaxae.scoring.held_out import in_chunks
+from jaxae.scoring.held_out import in_chunks, require_reference
 from jaxae.scoring.neighbours import nearest_rows
 from jaxae.types import Autoencoder, Batch, PyTree, Scorer
 
@@ -160,8 +160,7 @@ def reference_features(
       >>> rows.shape, weight.tolist()
       ((3, 2), [1.0, 1.0, 1.0])
     """
-    if reference is None:
-        raise ValueError("this score compares with normal examples: give fit a reference")
+    reference = require_reference(reference)
     num = jax.tree.leaves(reference.x)[0].shape[0]
     weight = jnp.ones(num) if reference.weight is None else jnp.asarray(reference.weight, jnp.float32)
     count = num if is_traced(weight) else int(np.count_nonzero(np.asarray(weight) > 0))

@@ -74,7 +74,7 @@ def reconstruction(
 
     def difference(target: Array, reconstruction: Array) -> Array:
         if kind == "ssim":
-            return 1 - ssim(*(_images(a, kind) for a in (target, reconstruction)), data_range)
+            return 1 - ssim(_images(target, kind), _images(reconstruction, kind), data_range)
         residual = target - reconstruction
         if kind == "smooth":
             residual = gaussian_blur(_images(residual, kind), sigma)
