@@ -195,12 +195,16 @@ def test_averaged_over_corruptions_is_the_mean_of_its_draws():
     np.testing.assert_array_equal(scorer.apply(HALF, key, Batch(X)), scorer.apply(HALF, key, Batch(X)))
 
 
-def test_ensemble_is_the_mean_of_its_members():
+def test_ensemble_reduces_its_members():
     base = scoring.reconstruction(MODEL, "l1")
-    scorer = scoring.ensemble(base)
     factors = jnp.array([0.0, 0.5, 2.0])
-    fitted = scorer.fit(factors, {"unused": jnp.zeros(3)}, None)
-    for name in ("apply", "map"):
-        members = [getattr(base, name)({"params": f, "state": ()}, None, Batch(X)) for f in factors]
-        np.testing.assert_allclose(getattr(scorer, name)(fitted, None, Batch(X)), np.mean(members, 0), rtol=1e-6)
+    for reduce, by_numpy in (("mean", np.mean), ("median", np.median), ("max", np.max), ("spread", np.std)):
+        scorer = scoring.ensemble(base, reduce)
+        fitted = scorer.fit(factors, {"unused": jnp.zeros(3)}, None)
+        for name in ("apply", "map"):
+            members = [getattr(base, name)({"params": f, "state": ()}, None, Batch(X)) for f in factors]
+            got = getattr(scorer, name)(fitted, None, Batch(X))
+            np.testing.assert_allclose(got, by_numpy(members, 0), rtol=1e-6)
     assert scoring.ensemble(base._replace(map=None)).map is None
+    with pytest.raises(ValueError, match="unknown reduction of an ensemble 'sum'; there are mean, median"):
+        scoring.ensemble(base, "sum")

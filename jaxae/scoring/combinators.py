@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 
 from jaxae.numerics import split_keys
@@ -76,13 +77,22 @@ def averaged(base: Scorer, num: int) -> Scorer:
     return Scorer(base.fit, through(base.apply), None if base.map is None else through(base.map))
 
 
-def ensemble(base: Scorer) -> Scorer:
-    """The mean score of K models, whose params and state carry a leading axis of members.
+def ensemble(base: Scorer, reduce: str = "mean") -> Scorer:
+    """The score of K models, whose params and state carry a leading axis of members (`train.ensemble` makes them).
 
-    All members see the same key, so the same corruption.
+    "mean", "median", "min" and "max" are of the members' scores; "spread" is their standard deviation: how far the
+    members disagree, which they do on what none has learned. The map is reduced likewise. All members see the same
+    key, so the same corruption.
 
     Args:
       base: the scorer of one model.
+      reduce: one of the above.
+
+    Raises:
+      ValueError: an unknown `reduce`.
+
+    Source: Lakshminarayanan, Pritzel and Blundell 2017, "Simple and Scalable Predictive Uncertainty Estimation using
+    Deep Ensembles".
 
     Example:
       >>> import jax.numpy as jnp
@@ -93,11 +103,17 @@ def ensemble(base: Scorer) -> Scorer:
       >>> fitted = scorer.fit(jnp.array([1.0, 3.0]), {}, None)
       >>> scorer.apply(fitted, None, Batch(jnp.array([[2.0]]))).tolist()
       [4.0]
+      >>> scoring.ensemble(base, "spread").apply(fitted, None, Batch(jnp.array([[2.0]]))).tolist()
+      [2.0]
     """
+    reductions = {"mean": jnp.mean, "median": jnp.median, "min": jnp.min, "max": jnp.max, "spread": jnp.std}
+    if reduce not in reductions:
+        raise ValueError(f"unknown reduction of an ensemble {reduce!r}; there are {', '.join(reductions)}")
+    reduced = reductions[reduce]
 
     def through(function: Callable) -> Callable:
         def call(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
-            return jax.vmap(lambda member: function(member, rng, batch))(fitted).mean(0)
+            return reduced(jax.vmap(lambda member: function(member, rng, batch))(fitted), axis=0)
 
         return call
 
