@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 
 from jaxae.types import Batch, PyTree
 
@@ -45,6 +46,12 @@ def require_reference(reference: Batch | None) -> Batch:
     if reference is None:
         raise ValueError("this score compares with normal examples: give fit a reference")
     return reference
+
+
+def row_weights(rows: Batch) -> Float[Array, " N"]:
+    """The rows' weights, ones where they have none; rows may live on the host."""
+    num = jax.tree.leaves(rows.x)[0].shape[0]
+    return jnp.ones(num) if rows.weight is None else jnp.asarray(rows.weight, jnp.float32)
 
 
 def in_chunks(function: Callable[[Batch], PyTree], rows: Batch, chunk: int = CHUNK) -> PyTree:
@@ -94,8 +101,7 @@ def mean_in_chunks(function: Callable[[Batch], Array], rows: Batch, chunk: int =
     """
     place, unweighted = _places(rows, chunk)
     num = jax.tree.leaves(rows.x)[0].shape[0]
-    weight = jnp.ones(num) if rows.weight is None else jnp.asarray(rows.weight, jnp.float32)
-    weight = jnp.where(jnp.arange(place.size) < num, weight[place.reshape(-1)], 0).reshape(place.shape)
+    weight = jnp.where(jnp.arange(place.size) < num, row_weights(rows)[place.reshape(-1)], 0).reshape(place.shape)
 
     def add(sums: tuple[Array, Array], step: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
         index, weight = step

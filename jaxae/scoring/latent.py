@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from jaxae.scoring.checks import is_traced
 from jaxae.scoring.covariance import require_shrinkage, shrunk_covariance, whitening
-from jaxae.scoring.held_out import in_chunks, require_reference
+from jaxae.scoring.held_out import in_chunks, require_reference, row_weights
 from jaxae.scoring.neighbours import nearest_rows
 from jaxae.types import Autoencoder, Batch, PyTree, Scorer
 
@@ -162,7 +162,7 @@ def reference_features(
     """
     reference = require_reference(reference)
     num = jax.tree.leaves(reference.x)[0].shape[0]
-    weight = jnp.ones(num) if reference.weight is None else jnp.asarray(reference.weight, jnp.float32)
+    weight = row_weights(reference)
     count = num if is_traced(weight) else int(np.count_nonzero(np.asarray(weight) > 0))
     if min(num, count) < at_least:
         raise ValueError(f"this score needs at least {at_least} reference rows; got {count} that count, of {num}")

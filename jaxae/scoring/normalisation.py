@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxae.numerics import mean_per_example, sum_per_example, target_of, weight_of
-from jaxae.scoring.held_out import divided, in_chunks, mean_in_chunks
+from jaxae.numerics import mean_per_example, sum_per_example, target_of
+from jaxae.scoring.held_out import divided, in_chunks, mean_in_chunks, row_weights
 from jaxae.scoring.scores import top_mean
 from jaxae.types import Batch, PyTree, Scorer
 
@@ -138,7 +138,7 @@ def complexity_normalised(
         key = jax.random.key(0)
         scores, complexity = in_chunks(lambda batch: (base.apply(fitted, key, batch), measure(batch)), rows)
         logs = jnp.log(jnp.maximum(scores, jnp.finfo(jnp.float32).tiny))
-        weight = weight_of(rows, logs) / weight_of(rows, logs).sum()
+        weight = row_weights(rows) / row_weights(rows).sum()
         mean_log, mean_complexity = (logs * weight).sum(), (complexity * weight).sum()
         offset = complexity - mean_complexity
         variance, covariance = (offset**2 * weight).sum(), (offset * (logs - mean_log) * weight).sum()

@@ -6,7 +6,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxae.numerics import sum_per_example
-from jaxae.scoring.held_out import in_chunks, require_reference
+from jaxae.scoring.held_out import in_chunks, require_reference, row_weights
 from jaxae.types import Autoencoder, Batch, PyTree, Scorer
 
 
@@ -50,8 +50,7 @@ def surprisal(model: Autoencoder, num_symbols: int, smoothing: ArrayLike = 1.0, 
     def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> dict:
         rows = require_reference(reference)
         symbols = in_chunks(lambda batch: symbols_of(params, state, batch), rows)
-        weight = jnp.ones(symbols[0].shape[0]) if rows.weight is None else jnp.asarray(rows.weight, jnp.float32)
-        return {"params": params, "state": state, "surprisal": [table(leaf, weight) for leaf in symbols]}
+        return {"params": params, "state": state, "surprisal": [table(leaf, row_weights(rows)) for leaf in symbols]}
 
     def table(symbols: Array, weight: Array) -> Array:
         """`[positions, num_symbols]` nats."""
