@@ -41,10 +41,12 @@ class Network(NamedTuple):
     Attributes:
       init: `(rng, x, condition=None) -> params`; `x` may be abstract (only shape and dtype are read).
       apply: `(params, x, condition=None) -> y`.
+      hidden: `(params, x, condition=None) -> [[B, ...], ...]`, what each layer gives on the way; None where unknown.
     """
 
     init: Callable
     apply: Callable
+    hidden: Callable | None = None
 
 
 class Code(NamedTuple):

@@ -19,7 +19,8 @@ def from_linen(module: nn.Module) -> Network:
         may keep no variables but parameters, and may need no random numbers once it is initialised.
 
     Returns:
-      A `Network` whose params are the module's variables, `{"params": ...}`.
+      A `Network` whose params are the module's variables, `{"params": ...}`, and whose `hidden` gives the outputs of
+      all its submodules, in the order in which they are called.
 
     Raises:
       ValueError: (from `init`) the module keeps other variables, such as batch statistics.
@@ -51,7 +52,23 @@ def from_linen(module: nn.Module) -> Network:
     def apply(params, x, condition=None):
         return module.apply(params, *arguments(x, condition))
 
-    return Network(init, apply)
+    def hidden(params, x, condition=None):
+        _, kept = module.apply(
+            params, *arguments(x, condition), capture_intermediates=_is_inside, mutable=["intermediates"]
+        )
+        return _in_order(kept.get("intermediates", {}))
+
+    return Network(init, apply, hidden)
+
+
+def _is_inside(module, method):
+    return method == "__call__" and bool(module.path)
+
+
+def _in_order(tree):
+    """Leaves as they were put in: `jax.tree.leaves` would sort them by name."""
+    nested = tree.values() if isinstance(tree, dict) else tree
+    return [leaf for item in nested for leaf in (_in_order(item) if isinstance(item, dict | tuple) else [item])]
 
 
 def from_nnx(module: nnx.Module | Callable[[nnx.Rngs], nnx.Module]) -> Network:

@@ -129,7 +129,7 @@ def _in_both_forms(module) -> Network:
     def apply(params, x, condition=None):
         return jax.lax.platform_dependent(params, x, cpu=on_cpu.apply, default=network.apply)
 
-    return Network(network.init, apply)
+    return Network(network.init, apply, network.hidden)
 
 
 class _Stages(NamedTuple):
