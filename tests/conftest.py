@@ -1,5 +1,11 @@
 """Strict surroundings for every test: eight devices, no silent broadcasting, annotated shapes checked."""
 
+import os
+
+# Tests compile many small programs and run each for milliseconds. By the environment, so that the processes that
+# tests start compile alike: some compare bits.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+
 import chex
 import jax
 import jaxtyping
