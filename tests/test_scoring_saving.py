@@ -310,3 +310,20 @@ def test_values_beyond_the_limits_are_refused(tmp_path):
         loaded.apply(wrong / -255)
     with pytest.raises(ValueError, match="in this order"):
         scoring.save_detector(tmp_path / "d", detect, fitted, images[:1], limits=(1.0, 0.0))
+
+
+def test_another_threshold_on_a_saved_detector_saves_again_with_the_same_scores(tmp_path):
+    detect, fitted = fitted_detector("l2", "conformal", with_map=True)
+    scoring.save_detector(tmp_path / "first", detect, fitted, IMAGES[:1], platforms=("cpu", "cuda"))
+    first = scoring.load_detector(tmp_path / "first")
+    again = scoring.rethresholded(first, RULES["recall"])
+    arrays = again.fit(None, None, None, IMAGES[:30], IMAGES[30:50], LABELS)
+    scoring.save_detector(tmp_path / "second", again, arrays, IMAGES[:1], platforms=("cpu", "cuda"))
+    second = scoring.load_detector(tmp_path / "second")
+    rows = IMAGES[50:]
+    old, new = first.apply(rows), second.apply(rows)
+    np.testing.assert_array_equal(old.score, new.score)
+    np.testing.assert_array_equal(old.map, new.map)
+    caught = (second.apply(IMAGES[30:50]).score >= new.threshold[0])[LABELS == 1]
+    assert caught.mean() >= 0.9
+    assert new.threshold[0] != old.threshold[0]

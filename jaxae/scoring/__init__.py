@@ -4,7 +4,7 @@ from jaxae.scoring import costs, metrics, thresholds
 from jaxae.scoring.batching import score_batches
 from jaxae.scoring.combinators import averaged, ensemble, prepared
 from jaxae.scoring.contamination import Contamination, contamination
-from jaxae.scoring.detector import detector
+from jaxae.scoring.detector import detector, rethresholded
 from jaxae.scoring.loading import LoadedDetector, load_detector
 from jaxae.scoring.saving import save_detector
 from jaxae.scoring.scores import reconstruction
@@ -22,6 +22,7 @@ __all__ = [
     "metrics",
     "prepared",
     "reconstruction",
+    "rethresholded",
     "save_detector",
     "score_batches",
     "summary",

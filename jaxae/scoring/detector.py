@@ -7,7 +7,55 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxae.numerics import as_batch
+from jaxae.scoring.loading import LoadedDetector
 from jaxae.types import Batch, Detector, PyTree, Scorer, Threshold, Verdict
+
+
+def rethresholded(loaded: LoadedDetector, threshold: Threshold) -> Detector:
+    """A saved detector's score with another rule for λ: nothing is trained, and no model code is needed.
+
+    Its `fit(params, state, reference, calibration, dev=None, labels=None)` ignores the first three: the saved arrays
+    are the scorer. It can be saved in its turn.
+
+    Args:
+      loaded: from `load_detector`.
+      threshold: what decides from now on.
+
+    Example:
+      >>> import tempfile, jax.numpy as jnp
+      >>> from jaxae import scoring
+      >>> from jaxae.types import Scorer
+      >>> norm = Scorer(lambda params, state, reference: {}, lambda fitted, rng, batch: (batch.x**2).sum(-1))
+      >>> detect = scoring.detector(norm, scoring.thresholds.conformal(0.25))
+      >>> normals = jnp.array([[1.0], [2.0], [3.0]])
+      >>> fitted = detect.fit({}, {}, None, normals)
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     scoring.save_detector(folder + "/d", detect, fitted, normals, platforms=("cpu",))
+      ...     loaded = scoring.load_detector(folder + "/d")
+      >>> stricter = scoring.rethresholded(loaded, scoring.thresholds.quantile(0.5))
+      >>> fitted = stricter.fit(None, None, None, normals)
+      >>> stricter.apply(fitted, jnp.array([[1.0], [2.5]])).is_anomaly.tolist()
+      [False, True]
+    """
+
+    def fit(
+        params: PyTree,
+        state: PyTree,
+        reference: Batch | ArrayLike | None,
+        calibration: Batch | ArrayLike,
+        dev: Batch | ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+    ) -> dict:
+        dev_scores = None if dev is None else loaded.apply(dev).score
+        weight = dev.weight if isinstance(dev, Batch) else None
+        fitted = threshold.fit(loaded.apply(calibration).score, dev_scores, labels, weight)
+        return {"scorer": loaded.arrays, "threshold": fitted}
+
+    def apply(fitted: dict, batch: Batch | ArrayLike) -> Verdict:
+        verdict = loaded.program(fitted["scorer"], batch)
+        return threshold.apply(fitted["threshold"], verdict.score)._replace(map=verdict.map)
+
+    return Detector(fit, apply)
 
 
 def detector(

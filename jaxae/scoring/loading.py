@@ -27,10 +27,14 @@ class LoadedDetector(NamedTuple):
       apply: `batch -> Verdict`, for an array or a `Batch` of any number of rows of the saved shape and dtype;
         compiled once for each number of rows.
       card: the dict given to `save_detector`, with the loader's own facts under "detector".
+      program: `(arrays, batch) -> Verdict`, what `apply` compiles: it traces and exports, and checks nothing.
+      arrays: the fitted arrays.
     """
 
     apply: Callable[[Any], Verdict]
     card: dict
+    program: Callable[[list, Any], Verdict]
+    arrays: list
 
     def __call__(self, batch: PyTree) -> Verdict:
         return self.apply(batch)
@@ -72,15 +76,20 @@ def load_detector(path: str | os.PathLike) -> LoadedDetector:
         raise ValueError(
             f"{path} is a detector that this jax {jax.__version__} cannot read: {first_line(error)}"
         ) from error
-    run = jax.jit(program.call)
+
+    def call(arrays: list, batch: PyTree) -> Verdict:
+        given = [jnp.asarray(leaf) for _, leaf in named_leaves(batch)]
+        return Verdict(**dict(zip(outputs, program.call(arrays, given), strict=True)))
+
+    run = jax.jit(call)
 
     def apply(batch: PyTree) -> Verdict:
         given = named_leaves(batch)
         _require_inputs(inputs, given)
         _require_limits(facts.get("limits"), given[0][1])
-        return Verdict(**dict(zip(outputs, run(leaves, [jnp.asarray(leaf) for _, leaf in given]), strict=True)))
+        return run(leaves, as_batch(batch)._replace(weight=None))
 
-    return LoadedDetector(apply, card)
+    return LoadedDetector(apply, card, call, leaves)
 
 
 def named_leaves(batch: PyTree) -> list[tuple[str, Any]]:
