@@ -1,5 +1,6 @@
 """What is built on an encoder: so far a classifier."""
 
+from jaxae.downstream.auxiliary import spliced, turned
 from jaxae.downstream.classifier import classifier, cross_entropy, feature_encoder, fine_tuning, pretrained
 
-__all__ = ["classifier", "cross_entropy", "feature_encoder", "fine_tuning", "pretrained"]
+__all__ = ["classifier", "cross_entropy", "feature_encoder", "fine_tuning", "pretrained", "spliced", "turned"]

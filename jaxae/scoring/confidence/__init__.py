@@ -14,11 +14,12 @@
 `features` is `scoring.latent.encoded(model)`. All are `Scorer`s, so `prepared`, `averaged` and `detector` take them.
 """
 
-from jaxae.scoring.confidence.features import knn, mahalanobis, unit_length
+from jaxae.scoring.confidence.features import joined, knn, mahalanobis, unit_length
 from jaxae.scoring.confidence.logits import (
     energy,
     ensemble_logits,
     entropy,
+    known_logits,
     logits_of,
     max_logit,
     max_softmax,
@@ -30,7 +31,9 @@ __all__ = [
     "ensemble_logits",
     "entropy",
     "fit_temperature",
+    "joined",
     "knn",
+    "known_logits",
     "logits_of",
     "mahalanobis",
     "max_logit",

@@ -97,5 +97,36 @@ def unit_length(features: Features) -> Features:
     return normalised
 
 
+def joined(*features: Features) -> Features:
+    """Features of several models side by side, each brought to length 1; params and state are tuples.
+
+    Squared distances of what is joined are the sums of the models' own, so that `knn` compares examples by all.
+
+    Args:
+      *features: one function a model, such as `latent.encoded(model)`.
+
+    Raises:
+      ValueError: no features; (in use) as many params are not given.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring import confidence, latent
+      >>> from jaxae.types import Batch
+      >>> both = confidence.joined(latent.inputs, latent.inputs)
+      >>> [round(v, 2) for v in both(((), ()), ((), ()), Batch(jnp.array([[3.0, 4.0]])))[0].tolist()]
+      [0.6, 0.8, 0.6, 0.8]
+    """
+    if not features:
+        raise ValueError("joined needs at least one feature function")
+
+    def together(params: PyTree, state: PyTree, batch: Batch) -> Array:
+        if not len(params) == len(state) == len(features):
+            raise ValueError(f"{len(features)} models need as many params and states; got {len(params)}, {len(state)}")
+        parts = [unit_length(f)(p, s, batch) for f, p, s in zip(features, params, state, strict=True)]
+        return jnp.concatenate(parts, -1)
+
+    return together
+
+
 def _squared(rows: Float[Array, "*dims D"], whitening_: Float[Array, "D D"]) -> Float[Array, "*dims"]:
     return jnp.sum(jnp.matmul(rows, whitening_, precision=jax.lax.Precision.HIGHEST) ** 2, -1)

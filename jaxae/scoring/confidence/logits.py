@@ -36,6 +36,20 @@ def logits_of(model: Autoencoder) -> Logits:
     return logits
 
 
+def known_logits(logits: Logits, num_classes: int) -> Logits:
+    """The first K logits of a head that has more: classes of turned or spliced images (`downstream.turned`).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring import confidence
+      >>> from jaxae.types import Batch
+      >>> head = lambda params, state, batch: batch.x
+      >>> confidence.known_logits(head, 2)({}, {}, Batch(jnp.array([[1.0, 2.0, 3.0]]))).tolist()
+      [[1.0, 2.0]]
+    """
+    return lambda params, state, batch: logits(params, state, batch)[:, :num_classes]
+
+
 def ensemble_logits(logits: Logits, average: str = "probability") -> Logits:
     """Logits of a deep ensemble, whose params and state carry a leading axis of M members.
 

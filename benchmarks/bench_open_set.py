@@ -1,0 +1,190 @@
+"""Open set: train on six of the ten digits, give a test image its digit or "unknown".
+
+For each split of the classes the train rows of the known ones train the members; the whole test split is scored once.
+Members are classifiers (`downstream.classifier`, three strided convolutions, random shifts, turns and stretches of the
+images) that differ in what else they learn: `turned` to tell by how many quarters an image was turned, `spliced` to
+tell images from splices of two. The main score is the distance to the third nearest training row in both members'
+features, each of length 1 (`confidence.knn(confidence.joined(...), 3)`). `plain` learns nothing else.
+
+    python benchmarks/bench_open_set.py --data mnist.npz --far fashion_mnist.npz kmnist.npz notmnist.npz
+
+Everything was chosen on the train split with class splits of our own (`--dev`: trained on rows 0-49,999, scored on
+rows 50,000-59,999; known {0,1,2,5,7,9} and {0,1,3,4,6,7}).
+"""
+
+import argparse
+import functools
+import pathlib
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from common import emit
+
+from jaxae import downstream, networks, scoring, train, transforms
+from jaxae.data.batches import shuffled
+from jaxae.scoring import confidence, metrics
+from jaxae.types import Batch
+
+SPLITS = ((2, 4, 5, 9, 8, 3), (3, 2, 6, 9, 4, 0), (5, 8, 3, 2, 4, 6), (3, 7, 8, 4, 0, 5), (6, 3, 4, 9, 8, 2))
+DEV_SPLITS = ((0, 1, 2, 5, 7, 9), (0, 1, 3, 4, 6, 7))
+BATCH = 128
+NEIGHBOURS = 3
+HELD_OUT = 1000  # last train rows that only the temperature reads, and the banks
+
+
+def member(kind: str, data: Batch, num_classes: int, arguments, seed: int):
+    """A trained classifier: its model, params and state, and the seconds it took."""
+    started = time.monotonic()
+    outputs = {"plain": num_classes, "turned": 4 * num_classes, "spliced": num_classes + 1}[kind]
+    steps = [transforms.scale_uint8(), transforms.random_affine(2, 10, 0.1, 0.1)]
+    if kind == "turned":
+        steps.append(downstream.turned(num_classes))
+    if kind == "spliced":
+        steps.append(downstream.spliced(unknown=num_classes))
+    encoder = downstream.feature_encoder(data.x.shape[1:], channels=tuple(arguments.channels))
+    model, objective = downstream.classifier(
+        encoder, networks.mlp(outputs), outputs, transform=transforms.chain(*steps)
+    )
+    num_steps = arguments.epochs * (len(data.x) // BATCH)
+    rate = optax.warmup_cosine_decay_schedule(0.0, 2e-3, min(200, num_steps // 5), num_steps)
+    optimizer = optax.adamw(rate, weight_decay=0.02)
+    state = train.init_state(objective, optimizer, jax.random.key(seed), jax.tree.map(lambda v: v[:BATCH], data))
+    step = train.build_step(objective, optimizer)
+    batches = shuffled(len(data.x), BATCH, seed)
+    state = train.fit(step, state, batches, num_steps, data=jax.device_put(data), chunk=100, progress=False).state
+    return model, state.params["model"], state.state["model"], time.monotonic() - started
+
+
+def outputs(members: list, num_classes: int, x: np.ndarray) -> dict:
+    """Every member's logits of the known classes and features, `[N, ...]`: the scores below share them."""
+    scaling, found = transforms.scale_uint8(), {}
+    for i, (model, params, state, _) in enumerate(members):
+
+        def apply(x, model=model, params=params, state=state):
+            features = model.encode(params, state, scaling(None, Batch(x)).x).latent
+            return {"features": features, "logits": model.decode(params, features)[:, :num_classes]}
+
+        found[i] = scoring.score_batches(jax.jit(apply), x, 500)
+    return found
+
+
+def scorers(num_members: int, num_classes: int) -> dict:
+    """Name to scorer of what `outputs` gives: of the first member, and of all together."""
+
+    def logits(i):
+        return lambda params, state, batch: batch.x[i]["logits"]
+
+    def mean_logits(params, state, batch):
+        return jnp.stack([batch.x[i]["logits"] for i in range(num_members)]).mean(0)
+
+    def features(i):
+        return lambda params, state, batch: batch.x[i]["features"]
+
+    joined = confidence.joined(*(features(i) for i in range(num_members)))
+    empty = ((),) * num_members
+    return {
+        "max_softmax": confidence.max_softmax(logits(0)),
+        "max_logit": confidence.max_logit(logits(0)),
+        "energy": confidence.energy(logits(0)),
+        "entropy": confidence.entropy(logits(0)),
+        "temperature_scaled": confidence.temperature_scaled(logits(0), num_classes, HELD_OUT),
+        "mahalanobis": confidence.mahalanobis(features(0), num_classes),
+        "relative_mahalanobis": confidence.mahalanobis(features(0), num_classes, relative=True),
+        "knn": confidence.knn(features(0), NEIGHBOURS),
+        "ensemble_softmax": confidence.max_softmax(mean_logits),
+        "ensemble_logit": confidence.max_logit(mean_logits),
+        "joined_knn": confidence.knn(lambda params, state, batch: joined(empty, empty, batch), NEIGHBOURS),
+    }
+
+
+def figures(labels: np.ndarray, scores: np.ndarray, right: np.ndarray) -> dict:
+    """AUROC and FPR95 of unknown against known; OSCR, whose known rows count where their class is right."""
+    accuracy = right[labels == 0].mean()
+    counted = np.where(labels == 0, right, 1).astype(np.float32)
+    return {
+        "auroc": round(100 * float(metrics.auroc(labels, scores)), 3),
+        "fpr95": round(100 * float(metrics.fpr_at_tpr(labels, scores)), 3),
+        "oscr": round(100 * float(accuracy * metrics.auroc(labels, scores, counted)), 3),
+        "accuracy": round(100 * float(accuracy), 3),
+    }
+
+
+def one_split(known: tuple, data: dict, far: dict, arguments) -> dict:
+    """Train the members on the known classes, score everything; figures by score."""
+    started = time.process_time()
+    rows = np.isin(data["y_train"], known)
+    lookup = np.full(10, len(known))
+    lookup[list(known)] = np.arange(len(known))
+    labelled = Batch(data["x_train"][rows], lookup[data["y_train"][rows]][:, None].astype(np.int32))
+    kinds = enumerate(arguments.members)
+    fitted_to = jax.tree.map(lambda rows: rows[:-HELD_OUT], labelled)
+    members = [member(kind, fitted_to, len(known), arguments, arguments.seed + i) for i, kind in kinds]
+    truth = lookup[data["y_test"]]
+    labels = (truth == len(known)).astype(np.int32)
+    reference = Batch(outputs(members, len(known), labelled.x), target=labelled.target)
+    test = outputs(members, len(known), data["x_test"])
+    beyond = {name: outputs(members, len(known), x) for name, x in far.items()}
+    right = np.mean([test[i]["logits"] for i in test], 0).argmax(-1) == truth
+    result, distant = {}, {}
+    for name, scorer in scorers(len(members), len(known)).items():
+        score = jax.jit(lambda fitted, batch, scorer=scorer: scorer.apply(fitted, None, Batch(batch)))
+        apply = functools.partial(score, scorer.fit((), (), reference))
+        scores = scoring.score_batches(apply, test, 500)
+        result[name] = figures(labels, scores, right)
+        for far_name, rows in beyond.items():
+            both = np.concatenate([scores[labels == 0], scoring.score_batches(apply, rows, 500)])
+            flags = (np.arange(len(both)) >= (labels == 0).sum()).astype(np.int32)
+            distant[f"{name}/{far_name}"] = round(100 * float(metrics.auroc(flags, both)), 3)
+    return {
+        "scores": result,
+        "far": distant,
+        "train_seconds": [round(seconds) for *_, seconds in members],
+        "processor_seconds": round(time.process_time() - started),
+    }
+
+
+def read(path: str, dev: bool) -> dict:
+    with np.load(path, allow_pickle=False) as file:
+        data = {name: file[name] for name in file.files}
+    data = {name: value[..., None] if name.startswith("x") else value for name, value in data.items()}
+    if dev:
+        cut = {"train": slice(0, 50_000), "test": slice(50_000, None)}
+        data = {f"{v}_{part}": data[f"{v}_train"][rows] for v in "xy" for part, rows in cut.items()}
+    return data
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help=".npz with x_train, y_train, x_test, y_test: MNIST")
+    parser.add_argument("--far", nargs="*", default=[], help=".npz of unknown images, x_test or x")
+    parser.add_argument("--far-rows", type=int, default=2000, help="the first so many of each")
+    parser.add_argument("--members", nargs="+", default=["turned", "spliced"], choices=["plain", "turned", "spliced"])
+    parser.add_argument("--splits", nargs="*", type=int, help="numbers of the splits; all by default")
+    parser.add_argument("--channels", nargs="+", type=int, default=[24, 48, 96])
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--dev", action="store_true", help="held-out rows of the train split, other class splits")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    data = read(arguments.data, arguments.dev)
+    far = {}
+    for path in arguments.far:
+        images = read(path, False)
+        far[pathlib.Path(path).stem] = (images["x_test"] if "x_test" in images else images["x"])[: arguments.far_rows]
+    splits = DEV_SPLITS if arguments.dev else SPLITS
+    found = []
+    for number in arguments.splits or range(len(splits)):
+        found.append(one_split(splits[number], data, far, arguments))
+        emit(known=list(splits[number]), members=arguments.members, dev=arguments.dev, **found[-1])
+    means = {
+        name: {key: round(float(np.mean([f["scores"][name][key] for f in found])), 3) for key in values}
+        for name, values in found[0]["scores"].items()
+    }
+    beyond = {name: round(float(np.mean([f["far"][name] for f in found])), 3) for name in found[0]["far"]}
+    emit(known=f"mean of {len(found)} splits", members=arguments.members, scores=means, far=beyond)
+
+
+if __name__ == "__main__":
+    main()
