@@ -1,8 +1,20 @@
 """Training: one pure step, and one loop that scans it."""
 
+from jaxae.train import ensemble
 from jaxae.train.evaluation import evaluator
 from jaxae.train.loop import Fit, NonFiniteError, fit
+from jaxae.train.refine import refined
 from jaxae.train.sinks import metrics_log
 from jaxae.train.step import build_step, init_state
 
-__all__ = ["Fit", "NonFiniteError", "build_step", "evaluator", "fit", "init_state", "metrics_log"]
+__all__ = [
+    "Fit",
+    "NonFiniteError",
+    "build_step",
+    "ensemble",
+    "evaluator",
+    "fit",
+    "init_state",
+    "metrics_log",
+    "refined",
+]
