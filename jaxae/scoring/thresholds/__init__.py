@@ -9,12 +9,40 @@ scores and labels are checked where they are concrete.
 | `quantile(q)`           | calibration           | the q-quantile of the scores                             |
 | `false_alarm_rate(a)`   | calibration           | least λ with at most a of calibration at or above it     |
 | `conformal(a)`          | calibration           | flags where `p_value <= a`: at most a new normals flagged |
+| `false_alarm_bound(a, c)` | calibration         | at most a new normals flagged, with confidence c          |
 | `recall(r)`             | dev anomalies         | largest λ that catches at least r of them                |
+| `precision(p, P)`       | dev                   | most caught among λ of precision p, raw or at the rate P |
 | `best_f1(P)`            | dev                   | the best F1, raw or at the anomaly rate P                |
+| `f_beta(b, P)`          | dev                   | the best F-beta, raw or at the anomaly rate P            |
 | `expected_cost(table, P)` | dev                 | the least expected cost at the anomaly rate P            |
+| `youden()`              | dev                   | the largest recall minus false-alarm rate                |
+| `mad(k)`                | unlabelled            | k robust standard deviations above the median            |
+| `iqr(k)`                | unlabelled            | the upper fence of a box plot                            |
+| `mixture()`             | unlabelled            | where the upper of two normal distributions takes over   |
+| `extreme_value(a)`      | unlabelled, or clean  | exceeded at the rate a if the tail is generalised Pareto |
+
+The last four take their scores as calibration and promise no rate.
 """
 
-from jaxae.scoring.thresholds.calibrated import conformal, false_alarm_rate, quantile
-from jaxae.scoring.thresholds.labelled import best_f1, expected_cost, recall
+from jaxae.scoring.thresholds.calibrated import conformal, false_alarm_bound, false_alarm_rate, quantile
+from jaxae.scoring.thresholds.extreme_value import extreme_value
+from jaxae.scoring.thresholds.labelled import best_f1, expected_cost, f_beta, precision, recall, youden
+from jaxae.scoring.thresholds.mixture import mixture
+from jaxae.scoring.thresholds.spread import iqr, mad
 
-__all__ = ["best_f1", "conformal", "expected_cost", "false_alarm_rate", "quantile", "recall"]
+__all__ = [
+    "best_f1",
+    "conformal",
+    "expected_cost",
+    "extreme_value",
+    "f_beta",
+    "false_alarm_bound",
+    "false_alarm_rate",
+    "iqr",
+    "mad",
+    "mixture",
+    "precision",
+    "quantile",
+    "recall",
+    "youden",
+]

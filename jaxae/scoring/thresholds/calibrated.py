@@ -2,11 +2,14 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxae.scoring import bounds
+from jaxae.scoring.binomial import lower_tail
 from jaxae.scoring.checks import require_open_unit
 from jaxae.scoring.thresholds.rule import next_above, p_values, rule
 from jaxae.types import Threshold
@@ -33,7 +36,7 @@ def quantile(q: ArrayLike) -> Threshold:
       3.0
     """
     require_open_unit("q", q)
-    return rule(lambda calibration, dev, labels, weight: jnp.quantile(calibration, q))
+    return rule(lambda calibration, dev, labels, weight: jnp.quantile(calibration, q), reads="rank")
 
 
 def false_alarm_rate(alpha: ArrayLike) -> Threshold:
@@ -65,7 +68,7 @@ def false_alarm_rate(alpha: ArrayLike) -> Threshold:
         _require_enough(count, shares[0], alpha, math.ceil)
         return _above(calibration, jnp.sum(shares <= jnp.float32(alpha)))
 
-    return rule(choose)
+    return rule(choose, reads="rank")
 
 
 def conformal(alpha: ArrayLike) -> Threshold:
@@ -101,7 +104,66 @@ def conformal(alpha: ArrayLike) -> Threshold:
         _require_enough(count, shares[0], alpha, lambda needed: math.ceil(needed) - 1)
         return _above(calibration, jnp.sum(shares <= jnp.float32(alpha)) - 1)
 
-    return rule(choose)
+    return rule(choose, reads="rank")
+
+
+def false_alarm_bound(alpha: ArrayLike, confidence: ArrayLike = 0.95) -> Threshold:
+    """λ whose false-alarm rate is at most alpha with the given confidence over the calibration set.
+
+    `conformal` keeps to alpha on average over calibration sets: about half of them give a λ that exceeds it. Here at
+    most a share `1 - confidence` does: λ is the least number above the calibration score that has k others above it,
+    k the largest with `P(Binomial(n, alpha) <= k) <= 1 - confidence`. Tied scores only make it stricter.
+
+    Args:
+      alpha: in (0, 1).
+      confidence: in (0, 1), usually above one half.
+
+    Raises:
+      ValueError: a number is outside (0, 1); in `fit`, scores are not finite or all equal, or too few: without one
+        flagged, n of them bound the rate by alpha only if `(1 - alpha)^n <= 1 - confidence`.
+
+    Source: Wilks 1941, "Determination of Sample Sizes for Setting Tolerance Limits".
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring import thresholds
+      >>> calibration = jnp.arange(100.0)
+      >>> fitted = thresholds.false_alarm_bound(0.05).fit(calibration)
+      >>> int((calibration >= fitted["threshold"]).sum())
+      1
+    """
+    require_open_unit("alpha", alpha)
+    require_open_unit("confidence", confidence)
+
+    def choose(calibration, dev, labels, weight):
+        count = calibration.shape[0]
+        if isinstance(alpha, int | float) and isinstance(confidence, int | float):
+            least = bounds.needed(float(alpha), float(confidence))
+            if count < least:
+                raise ValueError(
+                    f"{count} calibration scores are too few for a rate of {alpha:g} at confidence {confidence:g}: "
+                    f"at least {least} are needed (or a larger rate, or less confidence)"
+                )
+        return _above(calibration, _tolerated(count, alpha, confidence))
+
+    return rule(choose, reads="rank")
+
+
+def _tolerated(count: int, alpha: ArrayLike, confidence: ArrayLike) -> Array:
+    """The largest k with `P(Binomial(count, alpha) <= k) <= 1 - confidence`; -1 where not even 0 is."""
+    alpha = jnp.asarray(alpha, jnp.float32)
+    # 1 - 0.9 is below 0.1: the margin keeps the sample sizes that are needed exactly
+    risk = jnp.asarray(1 - confidence, jnp.float32) * (1 + 1e-6)
+
+    def halve(_, ends):
+        few, many = ends
+        k = (few + many) // 2
+        allowed = lower_tail(k, count, alpha, 1 - alpha) <= risk
+        return jnp.where(allowed, k, few), jnp.where(allowed, many, k)
+
+    # the tail is summed up to the mean, beyond which confidences are below one half
+    many = jnp.floor(count * alpha).astype(jnp.int32) + 1
+    return jax.lax.fori_loop(0, count.bit_length() + 1, halve, (jnp.full_like(many, -1), many))[0]
 
 
 def _above(calibration: Array, allowed: Array) -> Array:

@@ -6,12 +6,12 @@ from jax.typing import ArrayLike
 
 from jaxae.scoring.checks import is_traced, require_labels, require_open_unit, require_spread, require_vectors
 from jaxae.scoring.costs import expected_cost_curve
-from jaxae.scoring.curves import operating_points
+from jaxae.scoring.curves import OperatingPoints, operating_points
 from jaxae.scoring.metrics import prevalence_weight
 from jaxae.scoring.thresholds.rule import rule
 from jaxae.types import CostTable, Threshold
 
-WITHOUT_ANOMALIES = "rules that work without anomalies: quantile, false_alarm_rate, conformal"
+WITHOUT_ANOMALIES = "rules that work without anomalies: quantile, false_alarm_rate, conformal, false_alarm_bound"
 
 
 def _require_dev(name: str, dev, labels, weight, both: bool = True) -> None:
@@ -23,6 +23,14 @@ def _require_dev(name: str, dev, labels, weight, both: bool = True) -> None:
         raise ValueError(f"{name} needs anomalies among the {len(labels)} dev scores; {WITHOUT_ANOMALIES}")
     require_labels(labels, weight, f"{name} (on dev scores)", both)
     require_spread("dev scores", dev)
+
+
+def _points(name: str, dev, labels, weight, anomaly_rate: ArrayLike | None = None) -> OperatingPoints:
+    """Dev's operating points, at the deployment's anomaly rate if one is given."""
+    _require_dev(name, dev, labels, weight)
+    if anomaly_rate is not None:
+        weight = prevalence_weight(labels, anomaly_rate, weight)
+    return operating_points(labels, dev, weight)
 
 
 def recall(rate: ArrayLike) -> Threshold:
@@ -51,7 +59,7 @@ def recall(rate: ArrayLike) -> Threshold:
         points = operating_points(labels, dev, weight)
         return points.threshold[jnp.argmax(points.reaches(rate))]
 
-    return rule(choose)
+    return rule(choose, reads="dev")
 
 
 def best_f1(anomaly_rate: ArrayLike | None = None) -> Threshold:
@@ -74,18 +82,108 @@ def best_f1(anomaly_rate: ArrayLike | None = None) -> Threshold:
       >>> float(thresholds.best_f1(0.01).fit(jnp.array([1.0, 3.0]), dev, labels)["threshold"])
       6.0
     """
+    return f_beta(1.0, anomaly_rate)
+
+
+def f_beta(beta: ArrayLike, anomaly_rate: ArrayLike | None = None) -> Threshold:
+    """The λ of the highest F-beta on dev, `(1 + b^2) TP / ((1 + b^2) TP + b^2 FN + FP)`, the largest on ties.
+
+    Args:
+      beta: above 0: how many times as much recall counts as precision.
+      anomaly_rate: as for `best_f1`.
+
+    Raises:
+      ValueError: `beta` is not above 0, `anomaly_rate` is outside (0, 1); in `fit`, dev scores or labels are missing,
+        lack a class, or scores are not finite or all equal.
+
+    Source: van Rijsbergen 1979, "Information Retrieval", chapter 7.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring import thresholds
+      >>> dev, labels = jnp.array([1.0, 2.0, 5.0, 6.0]), jnp.array([0, 1, 0, 1])
+      >>> [float(thresholds.f_beta(beta).fit(jnp.array([1.0, 3.0]), dev, labels)["threshold"]) for beta in (0.5, 2.0)]
+      [6.0, 2.0]
+    """
+    if isinstance(beta, int | float) and not 0 < beta < float("inf"):
+        raise ValueError(f"beta must be above 0 and finite; got {beta}")
     if anomaly_rate is not None:
         require_open_unit("anomaly_rate", anomaly_rate)
 
     def choose(calibration, dev, labels, weight):
-        _require_dev("the best-F1 rule", dev, labels, weight)
-        if anomaly_rate is not None:
-            weight = prevalence_weight(labels, anomaly_rate, weight)
-        points = operating_points(labels, dev, weight)
+        points = _points("the F-beta rule", dev, labels, weight, anomaly_rate)
         flagged = points.true_positives + points.false_positives
-        return points.threshold[jnp.argmax(2 * points.true_positives / (flagged + points.positives))]
+        scaled = (1 + beta**2) * points.true_positives
+        return points.threshold[jnp.argmax(scaled / (flagged + beta**2 * points.positives))]
 
-    return rule(choose)
+    return rule(choose, reads="dev")
+
+
+def precision(share: ArrayLike, anomaly_rate: ArrayLike | None = None) -> Threshold:
+    """The λ that catches most among those whose precision on dev is at least this share, the largest on ties.
+
+    Args:
+      share: in (0, 1]: anomalies among what is flagged.
+      anomaly_rate: as for `best_f1`; dev as it is flatters the precision wherever anomalies are rarer.
+
+    Raises:
+      ValueError: a number is outside its range; in `fit`, no λ reaches that precision (the best is named), dev scores
+        or labels are missing, lack a class, or scores are not finite or all equal. Under `jit`, λ is +inf (flag none)
+        where none reaches it.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring import thresholds
+      >>> dev, labels = jnp.array([1.0, 2.0, 5.0, 6.0]), jnp.array([0, 1, 0, 1])
+      >>> [float(thresholds.precision(p).fit(jnp.array([1.0, 3.0]), dev, labels)["threshold"]) for p in (0.6, 0.9)]
+      [2.0, 6.0]
+    """
+    if isinstance(share, int | float) and not 0 < share <= 1:
+        raise ValueError(f"the precision must lie in (0, 1]; got {share}")
+    if anomaly_rate is not None:
+        require_open_unit("anomaly_rate", anomaly_rate)
+
+    def choose(calibration, dev, labels, weight):
+        points = _points("the precision rule", dev, labels, weight, anomaly_rate)
+        flagged = points.true_positives + points.false_positives
+        found = jnp.where(flagged > 0, points.true_positives / jnp.where(flagged > 0, flagged, 1), 0)
+        caught = jnp.where(found >= share, points.true_positives, 0)
+        best = jnp.argmax(caught)
+        if not is_traced(found, share) and not caught[best] > 0:
+            highest = jnp.argmax(found)
+            raise ValueError(
+                f"no λ has a precision of {share:g} on dev: the best is {found[highest]:.4g}, "
+                f"at λ = {points.threshold[highest]:.6g}"
+            )
+        return jnp.where(caught[best] > 0, points.threshold[best], jnp.inf)
+
+    return rule(choose, reads="dev")
+
+
+def youden() -> Threshold:
+    """The λ of the largest `recall - false-alarm rate` on dev (Youden's J), the largest such λ on ties.
+
+    It is the expected-cost rule where a miss times the anomaly rate costs what a false alarm times the rest does.
+
+    Raises:
+      ValueError: in `fit`, dev scores or labels are missing, lack a class, or scores are not finite or all equal.
+
+    Source: Youden 1950, "Index for rating diagnostic tests".
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring import thresholds
+      >>> dev, labels = jnp.array([1.0, 2.0, 5.0, 6.0]), jnp.array([0, 0, 1, 1])
+      >>> float(thresholds.youden().fit(jnp.array([1.0, 3.0]), dev, labels)["threshold"])
+      5.0
+    """
+
+    def choose(calibration, dev, labels, weight):
+        points = _points("the Youden rule", dev, labels, weight)
+        gain = points.true_positives / points.positives - points.false_positives / points.negatives
+        return points.threshold[jnp.argmax(gain)]
+
+    return rule(choose, reads="dev")
 
 
 def expected_cost(table: CostTable, anomaly_rate: ArrayLike = 0.05) -> Threshold:
@@ -121,4 +219,4 @@ def expected_cost(table: CostTable, anomaly_rate: ArrayLike = 0.05) -> Threshold
         _require_dev("the expected-cost rule", dev, labels, weight)
         return expected_cost_curve(labels, dev, table, anomaly_rate, weight).oracle_threshold
 
-    return rule(choose, costs_actions=True)
+    return rule(choose, costs_actions=True, reads="dev")

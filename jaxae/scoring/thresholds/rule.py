@@ -27,8 +27,11 @@ def next_above(value: Float[Array, ""]) -> Float[Array, ""]:
     return jnp.where(jnp.abs(value) < tiny, tiny, jnp.nextafter(value, jnp.float32(jnp.inf)))
 
 
-def rule(choose: Callable, costs_actions: bool = False) -> Threshold:
-    """A `Threshold` from `choose(calibration, dev, labels, weight) -> λ`, with calibration sorted ascending."""
+def rule(choose: Callable, costs_actions: bool = False, reads: str = "calibration") -> Threshold:
+    """A `Threshold` from `choose(calibration, dev, labels, weight) -> λ`, with calibration sorted ascending.
+
+    `reads` is "dev", "rank" or "calibration", as `Threshold` explains; "calibration" is always true, and proves least.
+    """
 
     def fit(
         calibration: ArrayLike,
@@ -61,4 +64,4 @@ def rule(choose: Callable, costs_actions: bool = False) -> Threshold:
             action=is_anomaly.astype(jnp.int32) if costs_actions else None,
         )
 
-    return Threshold(fit, apply)
+    return Threshold(fit, apply, reads)
