@@ -79,6 +79,31 @@ RUN_FLAGS = _options(
     click.option("--resume", is_flag=True, help="Continue the run in --out from its last checkpoint."),
     click.option("--overwrite", is_flag=True, help="Replace the run in --out."),
 )
+RULE = _options(
+    click.option("--cost", default="10:1", metavar="MISS:FALSE_ALARM", help="What the two errors cost."),
+    click.option("--anomaly-rate", type=float, default=0.05, metavar="P", help="The deployment's share of anomalies."),
+    click.option("--max-false-alarm-rate", type=float, metavar="A", help="Rule: flag at most this share of normals."),
+    click.option("--min-recall", type=float, metavar="R", help="Rule: find at least this share of anomalies."),
+    click.option("--best-f1", is_flag=True, help="Rule: the highest F1 at the deployment's anomaly rate."),
+    click.option(
+        "--rule",
+        metavar="NAME[=VALUE]",
+        help="Any other rule: precision=P, f_beta=B, youden, quantile=Q, mad=K, iqr=K, mixture, extreme_value=A.",
+    ),
+    click.option(
+        "--confidence",
+        type=float,
+        metavar="C",
+        help="Keep --max-false-alarm-rate with this confidence, not on average; also of the bounds.  [default: 0.95]",
+    ),
+    click.option(
+        "--certify",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="Set this share of dev aside to bound the misses of the threshold chosen.",
+    ),
+)
 TRAINING = _options(
     click.option("--epochs", type=click.IntRange(1), help="Passes over the training rows.  [default: by their number]"),
     click.option("--seed", type=click.IntRange(0), default=0, help="Of splits, initialisation, order and noise."),
@@ -126,32 +151,40 @@ def _use_compilation_cache():
 @COLUMN
 @click.option("--normal", metavar="LABEL[,LABEL]", help="The normal class or classes.  [default: the data's own]")
 @click.option("--model", default=None, metavar="NAME", help="Preset: ae, denoising_ae, vae, vq_vae.")
-@click.option("--cost", default="10:1", metavar="MISS:FALSE_ALARM", help="What the two errors cost.")
-@click.option("--max-false-alarm-rate", type=float, metavar="A", help="Rule: flag at most this share of normals.")
-@click.option("--min-recall", type=float, metavar="R", help="Rule: find at least this share of anomalies.")
-@click.option("--best-f1", is_flag=True, help="Rule: the highest F1 at the deployment's anomaly rate.")
-@click.option("--anomaly-rate", type=float, default=0.05, metavar="P", help="The deployment's share of anomalies.")
+@RULE
+@click.option(
+    "--contamination", type=float, default=0.0, metavar="F", help="Training rows hold this share of unmarked anomalies."
+)
+@click.option(
+    "--robust",
+    default="trimmed",
+    metavar="NAME",
+    help="What is done about them: trimmed, exposure, soft_exposure, refined.",
+)
+@click.option("--known-anomalies", type=int, default=0, metavar="N", help="Teach the model N anomalies of dev.")
 @click.option("--group-duplicates", is_flag=True, help="Keep equal rows in one split.")
 @TRAINING
 @RUN_FLAGS
-def detect(model, cost, max_false_alarm_rate, min_recall, best_f1, normal, options, out, resume, overwrite, **rest):
+def detect(model, cost, normal, options, out, resume, overwrite, **rest):
     """Train on normal examples, choose the threshold, test once, report.
 
     Without a rule flag the threshold λ has the least expected cost on the labelled dev set; without labels it
-    flags at most 5 % of normal examples.
+    flags at most 5 % of normal examples on average. --confidence makes that a bound, --certify bounds the misses.
 
     \b
     Examples:
       jaxae detect
       jaxae detect --data images/ --normal good --max-false-alarm-rate 0.01
       jaxae detect --data claims.parquet --label-column fraud --normal 0 --cost 200:1 --anomaly-rate 0.002
+      jaxae detect --data images/ --normal good --max-false-alarm-rate 0.05 --confidence 0.95
+      jaxae detect --data logs.npz --contamination 0.02 --robust refined
     """
     from jaxae import detect as job
 
     settings = job.Settings(
         normal=_names(normal),
         cost=_cost(cost),
-        rule=_rule(max_false_alarm_rate, min_recall, best_f1),
+        rule=_rule(rest),
         options=_assignments(options),
         **({} if model is None else {"model": model}),
         **rest,
@@ -266,16 +299,29 @@ def _cost(text):
     return miss, false_alarm
 
 
-def _rule(max_false_alarm_rate, min_recall, best_f1):
+def _rule(options):
+    """The one rule among the options, which it takes out of them."""
+    rate, recall, best_f1, other = (
+        options.pop(name) for name in ("max_false_alarm_rate", "min_recall", "best_f1", "rule")
+    )
     given = {
-        "--max-false-alarm-rate": None if max_false_alarm_rate is None else ("false_alarm_rate", max_false_alarm_rate),
-        "--min-recall": None if min_recall is None else ("recall", min_recall),
+        "--max-false-alarm-rate": None if rate is None else ("false_alarm_rate", rate),
+        "--min-recall": None if recall is None else ("recall", recall),
         "--best-f1": ("best_f1", None) if best_f1 else None,
+        "--rule": None if other is None else _named_rule(other),
     }
     chosen = {flag: rule for flag, rule in given.items() if rule is not None}
     if len(chosen) > 1:
         raise ValueError(f"{' and '.join(chosen)} exclude each other: one rule chooses the threshold")
     return next(iter(chosen.values()), None)
+
+
+def _named_rule(text):
+    name, found, value = text.partition("=")
+    try:
+        return name, float(value) if found else None
+    except ValueError:
+        raise ValueError(f"--rule {text!r}: give NAME or NAME=NUMBER, such as mad=3") from None
 
 
 def _assignments(texts):

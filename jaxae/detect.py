@@ -11,11 +11,13 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
-from jaxae import report, runs, scoring
+from jaxae import objectives, report, rules, runs, scoring
 from jaxae.data import Dataset, Splits, load
 from jaxae.data.splits import split
+from jaxae.pollution import known_anomalies, refined_splits
 from jaxae.recipes import Recipe
 from jaxae.scoring import thresholds
 from jaxae.training import begin, fit_recipe, write_examples
@@ -23,7 +25,6 @@ from jaxae.types import CostTable, Threshold
 
 # `detect` and `score` pad batches to this one size, so that both give the same scores to the bit
 PADDED_BATCH = 256
-DEFAULT_RATE = 0.05
 
 
 class Settings(NamedTuple):
@@ -34,9 +35,16 @@ class Settings(NamedTuple):
       normal: names of the normal classes; None: what the data's card names.
       model: key of `presets.PRESETS`.
       cost: of a miss and of a false alarm, in one unit.
-      rule: None (least expected cost; without labels a false-alarm rate of 0.05), or one of
-        ("false_alarm_rate", rate), ("recall", share), ("best_f1", None).
+      rule: name and value of one of `rules.RULES`, such as ("recall", 0.9); None: least expected cost, or without
+        labels a false-alarm rate of 0.05.
       anomaly_rate: the deployment's share of anomalies, in (0, 1).
+      confidence: of the bounds on false alarms and misses, in (0, 1); with the rule "false_alarm_rate" that rate is
+        then kept with this confidence, not on average. None: 0.95 for the bounds that are reported.
+      certify: the share of dev that is set aside to bound the miss rate of the λ chosen, in [0, 1).
+      contamination: the share of anomalies that the training rows are thought to hold; 0 trusts them.
+      robust: what is done about them: a key of `recipes.ROBUST`, or "refined": rows that models of the others score
+        highest are left out (`train.refined`).
+      known_anomalies: so many anomalies of dev are taught to the model (`objectives.supervised`) and leave dev.
       seed: of splits, initialisation, order and noise.
       epochs: passes over the training rows; None: by their number.
       options: keywords of the preset.
@@ -50,7 +58,12 @@ class Settings(NamedTuple):
     model: str = "denoising_ae"
     cost: tuple[float, float] = (10.0, 1.0)
     rule: tuple[str, float | None] | None = None
-    anomaly_rate: float = DEFAULT_RATE
+    anomaly_rate: float = rules.DEFAULT_RATE
+    confidence: float | None = None
+    certify: float = 0.0
+    contamination: float = 0.0
+    robust: str = "trimmed"
+    known_anomalies: int = 0
     seed: int = 0
     epochs: int | None = None
     options: dict[str, Any] = {}  # noqa: RUF012  never written to
@@ -94,16 +107,26 @@ def detect(
     table = CostTable.binary(*settings.cost)
     _require_rates(settings, table)
     dataset = load(settings.data, label_column=settings.label_column, group_duplicates=settings.group_duplicates)
-    splits = split(dataset, settings.normal, settings.seed, group_duplicates=settings.group_duplicates)
+    splits = split(
+        dataset,
+        settings.normal,
+        settings.seed,
+        certify=settings.certify,
+        group_duplicates=settings.group_duplicates,
+    )
     labelled = dataset.y_train is not None
+    known, splits = known_anomalies(splits, settings.known_anomalies)
     rule = threshold_for(settings, table, labelled)
     _rehearse(rule, splits, labelled)
-    train = splits.train.x
-    facts = {"normal": list(splits.normal), "rule": list(_rule_of(settings, labelled))}
-    recipe, folder, config = begin("detect", settings, dataset, train, out, resume, overwrite, **facts)
+    facts = {"normal": list(splits.normal), "rule": list(rules.chosen(settings.rule, labelled))}
+    recipe, folder, config = begin("detect", settings, dataset, splits.train.x, out, resume, overwrite, **facts)
+    if len(known):
+        recipe = recipe._replace(objective=objectives.supervised(recipe.objective, jnp.asarray(known)))
     echo(_headline(dataset, splits, settings))
 
-    state = fit_recipe(recipe, train, splits.validation.x, folder, settings.seed, settings.tensorboard)
+    if settings.contamination and settings.robust == "refined":
+        splits = refined_splits(splits, recipe, settings.contamination, settings.seed, echo)
+    state = fit_recipe(recipe, splits.train.x, splits.validation.x, folder, settings.seed, settings.tensorboard)
     fitted = _save_detector(folder / "detector", recipe, rule, state, splits, config, labelled)
     loaded = scoring.load_detector(folder / "detector")
     verdict = scoring.score_batches(loaded.apply, splits.test.x, PADDED_BATCH)
@@ -161,32 +184,15 @@ def score(
 
 
 def threshold_for(settings: Settings, table: CostTable, labelled: bool) -> Threshold:
-    """The `Threshold` that the settings ask for.
-
-    Raises:
-      ValueError: a rate is out of its range, or the rule needs labels and there are none.
-    """
-    name, value = _rule_of(settings, labelled)
-    makers = {
-        "expected_cost": lambda _: thresholds.expected_cost(table, settings.anomaly_rate),
-        "false_alarm_rate": thresholds.false_alarm_rate,
-        "recall": thresholds.recall,
-        "best_f1": lambda _: thresholds.best_f1(settings.anomaly_rate),
-    }
-    if not labelled and name != "false_alarm_rate":
-        raise ValueError(f"the rule {name} needs labels, and the data has none: --max-false-alarm-rate works without")
-    return makers[name](value)
-
-
-def _rule_of(settings, labelled):
-    if settings.rule is not None:
-        return settings.rule
-    return ("expected_cost", None) if labelled else ("false_alarm_rate", DEFAULT_RATE)
+    """The `Threshold` that the settings ask for; errors as `rules.threshold`."""
+    return rules.threshold(settings.rule, table, settings.anomaly_rate, settings.confidence, labelled)
 
 
 def sizes_of(splits: Splits) -> dict[str, int]:
-    """Rows of each part."""
-    return {name: len(getattr(splits, name).x) for name in ("train", "validation", "calibration", "dev", "test")}
+    """Rows of each part, but for a certify part that nobody asked for."""
+    names = ("train", "validation", "calibration", "dev", "certify", "test")
+    sizes = {name: len(getattr(splits, name).x) for name in names}
+    return {name: size for name, size in sizes.items() if size or name != "certify"}
 
 
 def _require_rates(settings, table):

@@ -69,7 +69,7 @@ def build(
       epochs: passes over the rows; None: `default_epochs(num_rows)`.
       options: keywords of the preset.
       contamination: the share of anomalies that the training rows are thought to hold, in [0, 1); 0 trusts them.
-      robust: key of `ROBUST`, what is done about them.
+      robust: key of `ROBUST`, what is done about them; or "refined", which is the caller's work (`train.refined`).
 
     Raises:
       ValueError: no such preset, keyword or robust objective, or a contamination outside [0, 1).
@@ -89,9 +89,13 @@ def build(
     if unknown := sorted(set(options) - known):
         raise ValueError(f"{name} has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}")
     model, objective = PRESETS[name](tuple(shape), transform=scaling, **options)
-    if robust not in ROBUST:
-        raise ValueError(f"there is no robust objective {robust!r}; there are {', '.join(sorted(ROBUST))}")
-    if contamination:
+    if robust not in (*ROBUST, "refined"):
+        raise ValueError(
+            f"there is no way {robust!r} with pollution; there are {', '.join(sorted(ROBUST))} and refined"
+        )
+    if not 0 <= contamination < 1:
+        raise ValueError(f"the contamination must lie in [0, 1), got {contamination}")
+    if contamination and robust in ROBUST:
         objective = ROBUST[robust](objective, contamination)
     batch_size = min(BATCH_SIZE, num_rows)
     num_steps = default_steps(num_rows) if epochs is None else epochs * (num_rows // batch_size)

@@ -143,7 +143,9 @@ def test_report_and_info_read_a_run(run):
     ("rule", "expected"),
     [
         (("expected_cost", None), 6.0),
-        (("false_alarm_rate", 0.5), 2.0),
+        (("false_alarm_rate", 0.5), 3.0),
+        (("mad", None), 2.5 + 3 * 1.4826),
+        (("youden", None), 6.0),
         (("recall", 1.0), 6.0),
         (("best_f1", None), 6.0),
         (None, 6.0),
@@ -202,8 +204,19 @@ BAD = {
     "an option of the model": (["--normal", "upright", "--set", "depth=3"], "has no option depth"),
     "a rate below what calibration resolves": (
         ["--normal", "upright", "--max-false-alarm-rate", "0.001", "--epochs", "1"],
-        "at least 1000 are needed",
+        "at least 999 are needed",
     ),
+    "a bound that calibration cannot give": (
+        ["--normal", "upright", "--max-false-alarm-rate", "0.01", "--confidence", "0.95"],
+        "299",
+    ),
+    "an unknown rule": (["--normal", "upright", "--rule", "coin"], "there is no rule 'coin'"),
+    "a rule without its value": (["--normal", "upright", "--rule", "precision"], "precision=VALUE"),
+    "a rule with a word": (["--rule", "mad=much"], "NAME=NUMBER"),
+    "a contamination": (["--normal", "upright", "--contamination", "1.5"], "the contamination must lie in [0, 1)"),
+    "a robust objective": (["--normal", "upright", "--robust", "hope"], "refined"),
+    "a share to certify": (["--normal", "upright", "--certify", "2"], "certify must be a share"),
+    "too many known anomalies": (["--normal", "upright", "--known-anomalies", "9999"], "9999 known anomalies"),
     "an unknown flag": (["--fast"], "--fast"),
 }
 

@@ -28,9 +28,10 @@ ORDER = (
     ("disentanglement",),
     ("report",),
     ("runs",),
-    ("recipes",),
+    ("recipes", "rules"),
     ("training",),
-    ("detect",),
+    ("pollution",),
+    ("detect", "calibrate", "open_set"),
     ("cli",),
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}

@@ -53,23 +53,15 @@ def pollute(splits: Splits, fraction: float, seed: int = 0, parts: Sequence[str]
         made[name] = _joined(getattr(splits, name), splits.dev, moved, rng)
         used += count
     kept = np.setdiff1d(np.arange(len(splits.dev.x)), anomalies[:used])
-    return splits._replace(dev=_taken(splits.dev, kept), **made)
-
-
-def _taken(part: Part, rows: np.ndarray) -> Part:
-    return Part(part.x[rows], _maybe(part.labels, rows), _maybe(part.classes, rows), part.rows[rows])
-
-
-def _maybe(values: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
-    return None if values is None else values[rows]
+    return splits._replace(dev=splits.dev.taken(kept), **made)
 
 
 def _joined(part: Part, other: Part, rows: np.ndarray, rng: np.random.Generator) -> Part:
-    moved = _taken(other, rows)
+    moved = other.taken(rows)
     whole = Part(
         np.concatenate([part.x, moved.x]),
         None if part.labels is None or moved.labels is None else np.concatenate([part.labels, moved.labels]),
         None if part.classes is None or moved.classes is None else np.concatenate([part.classes, moved.classes]),
         np.concatenate([part.rows, moved.rows]),
     )
-    return _taken(whole, rng.permutation(len(whole.x)))
+    return whole.taken(rng.permutation(len(whole.x)))

@@ -42,6 +42,11 @@ class Part(NamedTuple):
     classes: np.ndarray | None
     rows: np.ndarray
 
+    def taken(self, rows: np.ndarray) -> "Part":
+        """The part's rows at these places (indices or booleans), in this order."""
+        labels, classes = (None if of is None else of[rows] for of in (self.labels, self.classes))
+        return Part(self.x[rows], labels, classes, self.rows[rows])
+
 
 class Splits(NamedTuple):
     """The six parts, disjoint by row.

@@ -4,7 +4,15 @@ RULES = {
     "expected_cost": "least expected cost",
     "false_alarm_rate": "false-alarm rate at most {}",
     "recall": "recall at least {}",
+    "precision": "precision at least {}",
     "best_f1": "best F1",
+    "f_beta": "best F-beta, beta {}",
+    "youden": "recall minus false-alarm rate",
+    "quantile": "{} quantile of normal scores",
+    "mad": "{} robust deviations above the median",
+    "iqr": "{} quartile ranges above the upper quartile",
+    "mixture": "mixture of two normals",
+    "extreme_value": "extreme-value tail at rate {}",
 }
 
 
