@@ -11,6 +11,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
@@ -239,10 +240,13 @@ def _solve(errors: Array, count: Array, risk: Array, lower: bool = False) -> Arr
 
 def _check(errors: ArrayLike, count: ArrayLike, confidence: ArrayLike) -> None:
     require_open_unit("confidence", confidence)
-    if not is_traced(errors, count) and not bool(jnp.all((jnp.asarray(errors) >= 0) & (errors <= jnp.asarray(count)))):
-        raise ValueError(f"errors must lie between 0 and the number of examples; got {errors} of {count}")
-    if not is_traced(count) and not bool(jnp.all(jnp.asarray(count) >= 1)):
+    # NumPy: inside a compiled program jnp would trace these numbers as well
+    if not is_traced(count) and np.min(np.asarray(count)) < 1:
         raise ValueError(f"a rate needs at least one example; got {count}")
+    if not is_traced(errors, count) and not np.all(
+        (np.asarray(errors) >= 0) & (np.asarray(errors) <= np.asarray(count))
+    ):
+        raise ValueError(f"errors must lie between 0 and the number of examples; got {errors} of {count}")
 
 
 def _check_rows(scores: ArrayLike, confidence: ArrayLike, weight: ArrayLike | None, kind: str) -> None:

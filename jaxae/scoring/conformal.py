@@ -77,7 +77,7 @@ def cross_p_values(calibration: ArrayLike, folds: ArrayLike, scores: ArrayLike) 
       >>> from jaxae.scoring.conformal import cross_p_values
       >>> members = jnp.array([[9.0, 1.0], [8.0, 2.0]])
       >>> cross_p_values(jnp.array([1.0, 2.0, 1.0, 3.0]), jnp.array([0, 0, 1, 1]), members).tolist()
-      [0.3333333432674408, 0.8333333134651184]
+      [0.3333333432674408, 0.8333333730697632]
     """
     counts, count = _at_least(calibration, folds, scores)
     groups = counts.shape[0]
