@@ -89,7 +89,7 @@ def open_set(
             num_classes = jax.eval_shape(predict, arrays, dev).shape[-1]
             _require_classes(labels, num_classes)
             truth = jnp.asarray(labels, jnp.int32)
-            labels = truth == num_classes
+            flags = truth == num_classes
             if costs is not None:
                 if jnp.shape(costs) != (num_classes + 1,) * 2:
                     raise ValueError(
@@ -99,9 +99,9 @@ def open_set(
                 each = jax.jit(lambda a, r: jax.lax.map(lambda x: _one(predict, a, x), r, batch_size=chunk))
                 action = each(arrays, dev._replace(weight=None)).argmax(-1)
                 weight = jnp.ones(truth.shape) if dev.weight is None else dev.weight
-                saving = _savings(costs, truth, action, _at_rate(labels, weight, unknown_rate))
-                labels, dev = saving > 0, dev._replace(weight=jnp.abs(saving))
-            labels = labels.astype(jnp.int32)
+                saving = _savings(costs, truth, action, _at_rate(flags, weight, unknown_rate))
+                flags, dev = saving > 0, dev._replace(weight=jnp.abs(saving))
+            labels = flags.astype(jnp.int32)
         fitted = inner.fit(params, state, reference, calibration, dev, labels)
         # most scores keep the model's arrays, which need not be kept twice
         kept = isinstance(fitted["scorer"], dict) and arrays.keys() <= fitted["scorer"].keys()
@@ -116,6 +116,35 @@ def open_set(
         return verdict._replace(action=action.astype(jnp.int32))
 
     return Detector(fit, apply)
+
+
+def cost_table(
+    num_classes: int, unknown_taken: ArrayLike = 10.0, known_refused: ArrayLike = 1.0, wrong_class: ArrayLike = 1.0
+) -> CostTable:
+    """Costs `[K + 1, K + 1]`, truth by action, the last of each unknown; right answers are free.
+
+    Args:
+      num_classes: K.
+      unknown_taken: cost of an unknown example that gets a class.
+      known_refused: cost of a known example that is called unknown.
+      wrong_class: cost of a known example that gets the wrong class.
+
+    Raises:
+      ValueError: a cost is negative or not finite, or all are 0.
+
+    Example:
+      >>> from jaxae.scoring.open_set import cost_table
+      >>> cost_table(2, 10.0, 1.0, 5.0).costs.tolist()
+      [[0.0, 5.0, 1.0], [5.0, 0.0, 1.0], [10.0, 10.0, 0.0]]
+    """
+    given = (unknown_taken, known_refused, wrong_class)
+    if not is_traced(*given):
+        values = np.array(given, np.float64)
+        if not np.isfinite(values).all() or (values < 0).any() or not values.any():
+            raise ValueError(f"costs must be finite, not negative and not all 0; got {given}")
+    size = num_classes + 1
+    costs = jnp.full((size, size), wrong_class, jnp.float32).at[:, -1].set(known_refused).at[-1].set(unknown_taken)
+    return CostTable(costs * (1 - jnp.eye(size)))
 
 
 def _one(predict, arrays, example):

@@ -26,7 +26,24 @@ from jaxae.scoring.confidence.logits import (
 )
 from jaxae.scoring.confidence.temperature import fit_temperature, temperature_scaled
 
+CONFIDENCES = {
+    "max_softmax": lambda logits, features, num_classes, held_out: max_softmax(logits),
+    "temperature_scaled": lambda logits, features, num_classes, held_out: temperature_scaled(
+        logits, num_classes, held_out
+    ),
+    "max_logit": lambda logits, features, num_classes, held_out: max_logit(logits),
+    "energy": lambda logits, features, num_classes, held_out: energy(logits),
+    "entropy": lambda logits, features, num_classes, held_out: entropy(logits),
+    "mahalanobis": lambda logits, features, num_classes, held_out: mahalanobis(features, num_classes),
+    "relative_mahalanobis": lambda logits, features, num_classes, held_out: mahalanobis(
+        features, num_classes, relative=True
+    ),
+    "knn": lambda logits, features, num_classes, held_out: knn(features, 3),
+}
+"""Name to `(logits, features, num_classes, held_out) -> Scorer`: what the command line offers."""
+
 __all__ = [
+    "CONFIDENCES",
     "energy",
     "ensemble_logits",
     "entropy",

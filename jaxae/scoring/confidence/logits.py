@@ -153,7 +153,7 @@ def energy(logits: Logits, temperature: ArrayLike = 1.0) -> Scorer:
       -0.6931
     """
     _require_temperature(temperature)
-    return _scorer(logits, lambda values: -temperature * jax.nn.logsumexp(values / temperature, -1))
+    return _scorer(logits, lambda values: -(temperature * jax.nn.logsumexp(values / temperature, -1)))
 
 
 def entropy(logits: Logits) -> Scorer:
