@@ -46,7 +46,7 @@ class Settings(NamedTuple):
       rule: None (least expected cost; a false-alarm rate where no example is unknown), or a name of `rules.RULES` and
         its value; "anomaly" stands for unknown.
       confidence: of the false-alarm rate's bound, in (0, 1); None: the rate holds on average.
-      unknown_rate: the deployment's share of unknown examples, in (0, 1).
+      anomaly_rate: the deployment's share of unknown examples, in (0, 1).
       seed: of splits, initialisation, order and augmentation.
       epochs: passes over the training rows; None: by their number.
       label_column: of a table.
@@ -61,7 +61,7 @@ class Settings(NamedTuple):
     cost: tuple[float, float, float] = (10.0, 1.0, 1.0)
     rule: tuple[str, float | None] | None = None
     confidence: float | None = None
-    unknown_rate: float = 0.05
+    anomaly_rate: float = 0.05
     seed: int = 0
     epochs: int | None = None
     label_column: str | None = None
@@ -177,8 +177,8 @@ def _require_settings(settings):
     if settings.auxiliary not in AUXILIARY:
         raise ValueError(f"there is no auxiliary task {settings.auxiliary!r}; there are {', '.join(AUXILIARY)}")
     cost_table(2, *settings.cost)  # refuses costs that are none
-    if not 0 < settings.unknown_rate < 1:
-        raise ValueError(f"the unknown rate must lie strictly between 0 and 1; got {settings.unknown_rate}")
+    if not 0 < settings.anomaly_rate < 1:
+        raise ValueError(f"the unknown rate must lie strictly between 0 and 1; got {settings.anomaly_rate}")
 
 
 def _known_classes(dataset: Dataset, names) -> tuple[int, ...]:
@@ -198,7 +198,7 @@ def _rule(settings: Settings, num_classes: int, has_unknown: bool) -> Threshold 
     if rules.chosen(settings.rule, has_unknown)[0] == "expected_cost" and has_unknown:
         return cost_table(num_classes, *settings.cost)
     table = CostTable.binary(*settings.cost[:2])
-    return rules.threshold(settings.rule, table, settings.unknown_rate, settings.confidence, has_unknown)
+    return rules.threshold(settings.rule, table, settings.anomaly_rate, settings.confidence, has_unknown)
 
 
 def _rehearse(rule: Threshold | CostTable, splits: Splits):
@@ -264,7 +264,7 @@ def _train(recipe: Recipe, rows: Batch, validation: Batch, folder, settings: Set
 
 def _fit_detector(recipe: Recipe, rule, settings, state, splits: Splits, known) -> tuple[Detector, dict]:
     logits = confidence.known_logits(confidence.logits_of(recipe.model), len(known))
-    decider = decide(logits, recipe.scorer, rule, unknown_rate=settings.unknown_rate, transform=recipe.scaling)
+    decider = decide(logits, recipe.scorer, rule, unknown_rate=settings.anomaly_rate, transform=recipe.scaling)
     parts = [_labelled(part, known) for part in (splits.train, splits.validation)]
     reference = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
     dev, labels = splits.dev.x, _truth(splits.dev, known)
@@ -289,12 +289,12 @@ def _figures(verdict, closed, splits: Splits, known, settings: Settings) -> dict
         "threshold": float(verdict.threshold[0]),
         "sizes": {name: len(getattr(splits, name).x) for name in parts},
         "flagged": float(verdict.is_anomaly.mean()),
-        "anomaly_rate": settings.unknown_rate,
+        "anomaly_rate": settings.anomaly_rate,
     }
     truth = _truth(splits.test, known)
     labels = (truth == len(known)).astype(np.int32)
     table = CostTable.binary(*settings.cost[:2])
-    figures |= scoring.summary(labels, verdict, table, settings.unknown_rate)
+    figures |= scoring.summary(labels, verdict, table, settings.anomaly_rate)
     right = closed == truth
     figures["closed_set_accuracy"] = float(right[labels == 0].mean())
     if "auroc" in figures:
@@ -302,7 +302,7 @@ def _figures(verdict, closed, splits: Splits, known, settings: Settings) -> dict
         among_right = metrics.auroc(labels, verdict.score, np.where(labels == 0, right, 1).astype(np.float32))
         figures["oscr"] = figures["closed_set_accuracy"] * float(among_right)
     costs: np.ndarray = np.asarray(cost_table(len(known), *settings.cost).costs)[truth, verdict.action]
-    shares = ((0, 1 - settings.unknown_rate), (1, settings.unknown_rate))
+    shares = ((0, 1 - settings.anomaly_rate), (1, settings.anomaly_rate))
     if "auroc" in figures:
         figures["expected_cost_of_decisions"] = float(sum(p * costs[labels == label].mean() for label, p in shares))
     named = verdict.action != len(known)

@@ -74,7 +74,7 @@ def test_classifier_of_images_learns_its_auxiliary_task_too():
         ({"score": "sureness"}, "no score 'sureness'; there are max_softmax"),
         ({"auxiliary": "mirrored"}, "no auxiliary task 'mirrored'"),
         ({"cost": (1.0, -1.0, 0.0)}, "costs must be finite"),
-        ({"unknown_rate": 1.0}, "unknown rate must lie strictly between"),
+        ({"anomaly_rate": 1.0}, "unknown rate must lie strictly between"),
         ({"rule": ("recall", 2.0)}, "rate must lie in"),
     ],
 )
