@@ -232,7 +232,7 @@ def main() -> None:
                 procedure=name,
                 level=level,
                 test=arguments.test,
-                proven_at_most=0.9 * level if name == "BH" else level,
+                proven_at_most=0.9 * level if name == "BH" else None,
                 false_discovery_rate=float(proportion.mean()),
                 interval=mean_interval(proportion),
                 power=float(power.mean()),

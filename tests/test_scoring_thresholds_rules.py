@@ -230,9 +230,10 @@ def test_the_contract(name):
         return rule.fit(*arguments)["threshold"]
 
     compiled = jax.jit(jax.vmap(once))
-    for _ in range(2):
-        many = compiled(*(np.stack([a, a[::-1]]) for a in (calibration, dev, labels)))
+    pairs = [np.stack([a, a[::-1]]) for a in (calibration, dev, labels)]
+    many, again = compiled(*pairs), compiled(*pairs)
     assert len(traces) == 1
+    np.testing.assert_array_equal(many, again)
     np.testing.assert_allclose(many, [fitted["threshold"]] * 2, rtol=1e-5)
 
 

@@ -68,7 +68,8 @@ def calibrate(
       certify: `[k]` scores that have chosen nothing, neither λ nor a model nor a setting.
       certify_labels: `[k]`, 1 anomaly.
       confidence: in (0, 1), of each bound; [1/2, 1) for the bound at every λ.
-      rows: by part ("train", "calibration", "dev", "certify", ...) the row numbers of its examples in one data set.
+      rows: by part ("train", "calibration", "dev", "certify", ...) the row numbers of its examples, all counted in one
+        and the same data set: a test set with numbers of its own has no place here.
       examples: by part its examples, to count equal ones.
 
     Returns:
