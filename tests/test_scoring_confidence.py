@@ -142,6 +142,22 @@ def test_nearest_neighbours_are_scikit_learns_on_features_of_length_one(rows):
     np.testing.assert_allclose(found, distance[:, -1], rtol=1e-4)
 
 
+def test_joined_features_add_the_squared_distances_of_their_models(rows):
+    def scaled(params, state, batch):
+        return batch.x * params[None]
+
+    weights = jnp.array([1.0, 2.0, 0.0, 1.0]), jnp.array([0.0, 1.0, 3.0, 1.0])
+    scorer = confidence.knn(confidence.joined(scaled, scaled), 1)
+    fitted = scorer.fit(weights, ((), ()), rows._replace(x=rows.x[1:2]))
+    parts = [np.asarray(rows.x[:2] * w[None]) for w in weights]
+    parts = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in parts]
+    # the joined rows have length sqrt(2), which the score brings to 1
+    expected = np.sqrt(sum(np.sum((part[0] - part[1]) ** 2) for part in parts) / 2)
+    np.testing.assert_allclose(scorer.apply(fitted, None, Batch(rows.x[:1])), [expected], rtol=1e-5)
+    with pytest.raises(ValueError, match="2 models need as many params"):
+        scorer.fit(weights[:1], ((),), rows)
+
+
 def test_labels_that_a_score_cannot_use_are_named(rows):
     scorer = confidence.mahalanobis(latent.inputs, K)
     for reference in (None, Batch(rows.x)):
@@ -219,11 +235,11 @@ def test_open_set_detector_of_a_classifier_is_saved_and_loaded(tmp_path):
 
 
 def test_rows_do_not_depend_on_their_batch(rows):
-    for scorer in (confidence.knn(latent.inputs, 3), confidence.mahalanobis(latent.inputs, K, relative=True)):
-        decide = open_set(plain, scorer, thresholds.conformal(0.2))
-        fitted = decide.fit({}, {}, rows, rows.x)
-        whole, part = decide.apply(fitted, rows.x), decide.apply(fitted, rows.x[:7])
-        np.testing.assert_allclose(part.score, whole.score[:7], rtol=1e-5, atol=1e-5)
+    scorer = confidence.mahalanobis(latent.inputs, K, relative=True)
+    decide = open_set(plain, scorer, thresholds.conformal(0.2))
+    fitted = decide.fit({}, {}, rows, rows.x)
+    whole, part = decide.apply(fitted, rows.x), decide.apply(fitted, rows.x[:7])
+    np.testing.assert_allclose(part.score, whole.score[:7], rtol=1e-5, atol=1e-5)
 
 
 def test_labels_of_dev_must_be_classes_or_unknown(rows):
