@@ -174,6 +174,27 @@ def test_labels_that_a_score_cannot_use_are_named(rows):
             confidence.energy(plain, temperature)
 
 
+# ---- all of them ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(confidence.CONFIDENCES))
+def test_every_confidence_is_a_scorer_of_one_trace_that_finds_the_odd_row(name, rows):
+    def logits(params, state, batch):
+        return batch.x[:, :K] * params
+
+    scorer = confidence.CONFIDENCES[name](logits, latent.inputs, K, 20)
+    fitted = jax.jit(lambda reference: scorer.fit(jnp.full((1, 1), 2.0), {}, reference))(rows)
+    apply = jax.jit(chex.assert_max_traces(lambda fitted, x: scorer.apply(fitted, None, Batch(x)), n=1))
+    known = apply(fitted, rows.x[:8])
+    assert known.shape == (8,)
+    assert known.dtype == jnp.float32
+    # at the centre of all classes no logit stands out, and across all features nothing was ever seen
+    middle = rows.x.mean(0, keepdims=True) + jnp.array([[0.0, 0.0, 0.0, 9.0]])
+    odd = apply(fitted, jnp.repeat(middle, 8, 0))
+    assert bool(jnp.isfinite(known).all() & jnp.isfinite(odd).all())
+    assert float(odd[0]) > float(jnp.median(known))
+
+
 # ---- decisions ------------------------------------------------------------------------------------------------
 
 
