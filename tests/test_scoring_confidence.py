@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.covariance import EmpiricalCovariance
+from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from jaxae import downstream, networks, scoring, transforms
@@ -140,6 +141,37 @@ def test_nearest_neighbours_are_scikit_learns_on_features_of_length_one(rows):
     reference = Batch(3.0 * rows.x[20:])
     found = scores(confidence.knn(latent.inputs, 7), rows.x[:20], reference)
     np.testing.assert_allclose(found, distance[:, -1], rtol=1e-4)
+
+
+def test_matching_of_usual_probabilities_is_scipys(rows):
+    logits, queries = rows.x[:, :K], 3 * jax.random.normal(KEY(4), (9, K))
+    p, q = (scipy.special.softmax(np.asarray(x, np.float64), -1) for x in (logits, queries))
+    templates = [p[p.argmax(-1) == k].mean(0) for k in range(K)]
+    expected = np.min([scipy.stats.entropy(q, np.broadcast_to(t, q.shape), axis=-1) for t in templates], 0)
+    found = scores(confidence.kl_matching(plain), queries, rows._replace(x=logits))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    seen = scores(confidence.kl_matching(plain), queries, Batch(jnp.array([[9.0, 0.0, 0.0]])))
+    one = scipy.special.softmax([9.0, 0.0, 0.0])
+    np.testing.assert_allclose(seen, scipy.stats.entropy(q, np.broadcast_to(one, q.shape), axis=-1), rtol=1e-4)
+
+
+def test_virtual_logit_is_that_of_scikit_learns_principal_directions(rows):
+    def logits(params, state, batch):
+        return batch.x[:, :K]
+
+    queries = np.asarray(jax.random.normal(KEY(5), (9, 4)) * 3, np.float64)
+    x = np.asarray(rows.x, np.float64)
+    pca = PCA(1).fit(x)
+
+    def residual(values):
+        return np.linalg.norm(values - pca.inverse_transform(pca.transform(values)), axis=1)
+
+    scale = x[:, :K].max(-1).sum() / residual(x).sum()
+    expected = scale * residual(queries) - scipy.special.logsumexp(queries[:, :K], -1)
+    found = scores(confidence.vim(logits, latent.inputs, 1), jnp.asarray(queries, jnp.float32), rows)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match=r"must lie in 1..3, below the features' 4; got 4"):
+        confidence.vim(logits, latent.inputs, 4).fit({}, {}, rows)
 
 
 def test_joined_features_add_the_squared_distances_of_their_models(rows):

@@ -9,12 +9,15 @@
 | `entropy(logits)`                  | logits     | of the class probabilities                         |
 | `mahalanobis(features, K)`         | features   | distance to the nearest class; `relative`: less that to all |
 | `knn(features, k)`                 | features   | distance to the k-th nearest training row          |
+| `kl_matching(logits)`              | logits     | distance to any class's usual probabilities        |
+| `vim(logits, features)`            | both       | what is left outside of the principal features, less the energy |
 
 `logits` is `logits_of(model)`, or `ensemble_logits(logits_of(model))` for models trained with different seeds;
 `features` is `scoring.latent.encoded(model)`. All are `Scorer`s, so `prepared`, `averaged` and `detector` take them.
 """
 
 from jaxae.scoring.confidence.features import joined, knn, mahalanobis, unit_length
+from jaxae.scoring.confidence.kl_matching import kl_matching
 from jaxae.scoring.confidence.logits import (
     energy,
     ensemble_logits,
@@ -25,6 +28,7 @@ from jaxae.scoring.confidence.logits import (
     max_softmax,
 )
 from jaxae.scoring.confidence.temperature import fit_temperature, temperature_scaled
+from jaxae.scoring.confidence.vim import vim
 
 CONFIDENCES = {
     "max_softmax": lambda logits, features, num_classes, held_out: max_softmax(logits),
@@ -39,6 +43,8 @@ CONFIDENCES = {
         features, num_classes, relative=True
     ),
     "knn": lambda logits, features, num_classes, held_out: knn(features, 3),
+    "kl_matching": lambda logits, features, num_classes, held_out: kl_matching(logits),
+    "vim": lambda logits, features, num_classes, held_out: vim(logits, features),
 }
 """Name to `(logits, features, num_classes, held_out) -> Scorer`: what the command line offers."""
 
@@ -49,6 +55,7 @@ __all__ = [
     "entropy",
     "fit_temperature",
     "joined",
+    "kl_matching",
     "knn",
     "known_logits",
     "logits_of",
@@ -57,4 +64,5 @@ __all__ = [
     "max_softmax",
     "temperature_scaled",
     "unit_length",
+    "vim",
 ]

@@ -1,0 +1,54 @@
+"""How far an example's class probabilities are from those that are typical of any class."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxae.scoring.confidence.logits import Logits
+from jaxae.scoring.latent import reference_features
+from jaxae.types import Batch, PyTree, Scorer
+
+
+def kl_matching(logits: Logits) -> Scorer:
+    """`min_k KL(p || d_k)`, nats, with d_k the mean probabilities of the reference rows that are classified as k.
+
+    Which classes are mixed up with which is itself telling: an example that is unsure between classes that are never
+    mixed up scores high, one that is unsure in a familiar way does not. Classes that no reference row is given match
+    nothing.
+
+    Args:
+      logits: `(params, state, batch) -> [B, K]`; the reference needs no labels.
+
+    Raises:
+      ValueError: in `fit`, there is no reference.
+
+    Source: Hendrycks et al. 2022, "Scaling Out-of-Distribution Detection for Real-World Settings", section 3.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring import confidence
+      >>> from jaxae.types import Batch
+      >>> scorer = confidence.kl_matching(lambda params, state, batch: batch.x)
+      >>> fitted = scorer.fit({}, {}, Batch(jnp.log(jnp.array([[0.75, 0.25], [0.25, 0.75]]))))
+      >>> scores = scorer.apply(fitted, None, Batch(jnp.log(jnp.array([[0.75, 0.25], [0.5, 0.5]]))))
+      >>> [round(abs(score), 4) for score in scores.tolist()]
+      [0.0, 0.1438]
+    """
+
+    def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> dict:
+        values, weight = reference_features(logits, params, state, reference)
+        p = jax.nn.softmax(values)
+        chosen = (values.argmax(-1)[:, None] == jnp.arange(values.shape[-1])[None]) * weight[:, None]
+        count = chosen.sum(0)
+        templates = chosen.T @ p / jnp.where(count > 0, count, 1)[:, None]
+        # probabilities that round to 0 would make a distance infinite
+        log_templates = jnp.log(jnp.maximum(templates, jnp.finfo(jnp.float32).tiny))
+        return {"params": params, "state": state, "templates": log_templates, "seen": count > 0}
+
+    def apply(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
+        log_p = jax.nn.log_softmax(logits(fitted["params"], fitted["state"], batch).astype(jnp.float32))
+        gap = log_p[:, None] - fitted["templates"][None]
+        divergence = jnp.sum(jnp.exp(log_p)[:, None] * gap, -1)
+        return jnp.where(fitted["seen"][None], divergence, jnp.inf).min(-1)
+
+    return Scorer(fit, apply)

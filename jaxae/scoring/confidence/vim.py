@@ -1,0 +1,67 @@
+"""The part of an example's features that training rows do not have, as the logit of one more class."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxae.scoring.confidence.logits import Logits
+from jaxae.scoring.latent import Features, reference_features
+from jaxae.types import Batch, PyTree, Scorer
+
+
+def vim(logits: Logits, features: Features, num_directions: int | None = None) -> Scorer:
+    """`a |r| - log sum_k exp(l_k)`, with r what is left of the features outside of their principal directions.
+
+    a makes `a |r|` as large, on average over the reference, as the largest logit: it is the logit of a class "none of
+    them". Features are centred on the reference's mean, which serves heads of any form; the paper, for a linear head
+    `W f + b`, takes `-W^+ b`.
+
+    Args:
+      logits: `(params, state, batch) -> [B, K]`.
+      features: `(params, state, batch) -> [B, D]`; the reference needs no labels.
+      num_directions: how many principal directions are taken off, below D; None: half of D.
+
+    Raises:
+      ValueError: in `fit`, no reference, or `num_directions` outside 1..D-1.
+
+    Source: Wang et al. 2022, "ViM: Out-of-Distribution with Virtual-Logit Matching".
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring import confidence, latent
+      >>> from jaxae.types import Batch
+      >>> scorer = confidence.vim(lambda params, state, batch: jnp.ones_like(batch.x), latent.inputs)
+      >>> rows = jnp.array([[-9.0, 1.0], [9.0, 1.0], [-9.0, -1.0], [9.0, -1.0]])
+      >>> fitted = scorer.fit({}, {}, Batch(rows))  # the second feature is the residual, 1 on average
+      >>> scores = scorer.apply(fitted, None, Batch(jnp.array([[9.0, 0.0], [9.0, 4.0]])))
+      >>> round(float(scores[1] - scores[0]), 4)
+      4.0
+    """
+
+    def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> dict:
+        rows, weight = reference_features(features, params, state, reference, at_least=2)
+        values, _ = reference_features(logits, params, state, reference)
+        width = rows.shape[1]
+        count = max(1, width // 2) if num_directions is None else num_directions
+        if not 1 <= count < width:
+            raise ValueError(f"num_directions must lie in 1..{width - 1}, below the features' {width}; got {count}")
+        total = weight.sum()
+        mean = weight @ rows / total
+        centred = rows - mean[None]
+        _, directions = jnp.linalg.eigh((centred * weight[:, None]).T @ centred / total)  # ascending variances
+        rest = directions[:, : width - count]
+        size = weight @ jnp.linalg.norm(_product(centred, rest), axis=-1)
+        scale = weight @ values.max(-1) / jnp.maximum(size, jnp.finfo(jnp.float32).tiny)
+        return {"params": params, "state": state, "mean": mean, "rest": rest, "scale": scale}
+
+    def apply(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
+        arrays = fitted["params"], fitted["state"], batch
+        rows, values = (function(*arrays).astype(jnp.float32) for function in (features, logits))
+        left = jnp.linalg.norm(_product(rows - fitted["mean"][None], fitted["rest"]), axis=-1)
+        return fitted["scale"] * left - jax.nn.logsumexp(values, -1)
+
+    return Scorer(fit, apply)
+
+
+def _product(rows: Array, matrix: Array) -> Array:
+    return jnp.matmul(rows, matrix, precision=jax.lax.Precision.HIGHEST)
