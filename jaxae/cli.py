@@ -58,6 +58,16 @@ def _command(**settings):
     return main.command(context_settings={"show_default": True}, **settings)
 
 
+def _certify(default):
+    return click.option(
+        "--certify",
+        type=float,
+        default=default,
+        metavar="SHARE",
+        help="Set this share of dev aside to bound the misses of the threshold chosen.",
+    )
+
+
 def _options(*options):
     def add(function):
         for option in reversed(options):
@@ -95,13 +105,6 @@ RULE = _options(
         type=float,
         metavar="C",
         help="Keep --max-false-alarm-rate with this confidence, not on average; also of the bounds.  [default: 0.95]",
-    ),
-    click.option(
-        "--certify",
-        type=float,
-        default=0.0,
-        metavar="SHARE",
-        help="Set this share of dev aside to bound the misses of the threshold chosen.",
     ),
 )
 TRAINING = _options(
@@ -152,6 +155,7 @@ def _use_compilation_cache():
 @click.option("--normal", metavar="LABEL[,LABEL]", help="The normal class or classes.  [default: the data's own]")
 @click.option("--model", default=None, metavar="NAME", help="Preset: ae, denoising_ae, vae, vq_vae.")
 @RULE
+@_certify(0.0)
 @click.option(
     "--contamination", type=float, default=0.0, metavar="F", help="Training rows hold this share of unmarked anomalies."
 )
@@ -211,6 +215,31 @@ def train(model, normal, options, out, resume, overwrite, **rest):
 
     settings = training.Settings(model=model, normal=_names(normal), options=_assignments(options), **rest)
     training.train(settings, out=out, resume=resume, overwrite=overwrite, echo=click.echo)
+
+
+@_command()
+@click.argument("run", type=click.Path(path_type=pathlib.Path))
+@click.option("--data", metavar="SPEC", help="Rows it has not seen.  [default: those that the run held out]")
+@COLUMN
+@click.option("--normal", metavar="LABEL[,LABEL]", help="The normal class or classes.  [default: the run's]")
+@RULE
+@_certify(0.5)
+@click.option("--seed", type=click.IntRange(0), default=0, help="Of the deal of other rows.")
+@click.option("--out", type=click.Path(path_type=pathlib.Path), required=True, help="Folder of the new detector.")
+def calibrate(run, normal, cost, out, **rest):
+    """Choose another threshold for a detector that is there, with bounds on its errors; nothing is trained.
+
+    Half of dev is set aside to bound the misses (--certify).
+
+    \b
+    Examples:
+      jaxae calibrate runs/detect-1 --cost 100:1 --out detectors/careful
+      jaxae calibrate runs/detect-1 --data new.npz --max-false-alarm-rate 0.05 --confidence 0.95 --out detectors/new
+    """
+    from jaxae import calibrate as job
+
+    settings = job.Settings(normal=_names(normal), cost=_cost(cost), rule=_rule(rest), **rest)
+    job.calibrate(run, settings, out, echo=click.echo)
 
 
 @_command()

@@ -11,20 +11,22 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxae import objectives, report, rules, runs, scoring
+from jaxae.calibrate import PADDED_BATCH, Decided, decide, rehearse
+from jaxae.calibrate import facts as facts_of
 from jaxae.data import Dataset, Splits, load
+from jaxae.data.duplicates import digests
 from jaxae.data.splits import split
+from jaxae.numerics import as_batch
 from jaxae.pollution import known_anomalies, refined_splits
 from jaxae.recipes import Recipe
 from jaxae.scoring import thresholds
 from jaxae.training import begin, fit_recipe, write_examples
 from jaxae.types import CostTable, Threshold
-
-# `detect` and `score` pad batches to this one size, so that both give the same scores to the bit
-PADDED_BATCH = 256
 
 
 class Settings(NamedTuple):
@@ -117,7 +119,7 @@ def detect(
     labelled = dataset.y_train is not None
     known, splits = known_anomalies(splits, settings.known_anomalies)
     rule = threshold_for(settings, table, labelled)
-    _rehearse(rule, splits, labelled)
+    rehearse(rule, splits, labelled)
     facts = {"normal": list(splits.normal), "rule": list(rules.chosen(settings.rule, labelled))}
     recipe, folder, config = begin("detect", settings, dataset, splits.train.x, out, resume, overwrite, **facts)
     if len(known):
@@ -127,12 +129,15 @@ def detect(
     if settings.contamination and settings.robust == "refined":
         splits = refined_splits(splits, recipe, settings.contamination, settings.seed, echo)
     state = fit_recipe(recipe, splits.train.x, splits.validation.x, folder, settings.seed, settings.tensorboard)
-    fitted = _save_detector(folder / "detector", recipe, rule, state, splits, config, labelled)
+    seen = np.concatenate([digests(splits.train.x), digests(splits.validation.x)])
+    runs.write_arrays(folder / "rows.npz", digests=seen)
+    fitted, decided = _fit_detector(recipe, rule, state, splits, labelled, settings.confidence)
+    _save_detector(folder / "detector", recipe, rule, fitted, splits, config)
     loaded = scoring.load_detector(folder / "detector")
     verdict = scoring.score_batches(loaded.apply, splits.test.x, PADDED_BATCH)
-    figures = _figures(verdict, splits, table, settings.anomaly_rate)
+    figures = _figures(verdict, splits, table, settings.anomaly_rate) | {"guarantees": facts_of(decided)}
     _write_scores(folder / "scores.csv", verdict, splits.test.labels)
-    _write_dev(folder / "dev.npz", loaded, fitted, splits if labelled else None, table)
+    _write_dev(folder / "dev.npz", decided, splits if labelled else None, table)
     _write_examples(folder / "examples.npz", recipe, fitted, splits.test.x, verdict, splits.test.labels)
     figures["seconds"] = time.monotonic() - started
     runs.write_json(folder / "metrics.json", figures)
@@ -201,30 +206,29 @@ def _require_rates(settings, table):
     threshold_for(settings, table, labelled=True)
 
 
-def _rehearse(rule: Threshold, splits, labelled: bool):
-    """Fit the rule on stand-in scores, so that too few rows for it are found before the training, not after."""
-    if labelled and not splits.dev.labels.any():
-        try:
-            rule.fit(np.arange(len(splits.calibration.x), dtype=np.float32))
-        except ValueError:
-            raise ValueError(
-                "there are no anomalies in the train part, so none in dev, which this rule needs: "
-                "--max-false-alarm-rate works without"
-            ) from None
-    stand_in = [np.arange(len(part.x), dtype=np.float32) for part in (splits.calibration, splits.dev)]
-    rule.fit(*stand_in, splits.dev.labels) if labelled else rule.fit(stand_in[0])
+def _fit_detector(recipe: Recipe, rule: Threshold, state, splits: Splits, labelled, confidence) -> tuple[dict, Decided]:
+    """The detector's arrays: the scorer's, and λ from scores as the saved program will give them."""
+    reference = np.concatenate([splits.train.x, splits.validation.x])
+    arrays = recipe.scorer.fit(state.params["model"], state.state["model"], as_batch(reference))
+    scorer = scoring.detector(recipe.scorer, thresholds.conformal(0.5))
+    stand_in = thresholds.conformal(0.5).fit(np.arange(len(splits.calibration.x), dtype=np.float32))
+    apply = jax.jit(lambda arrays, x: scorer.apply({"scorer": arrays, "threshold": stand_in}, x).score)
+    decided = decide(
+        lambda x: np.asarray(scoring.score_batches(lambda rows: apply(arrays, rows), x, PADDED_BATCH)),
+        rule,
+        splits,
+        labelled,
+        confidence,
+    )
+    return {"scorer": arrays, "threshold": decided.fitted}, decided
 
 
-def _save_detector(path, recipe: Recipe, rule: Threshold, state, splits: Splits, config, labelled):
-    detector = scoring.detector(recipe.scorer, rule)
-    dev = (splits.dev.x, splits.dev.labels) if labelled else (None, None)
-    params, inner = state.params["model"], state.state["model"]
-    fitted = detector.fit(params, inner, splits.train.x, splits.calibration.x, *dev)
+def _save_detector(path, recipe: Recipe, rule: Threshold, fitted, splits: Splits, config):
     card = {"config": config, "padded_batch": PADDED_BATCH, "sizes": sizes_of(splits)}
     # images of floating numbers lie in 0..1, bytes cannot lie elsewhere, and far values are what tables are about
     limits = (0.0, 1.0) if splits.train.x.ndim == 4 and splits.train.x.dtype.kind == "f" else None
+    detector = scoring.detector(recipe.scorer, rule)
     scoring.save_detector(path, detector, fitted, splits.train.x[:1], card, limits=limits)
-    return fitted
 
 
 def _figures(verdict, splits: Splits, table: CostTable, anomaly_rate: float) -> dict:
@@ -269,11 +273,10 @@ def _write_scores(path, verdict, labels):
     runs.write_csv(path, ["index", "score", "p_value", "is_anomaly", "label"], rows)
 
 
-def _write_dev(path, loaded, fitted, splits: Splits | None, table):
-    arrays = {"calibration": np.asarray(fitted["threshold"]["calibration"]), "costs": np.asarray(table.costs)}
+def _write_dev(path, decided: Decided, splits: Splits | None, table):
+    arrays = {"calibration": decided.scores["calibration"], "costs": np.asarray(table.costs)}
     if splits is not None:
-        scores = scoring.score_batches(loaded.apply, splits.dev.x, PADDED_BATCH).score
-        arrays |= {"scores": scores, "labels": splits.dev.labels}
+        arrays |= {"scores": decided.scores["dev"], "labels": splits.dev.labels}
     runs.write_arrays(path, **arrays)
 
 

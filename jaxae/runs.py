@@ -20,6 +20,7 @@ CONTENTS = (
     "dev.npz",
     "examples.npz",
     "samples.npz",
+    "rows.npz",
     "standardise.npz",
     "report.html",
     "figures",

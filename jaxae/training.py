@@ -192,7 +192,8 @@ def fit_recipe(
     Raises:
       ValueError: a loss that is not finite, or checkpoints of another model.
     """
-    state = _initial(recipe, seed, x[: recipe.batch_size])
+    batch_size = min(recipe.batch_size, len(x))  # rows may have been left out since the recipe was made
+    state = _initial(recipe, seed, x[:batch_size])
     kept = checkpoints(folder / "checkpoints")
     try:
         if kept.latest() is not None:
@@ -203,7 +204,7 @@ def fit_recipe(
         result = fit(
             build_step(recipe.objective, recipe.optimizer),
             state,
-            batches.shuffled(len(x), recipe.batch_size, seed),
+            batches.shuffled(len(x), batch_size, seed),
             recipe.num_steps,
             data=jax.device_put(x),
             chunk=max(1, math.ceil(recipe.num_steps / CHUNKS)),

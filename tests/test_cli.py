@@ -253,7 +253,54 @@ def test_a_full_disk_is_one_line(images, tmp_path, monkeypatch):
     assert "the disk is full" in line
 
 
-@pytest.mark.parametrize("command", [[], ["detect"], ["train"], ["score"], ["sample"], ["report"], ["info"]])
+def test_calibrate_chooses_another_threshold_without_training(images, tmp_path):
+    run = tmp_path / "r"
+    jaxae("detect", "--data", images, "--normal", "upright", "--epochs", 2, "--certify", 0.3, "--out", run)
+    figures = json.loads((run / "metrics.json").read_text())
+    proven = figures["guarantees"]
+    assert proven["num_certify"] > 0
+    assert proven["miss_rate"] <= proven["miss_rate_bound"]
+    assert proven["false_alarm_rate"] < proven["false_alarm_bound"] <= 1
+    assert "What is guaranteed" in (run / "report.html").read_text()
+    printed = jaxae("calibrate", run, "--min-recall", 1.0, "--out", tmp_path / "d").output
+    assert "anomalies like certify's" in printed
+    card = json.loads(jaxae("info", tmp_path / "d").output)
+    assert card["calibration"]["rule"] == ["recall", 1.0]
+    assert card["config"]["model"] == "denoising_ae"
+    jaxae("score", "--detector", tmp_path / "d", "--data", images, "--out", tmp_path / "again.csv")
+    first, again = rows_of(run / "scores.csv"), rows_of(tmp_path / "again.csv")
+    assert [row["score"] for row in first] == [row["score"] for row in again]
+    threshold = card["calibration"]["threshold"]
+    assert all((float(row["score"]) >= threshold) == (row["is_anomaly"] == "1") for row in again)
+    with np.load(images) as data:
+        x, y = (
+            np.concatenate([data["x_test"], data["x_train"][:100]]),
+            np.concatenate([data["y_test"], ["upright"] * 100]),
+        )
+    np.savez(tmp_path / "new.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    other = ("calibrate", run, "--data", tmp_path / "new.npz", "--rule", "mad=2", "--out", tmp_path / "e")
+    result = jaxae(*other)
+    assert "rows that equal one the detector was trained on: calibration" in result.stderr
+    assert "anomalies like certify's" in result.output
+    line = refused("calibrate", run, "--max-false-alarm-rate", 0.0001, "--out", tmp_path / "f")
+    assert "are needed" in line
+    assert not (tmp_path / "f").exists()
+    assert "holds no run" in refused("calibrate", tmp_path, "--out", tmp_path / "g")
+
+
+def test_polluted_rows_are_left_out_and_known_anomalies_taught(images, tmp_path):
+    base = ("detect", "--data", images, "--normal", "upright", "--epochs", 1, "--contamination", 0.05)
+    printed = jaxae(*base, "--robust", "refined", "--known-anomalies", 5, "--out", tmp_path / "r").output
+    assert "left out as suspected anomalies" in printed
+    entry = json.loads((tmp_path / "r" / "metrics.jsonl").read_text().splitlines()[0])
+    assert entry["anomalies"] > 0
+    jaxae(*base, "--robust", "soft_exposure", "--out", tmp_path / "s")
+    assert "exposed" in json.loads((tmp_path / "s" / "metrics.jsonl").read_text().splitlines()[0])
+
+
+@pytest.mark.parametrize(
+    "command", [[], ["calibrate"], ["detect"], ["train"], ["score"], ["sample"], ["report"], ["info"]]
+)
 def test_help_has_examples(command):
     printed = jaxae(*command, "--help").output
     assert "Example" in printed

@@ -30,8 +30,8 @@ ORDER = (
     ("runs",),
     ("recipes", "rules"),
     ("training",),
-    ("pollution",),
-    ("detect", "calibrate", "open_set"),
+    ("pollution", "calibrate"),
+    ("detect", "open_set"),
     ("cli",),
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -24,15 +25,33 @@ def row_groups(*arrays: np.ndarray) -> list[np.ndarray]:
       [[0, 1, 0], [2, 1]]
     """
     seen: dict[bytes, int] = {}
-    groups = []
-    for array in arrays:
-        rows = array.reshape(len(array), math.prod(array.shape[1:]))
-        if rows.dtype.kind == "f":
-            rows = rows + 0.0
-        rows = np.ascontiguousarray(rows)
-        digests = (hashlib.blake2b(row.data, digest_size=16).digest() for row in rows)
-        groups.append(np.fromiter((seen.setdefault(digest, len(seen)) for digest in digests), np.int64, len(rows)))
-    return groups
+    return [
+        np.fromiter((seen.setdefault(digest, len(seen)) for digest in _digests(array, 16)), np.int64, len(array))
+        for array in arrays
+    ]
+
+
+def digests(array: np.ndarray) -> np.ndarray:
+    """`[N]` uint64: equal rows have equal numbers, and other rows others but for one chance in 2^64 a pair.
+
+    What a run keeps of its training rows, to tell later whether it has seen a row.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxae.data.duplicates import digests
+      >>> first, second, third = digests(np.array([[0.0], [1.0], [-0.0]]))
+      >>> bool(first == third), bool(first == second)
+      (True, False)
+    """
+    return np.frombuffer(b"".join(_digests(array, 8)), "<u8")
+
+
+def _digests(array: np.ndarray, size: int) -> Iterator[bytes]:
+    rows = array.reshape(len(array), math.prod(array.shape[1:]))
+    if rows.dtype.kind == "f":
+        rows = rows + 0.0
+    rows = np.ascontiguousarray(rows)
+    return (hashlib.blake2b(row.data, digest_size=size).digest() for row in rows)
 
 
 def allot(groups: np.ndarray, counts: list[int], rng: np.random.Generator) -> np.ndarray:

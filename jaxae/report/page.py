@@ -190,6 +190,7 @@ def contents(run: Run) -> dict[str, Any]:
         "command": config.get("command", "run"),
         "version": config.get("version", ""),
         "lead": _lead(run),
+        "guarantees": (run.metrics.get("guarantees") or {}).get("lines", []),
         "figures_of_merit": _figures_of_merit(run),
         "confusion": _confusion(run),
         "top": _top(run),

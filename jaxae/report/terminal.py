@@ -31,9 +31,10 @@ def table(figures: dict, config: dict) -> str:
     """
     name, value = config["rule"]
     lines = [f"λ = {figures['threshold']:.6g}   rule: {RULES[name].format(value)}"]
+    proven = figures.get("guarantees", {}).get("lines", ())
     if "auroc" not in figures:
         flagged = f"{figures['flagged']:.1%} of the test rows are flagged"
-        return "\n".join([*lines, f"{flagged}; without labels of both kinds there are no test figures"])
+        return "\n".join([*lines, f"{flagged}; without labels of both kinds there are no test figures", *proven])
     rate, share = f"at {figures['anomaly_rate']:.3g}", f"raw, {figures['test_anomaly_share']:.0%}"
     lines += ["", f"{'test':<20}{rate:>10}{share:>12}   anomalies"]
     for key in ("auroc", "recall", "false_alarm_rate", "precision", "f1", "average_precision"):
@@ -46,5 +47,6 @@ def table(figures: dict, config: dict) -> str:
         f"expected cost at {miss:g}:{false_alarm:g}   {figures['expected_cost']:.4f}   "
         f"(oracle λ {figures['expected_cost_oracle']:.4f}, flag all {figures['expected_cost_always']:.4f}, "
         f"flag none {figures['expected_cost_never']:.4f})",
+        *(["", *proven] if proven else []),
     ]
     return "\n".join(lines)
