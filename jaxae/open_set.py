@@ -119,8 +119,10 @@ def open_set(
 
     state = _train(recipe, _labelled(splits.train, known), _labelled(splits.validation, known), folder, settings)
     decider, fitted = _fit_detector(recipe, rule, settings, state, splits, known)
-    card = {"config": config, "padded_batch": PADDED_BATCH, "classes": [*splits.normal, "unknown"]}
-    scoring.save_detector(folder / "detector", decider, fitted, splits.train.x[:1], card)
+    card = {"config": config, "padded_batch": PADDED_BATCH, "sizes": sizes_of(splits)}
+    card["classes"] = [*splits.normal, "unknown"]
+    limits = (0.0, 1.0) if splits.train.x.ndim == 4 and splits.train.x.dtype.kind == "f" else None
+    scoring.save_detector(folder / "detector", decider, fitted, splits.train.x[:1], card, limits=limits)
     loaded = scoring.load_detector(folder / "detector")
     verdict = scoring.score_batches(loaded.apply, splits.test.x, PADDED_BATCH)
     closed = scoring.score_batches(_closed_set(recipe, state, len(known)), splits.test.x, PADDED_BATCH)
@@ -169,6 +171,11 @@ def build(settings: Settings, splits: Splits, num_classes: int, standardisation)
 
 def _of_x_alone(transform: Transform) -> Transform:
     return lambda rng, batch: transform(rng, batch._replace(target=None))._replace(target=batch.target)
+
+
+def sizes_of(splits: Splits) -> dict[str, int]:
+    """Rows of each part."""
+    return {name: len(getattr(splits, name).x) for name in ("train", "validation", "calibration", "dev", "test")}
 
 
 def _require_settings(settings):
@@ -284,10 +291,9 @@ def _closed_set(recipe: Recipe, state: TrainState, num_classes: int) -> Callable
 
 
 def _figures(verdict, closed, splits: Splits, known, settings: Settings) -> dict:
-    parts = ("train", "validation", "calibration", "dev", "test")
     figures = {
         "threshold": float(verdict.threshold[0]),
-        "sizes": {name: len(getattr(splits, name).x) for name in parts},
+        "sizes": sizes_of(splits),
         "flagged": float(verdict.is_anomaly.mean()),
         "anomaly_rate": settings.anomaly_rate,
     }
