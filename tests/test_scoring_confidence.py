@@ -18,7 +18,7 @@ from sklearn.neighbors import NearestNeighbors
 from jaxae import downstream, networks, scoring, transforms
 from jaxae.scoring import confidence, latent, thresholds
 from jaxae.scoring.open_set import open_set
-from jaxae.types import Batch, CostTable, Scorer
+from jaxae.types import Batch, CostTable, Network, Scorer
 
 KEY = jax.random.key
 K = 3
@@ -172,6 +172,36 @@ def test_virtual_logit_is_that_of_scikit_learns_principal_directions(rows):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match=r"must lie in 1..3, below the features' 4; got 4"):
         confidence.vim(logits, latent.inputs, 4).fit({}, {}, rows)
+
+
+def test_shaped_activations_are_numpys(rows):
+    weights = np.random.default_rng(2).normal(size=(4, K + 1))
+    head = Network(lambda rng, x, condition=None: weights, lambda params, x, condition=None: x @ params)
+    model, _ = downstream.classifier(networks.identity, head, K + 1)
+    params = {"encoder": (), "bottleneck": (), "decoder": jnp.asarray(weights, jnp.float32)}
+    x = np.abs(np.asarray(rows.x, np.float64))
+
+    def energy(features):
+        return -scipy.special.logsumexp((features @ weights)[:, :K], -1)
+
+    cut = energy(np.minimum(x, np.quantile(x, 0.8)))
+    thinned = np.where(np.argsort(np.argsort(-x, 1), 1) < 2, x, 0)  # 2 of the 4 are kept
+    grown = energy(thinned * np.exp(x.sum(1, keepdims=True) / thinned.sum(1, keepdims=True)))
+    reference = Batch(jnp.asarray(x, jnp.float32))
+    for scorer, expected in ((confidence.react(model, K, 0.8), cut), (confidence.ash(model, K, 0.6), grown)):
+        found = scorer.apply(scorer.fit(params, (), reference), None, reference)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_odin_moves_each_example_by_its_own_gradient():
+    # log max softmax of logits x is steepest along e_max - p: the largest grows, the others shrink
+    x = np.array([[2.0, 1.0, 0.0], [0.0, 0.5, 3.0]])
+    moved = x + 0.1 * np.where(x == x.max(1, keepdims=True), 1, -1)
+    found = scores(confidence.odin(plain, 4.0, 0.1), jnp.asarray(x, jnp.float32))
+    np.testing.assert_allclose(found, 1 - scipy.special.softmax(moved / 4, -1).max(-1), rtol=1e-5)
+    for bad in ({"temperature": 0.0}, {"step": -0.1}):
+        with pytest.raises(ValueError, match="odin needs"):
+            confidence.odin(plain, **bad)
 
 
 def test_joined_features_add_the_squared_distances_of_their_models(rows):

@@ -11,6 +11,8 @@
 | `knn(features, k)`                 | features   | distance to the k-th nearest training row          |
 | `kl_matching(logits)`              | logits     | distance to any class's usual probabilities        |
 | `vim(logits, features)`            | both       | what is left outside of the principal features, less the energy |
+| `react(model, K)`, `ash(model, K)` | features   | the energy of features that were cut, or thinned   |
+| `odin(logits)`                     | logits     | of an input moved a little towards its class       |
 
 `logits` is `logits_of(model)`, or `ensemble_logits(logits_of(model))` for models trained with different seeds;
 `features` is `scoring.latent.encoded(model)`. All are `Scorer`s, so `prepared`, `averaged` and `detector` take them.
@@ -27,6 +29,8 @@ from jaxae.scoring.confidence.logits import (
     max_logit,
     max_softmax,
 )
+from jaxae.scoring.confidence.odin import odin
+from jaxae.scoring.confidence.shaped import ash, react
 from jaxae.scoring.confidence.temperature import fit_temperature, temperature_scaled
 from jaxae.scoring.confidence.vim import vim
 
@@ -50,6 +54,7 @@ CONFIDENCES = {
 
 __all__ = [
     "CONFIDENCES",
+    "ash",
     "energy",
     "ensemble_logits",
     "entropy",
@@ -62,6 +67,8 @@ __all__ = [
     "mahalanobis",
     "max_logit",
     "max_softmax",
+    "odin",
+    "react",
     "temperature_scaled",
     "unit_length",
     "vim",

@@ -1,0 +1,51 @@
+"""The softmax at a high temperature, of an input that was first moved a little towards its class."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxae.scoring.confidence.logits import Logits, doubt
+from jaxae.scoring.scores import fit_model
+from jaxae.types import Batch, PyTree, Scorer
+
+
+def odin(logits: Logits, temperature: float = 1000.0, step: float = 0.0014) -> Scorer:
+    """`1 - max_k softmax(l(x') / T)_k` with `x' = x + step * sign(grad_x log max_k softmax(l(x) / T)_k)`.
+
+    The move helps examples of known classes more than others.
+
+    Args:
+      logits: `(params, state, batch) -> [B, K]`, differentiable in a floating `batch.x`: put `scale_uint8` in front by
+        `scoring.prepared`.
+      temperature: T > 0.
+      step: in the unit of the scaled data, >= 0.
+
+    Raises:
+      ValueError: the temperature is not positive, or the step negative.
+
+    Source: Liang, Li and Srikant 2018, "Enhancing The Reliability of Out-of-distribution Image Detection in Neural
+    Networks".
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring import confidence
+      >>> from jaxae.types import Batch
+      >>> scorer = confidence.odin(lambda params, state, batch: batch.x, temperature=1.0, step=0.5)
+      >>> found = scorer.apply(scorer.fit({}, {}), None, Batch(jnp.array([[1.0, 0.0]])))
+      >>> round(float(found[0]), 4)  # of the logits 1.5 and -0.5
+      0.1192
+    """
+    if not (0 < temperature < math.inf and 0 <= step < math.inf):
+        raise ValueError(f"odin needs a temperature above 0 and a step of at least 0; got {temperature}, {step}")
+
+    def apply(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
+        def scaled(x: Array) -> Array:
+            values = logits(fitted["params"], fitted["state"], batch._replace(x=x))
+            return values.astype(jnp.float32) / temperature
+
+        direction = jax.grad(lambda x: jax.nn.log_softmax(scaled(x)).max(-1).sum())(batch.x)
+        return doubt(scaled(batch.x + step * jnp.sign(direction)))
+
+    return Scorer(fit_model, apply)
