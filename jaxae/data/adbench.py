@@ -105,6 +105,6 @@ def _checked(x, y):
 
 def _halved(x, y, order):
     normals, anomalies = order[y[order] == 0], order[y[order] == 1]
-    half = len(normals) // 2
+    half = round(len(normals) / 2)  # a half goes to the even number, as in the published tables
     test = np.concatenate([normals[half:], anomalies])
     return Halves(x[normals[:half]].astype(np.float64), x[test].astype(np.float64), y[test])
