@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -276,8 +277,10 @@ def test_calibrate_chooses_another_threshold_without_training(images, tmp_path):
         x = np.concatenate([data["x_test"], data["x_train"][:100]])
         y = np.concatenate([data["y_test"], ["upright"] * 100])
     np.savez(tmp_path / "new.npz", x_train=x, y_train=y, x_test=x[:1] // 2, y_test=y[:1])
-    with pytest.warns(UserWarning, match="rows that equal one the detector was trained on: calibration"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
         result = jaxae("calibrate", run, "--data", tmp_path / "new.npz", "--rule", "mad=2", "--out", tmp_path / "e")
+    assert "rows that equal one the detector was trained on: calibration" in result.stderr
     assert "anomalies like certify's" in result.output
     line = refused("calibrate", run, "--max-false-alarm-rate", 0.0001, "--out", tmp_path / "f")
     assert "are needed" in line
