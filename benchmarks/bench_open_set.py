@@ -10,6 +10,31 @@ features, each of length 1 (`confidence.knn(confidence.joined(...), 3)`). `plain
 
 Everything was chosen on the train split with class splits of our own (`--dev`: trained on rows 0-49,999, scored on
 rows 50,000-59,999; known {0,1,2,5,7,9} and {0,1,3,4,6,7}).
+
+Mean of the five splits, test split read once, seed 0, 6 epochs a member, per cent; the upper part reads `turned` alone:
+
+| score                | AUROC | FPR95 | OSCR  | far: Fashion-MNIST | KMNIST | notMNIST |
+| -------------------- | ----- | ----- | ----- | ------------------ | ------ | -------- |
+| max_softmax          | 97.07 | 11.19 | 96.89 | 96.6               | 94.7   | 91.3     |
+| max_logit            | 96.69 | 14.02 | 96.43 | 98.6               | 95.2   | 93.7     |
+| energy               | 96.48 | 14.35 | 96.21 | 98.6               | 95.1   | 93.6     |
+| entropy              | 97.23 | 11.04 | 97.04 | 96.9               | 94.8   | 91.3     |
+| temperature_scaled   | 97.17 | 10.93 | 96.99 | 96.8               | 94.8   | 91.3     |
+| mahalanobis          | 94.04 | 23.66 | 93.73 | 92.0               | 97.1   | 99.5     |
+| relative_mahalanobis | 96.74 | 13.44 | 96.49 | 95.8               | 96.9   | 95.7     |
+| knn                  | 97.51 | 9.75  | 97.24 | 99.6               | 99.5   | 99.9     |
+| ensemble_softmax     | 98.36 | 5.89  | 98.19 | 97.6               | 96.6   | 95.2     |
+| ensemble_logit       | 98.56 | 5.59  | 98.30 | 99.4               | 98.5   | 97.0     |
+| joined_knn           | 99.03 | 4.44  | 98.72 | 100.0              | 99.8   | 100.0    |
+
+Accuracy of the two members on the known classes: 99.61. Quoted elsewhere, AUROC: maximum softmax 97.8, maximum logit
+99.3, ARPL+CS 99.7. The aim, 99.5, is not reached with 6 epochs. About 145 s of processor time a split on one core, both
+trainings and compilation included.
+
+What was seen on dev, 6 epochs, one seed, AUROC on its first split (and second): the nearest neighbour in the features
+of `plain` (wider: 32, 64, 128 channels) 98.5, of `turned` 99.1, of `spliced` 99.1; the third neighbour of `turned`
+(99.0), of `spliced` (98.8), of both joined 99.4 (99.3). Maximum logit: 94.9, 96.2 (93.5), 97.1 (95.6). No random affine
+takes 0.4 from `plain`. A third member, or the distance between blurred pixels, adds nothing to the joined score.
 """
 
 import argparse
