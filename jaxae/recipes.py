@@ -5,15 +5,18 @@ import inspect
 import math
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 from jaxae import objectives, transforms
 from jaxae.presets import PRESETS
-from jaxae.scoring import prepared, reconstruction
+from jaxae.scoring import latent, prepared, reconstruction
+from jaxae.scoring.fusion import fused
+from jaxae.scoring.normalisation import relative
 from jaxae.transforms import Standardisation, Transform
-from jaxae.types import Autoencoder, Objective, Scorer
+from jaxae.types import Autoencoder, Batch, Objective, Scorer
 
 BATCH_SIZE = 128
 
@@ -36,7 +39,7 @@ class Recipe(NamedTuple):
       batch_size: rows a step.
       num_steps: steps of the whole training.
       scorer: the anomaly score, scaling in front: the blurred squared residual of images, the squared error of
-        standardised tables.
+        standardised tables; of edges, the relative error fused with the relative distance to the nearest normals.
     """
 
     model: Autoencoder
@@ -58,6 +61,8 @@ def build(
     options: dict | None = None,
     contamination: float = 0.0,
     robust: str = "trimmed",
+    view: str = "pixels",
+    held_out: int | None = None,
 ) -> Recipe:
     """A preset with its optimizer and budget.
 
@@ -71,8 +76,11 @@ def build(
       contamination: the share of anomalies that the training rows are thought to hold, in [0, 1); 0 trusts them.
       robust: key of `ROBUST`, what is done about them; or "refined", which is the caller's work (`train.refined`).
 
+      view: what of an image the model reads and is judged by: "pixels", or "edges" (`transforms.oriented_gradients`).
+      held_out: the number of last rows of the scorer's reference that no parameter was fitted to.
+
     Raises:
-      ValueError: no such preset, keyword or robust objective, or a contamination outside [0, 1).
+      ValueError: no such preset, view, keyword or robust objective, or a contamination outside [0, 1).
 
     Example:
       >>> from jaxae import recipes
@@ -88,7 +96,11 @@ def build(
     known = set(inspect.signature(PRESETS[name]).parameters) - {"shape", "transform", "axis_name"}
     if unknown := sorted(set(options) - known):
         raise ValueError(f"{name} has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-    model, objective = PRESETS[name](tuple(shape), transform=scaling, **options)
+    shape, scaling = _viewed(tuple(shape), scaling, view)
+    if view == "edges" and "corruption" in known:
+        # edge maps are about a third as strong as pixels
+        options.setdefault("corruption", transforms.gaussian_noise(0.1))
+    model, objective = PRESETS[name](shape, transform=scaling, **options)
     if robust not in (*ROBUST, "refined"):
         raise ValueError(
             f"there is no way {robust!r} with pollution; there are {', '.join(sorted(ROBUST))} and refined"
@@ -99,8 +111,32 @@ def build(
         objective = ROBUST[robust](objective, contamination)
     batch_size = min(BATCH_SIZE, num_rows)
     num_steps = default_steps(num_rows) if epochs is None else epochs * (num_rows // batch_size)
-    scorer = prepared(reconstruction(model, "smooth" if len(shape) == 3 else "l2"), scaling)
+    scorer = prepared(_scorer(model, shape, view, held_out), scaling)
     return Recipe(model, objective, scaling, optimizer(num_steps), batch_size, num_steps, scorer)
+
+
+def _viewed(shape: tuple[int, ...], scaling: Transform, view: str) -> tuple[tuple[int, ...], Transform]:
+    """The shape and the transform of what the model reads."""
+    if view not in ("pixels", "edges"):
+        raise ValueError(f"there is no view {view!r}; there are pixels and edges")
+    if view == "pixels":
+        return shape, scaling
+    if len(shape) != 3:
+        raise ValueError(f"only images have edges; got examples of shape {shape}")
+    edges = transforms.oriented_gradients()
+    like = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+    return jax.eval_shape(lambda x: edges(None, Batch(x)).x, like).shape[1:], transforms.chain(scaling, edges)
+
+
+def _scorer(model: Autoencoder, shape: tuple[int, ...], view: str, held_out: int | None) -> Scorer:
+    if view == "pixels":
+        return reconstruction(model, "smooth" if len(shape) == 3 else "l2")
+    error = relative(reconstruction(model, "l2"))
+    nearest = relative(latent.knn(latent.inputs), exponent=0.5)
+    both = fused(error, nearest, held_out=held_out, by="log")
+    assert error.map is not None
+    own = error.map
+    return both._replace(map=lambda fitted, rng, batch: own(fitted["members"][0], rng, batch))
 
 
 def default_steps(num_rows: int) -> int:

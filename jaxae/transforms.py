@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxae import filters
 from jaxae.numerics import target_of
 from jaxae.types import Batch
 
@@ -262,6 +263,25 @@ def patch_mask(patch: int, rate: float) -> Transform:
     return apply
 
 
+def oriented_gradients(fine: float = 0.7, coarse: float = 1.5, stride: int = 2) -> Transform:
+    """Images to maps of their edges, `x` and `target` alike; see `filters.oriented_gradients`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae import transforms
+      >>> from jaxae.types import Batch
+      >>> transforms.oriented_gradients()(None, Batch(jnp.zeros((2, 28, 28, 1)))).x.shape
+      (2, 14, 14, 4)
+    """
+
+    def maps(images):
+        return filters.oriented_gradients(jnp.asarray(images), fine, coarse, stride)
+
+    return lambda rng, batch: batch._replace(
+        x=maps(batch.x), target=None if batch.target is None else maps(batch.target)
+    )
+
+
 def random_affine(
     shift: float | int = 2, rotation: float | int = 10, scale: float | int = 0.1, shear: float | int = 0
 ) -> Transform:
@@ -334,6 +354,7 @@ TRANSFORMS = {
     "feature_dropout": lambda: feature_dropout(0.3),
     "salt_and_pepper": lambda: salt_and_pepper(0.3),
     "patch_mask": lambda: patch_mask(4, 0.5),
+    "oriented_gradients": oriented_gradients,
     "random_affine": random_affine,
 }
 """Name to constructor without arguments: what the contract tests walk through."""

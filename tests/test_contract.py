@@ -180,7 +180,7 @@ def test_transform_contract(name):
     x = jax.random.uniform(KEY(0), (4, 9, 7, 1))
     batch = Batch(x, weight=jnp.ones(4))
     out = transform(KEY(1), batch)
-    assert out.x.shape == x.shape
+    assert out.x.shape == ((4, 5, 4, 4) if name == "oriented_gradients" else x.shape)
     assert out.x.dtype == jnp.float32
     np.testing.assert_array_equal(out.weight, batch.weight)
     chex.assert_trees_all_equal(transform(None, batch), transform(None, batch))

@@ -14,6 +14,7 @@ PACKAGE = pathlib.Path(importlib.util.find_spec("jaxae").origin).parent
 ORDER = (
     ("types",),
     ("numerics",),
+    ("filters",),
     ("networks",),
     ("likelihoods", "transforms", "priors"),
     ("bottlenecks",),

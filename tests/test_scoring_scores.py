@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from jaxae import likelihoods, scoring
 from jaxae.scoring.scores import KINDS, top_mean
-from jaxae.scoring.smoothing import gaussian_blur
+from jaxae.filters import gaussian_blur
 from jaxae.types import Autoencoder, Batch, Code, Output, Scorer
 
 

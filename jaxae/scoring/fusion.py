@@ -21,6 +21,7 @@ def fused(*scorers: Scorer, held_out: int | None = None, by: str = "rank") -> Sc
       goes on as a generalised Pareto tail of shape 0.5, so that no score saturates:
       `-log p(s) = -log p(u) + 2 log(1 + (s - u) / (2 m))`, m the mean excess of the normals above u.
     - "z": `(s - median) / (1.4826 median |s - median|)`.
+    - "log": the same of log s, for scores above 0: what counts is how many times as high as usual.
 
     Below u the rank is the same under every increasing change of a member's score; the tail is so under changes of
     scale. Members are fitted to the reference without its held-out rows.
@@ -28,7 +29,7 @@ def fused(*scorers: Scorer, held_out: int | None = None, by: str = "rank") -> Sc
     Args:
       *scorers: at least one.
       held_out: the number of last rows of the reference that no parameter was fitted to; None: a fifth.
-      by: "rank" or "z".
+      by: "rank", "z" or "log".
 
     Raises:
       ValueError: no scorer, or an unknown `by`; in `fit`, as `held_out.divided` and the members.
@@ -47,8 +48,8 @@ def fused(*scorers: Scorer, held_out: int | None = None, by: str = "rank") -> Sc
       >>> [round(s, 2) for s in scorer.apply(fitted, None, Batch(jnp.array([[51.0, 51.0], [51.0, 500.0]]))).tolist()]
       [0.69, 5.34]
     """
-    if not scorers or by not in ("rank", "z"):
-        raise ValueError(f'fused needs at least one scorer and by "rank" or "z"; got {len(scorers)} and {by!r}')
+    if not scorers or by not in ("rank", "z", "log"):
+        raise ValueError(f'fused needs at least one scorer and by "rank", "z" or "log"; got {len(scorers)} and {by!r}')
 
     def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> dict:
         first, rows = divided(reference, held_out)
@@ -58,15 +59,16 @@ def fused(*scorers: Scorer, held_out: int | None = None, by: str = "rank") -> Sc
         def each(batch: Batch) -> list[Array]:
             return [scorer.apply(fitted, key, batch) for scorer, fitted in zip(scorers, members, strict=True)]
 
-        scores = jnp.stack(in_chunks(each, rows))
+        scores = unit(jnp.stack(in_chunks(each, rows)))
         weight = row_weights(rows)
         return {"members": members, "usual": jax.vmap(lambda s: describe(s, weight))(scores)}
 
     describe, compare = (_fit_rank, _rank) if by == "rank" else (_fit_z, _z)
+    unit = _log if by == "log" else lambda scores: scores
 
     def apply(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
         scores = [scorer.apply(own, rng, batch) for scorer, own in zip(scorers, fitted["members"], strict=True)]
-        return jax.vmap(compare)(fitted["usual"], jnp.stack(scores)).mean(0)
+        return jax.vmap(compare)(fitted["usual"], unit(jnp.stack(scores))).mean(0)
 
     return Scorer(fit, apply)
 
@@ -105,6 +107,10 @@ def _fit_z(scores: Float[Array, " n"], weight: Float[Array, " n"]) -> dict:
 
 def _z(usual: dict, scores: Float[Array, " B"]) -> Float[Array, " B"]:
     return (scores - usual["middle"]) / usual["spread"]
+
+
+def _log(scores: Array) -> Array:
+    return jnp.log(jnp.maximum(scores, jnp.finfo(jnp.float32).tiny))
 
 
 def _median(values: Array, weight: Array) -> Array:

@@ -100,6 +100,48 @@ def roughness(batch: Batch) -> Array:
     return jnp.log1p(sum(sum_per_example(jnp.diff(images, axis=axis) ** 2) for axis in (1, 2)))
 
 
+def relative(base: Scorer, exponent: ArrayLike = 1.0, offset: ArrayLike = 1.0) -> Scorer:
+    """The score divided by how much there is in the input: `score / (offset + sum of squares)^exponent`.
+
+    With a squared error and exponent 1, or a distance and exponent 1/2, this is the relative error: whether an image is
+    faint or strong, small or large, then plays no part. Nothing is fitted. The map is divided alike.
+
+    Args:
+      base: a scorer whose score is not negative.
+      exponent: 0 leaves the score as it is.
+      offset: in the unit of a sum of squares, above 0; what counts as an empty input.
+
+    Raises:
+      ValueError: the offset is not above 0.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring.normalisation import relative
+      >>> from jaxae.types import Batch, Scorer
+      >>> base = Scorer(lambda params, state, reference: {}, lambda fitted, rng, batch: batch.x[:, 0])
+      >>> relative(base).apply({}, None, Batch(jnp.array([[1.0], [3.0]]))).tolist()
+      [0.5, 0.30000001192092896]
+    """
+    if isinstance(offset, int | float) and not offset > 0:
+        raise ValueError(f"offset must be above 0; got {offset}")
+
+    def amount(batch: Batch) -> Array:
+        squares = sum_per_example(jnp.asarray(target_of(batch), jnp.float32) ** 2, batch.mask)
+        return jnp.power(offset + squares, exponent)
+
+    def apply(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
+        return base.apply(fitted, rng, batch) / amount(batch)
+
+    base_map = base.map
+
+    def score_map(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
+        assert base_map is not None
+        values = base_map(fitted, rng, batch)
+        return values / amount(batch).reshape(-1, *(1,) * (values.ndim - 1))
+
+    return Scorer(base.fit, apply, None if base_map is None else score_map)
+
+
 def complexity_normalised(
     base: Scorer, measure: Callable[[Batch], Array] = energy, held_out: int | None = None
 ) -> Scorer:

@@ -8,9 +8,9 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from jaxae.filters import gaussian_blur
 from jaxae.numerics import mean_per_example, sum_per_example, target_of
 from jaxae.scoring.similarity import ssim
-from jaxae.scoring.smoothing import gaussian_blur
 from jaxae.types import Autoencoder, Batch, PyTree, Scorer
 
 KINDS = ("l2", "l1", "top_fraction", "nll", "smooth", "ssim")

@@ -4,7 +4,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from jaxae.scoring.smoothing import gaussian_blur
+from jaxae.filters import gaussian_blur
 
 SIGMA, CUT = 1.5, 3.3  # a window of 11 x 11 pixels
 K1, K2 = 0.01, 0.03
