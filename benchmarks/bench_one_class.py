@@ -11,8 +11,8 @@ autoencoder learns those, and the score is its relative error fused with the rel
 training row. `--view pixels` is the recipe that `jaxae detect` uses by default. `--dev` scores 1,000 held-out normals
 and 150 examples of each other class of the train split in place of the test split.
 
-`--decide` is the second table: dev holds anomalies of four classes, which choose λ by expected cost (10 : 1, one example
-in twenty an anomaly); the test anomalies are of the five others, so what is judged has never been decided on.
+`--decide` is the second table: dev holds anomalies of four classes, which choose λ by expected cost (10 : 1, one
+example in twenty an anomaly); the test anomalies are of the five others, so what is judged has never been decided on.
 """
 
 import argparse

@@ -154,6 +154,12 @@ def _use_compilation_cache():
 @COLUMN
 @click.option("--normal", metavar="LABEL[,LABEL]", help="The normal class or classes.  [default: the data's own]")
 @click.option("--model", default=None, metavar="NAME", help="Preset: ae, denoising_ae, vae, vq_vae.")
+@click.option(
+    "--view",
+    type=click.Choice(["pixels", "edges"]),
+    default="pixels",
+    help="What of an image is learnt: edges tell shapes apart better, pixels show more.",
+)
 @RULE
 @_certify(0.0)
 @click.option(
@@ -194,6 +200,42 @@ def detect(model, cost, normal, options, out, resume, overwrite, **rest):
         **rest,
     )
     job.detect(settings, out=out, resume=resume, overwrite=overwrite, echo=click.echo)
+
+
+@_command()
+@DATA
+@COLUMN
+@click.option(
+    "--known", required=True, metavar="LABEL,LABEL[,...]", help="The classes to learn; every other is unknown."
+)
+@click.option("--score", default="knn", metavar="NAME", help="Confidence: max_softmax, max_logit, energy, knn, ...")
+@click.option(
+    "--auxiliary",
+    type=click.Choice(["spliced", "turned", "none"]),
+    default="spliced",
+    help="What a classifier of images learns besides.",
+)
+@click.option("--wrong-class-cost", type=float, default=1.0, metavar="C", help="What a wrong class costs.")
+@RULE
+@click.option("--group-duplicates", is_flag=True, help="Keep equal rows in one split.")
+@click.option("--epochs", type=click.IntRange(1), help="Passes over the training rows.  [default: by their number]")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Of splits, initialisation, order and augmentation.")
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard events too (needs jaxae[tensorboard]).")
+@RUN_FLAGS
+def open_set(known, cost, wrong_class_cost, out, resume, overwrite, **rest):
+    """Learn the known classes, choose the threshold, answer with a class or "unknown", test once.
+
+    --cost is what an unknown example costs that is given a class, and a known one that is called unknown.
+
+    \b
+    Example:
+      jaxae open-set --known "Sandal,Sneaker,Ankle boot"
+    """
+    from jaxae import open_set as job
+
+    rule = _rule(rest)
+    settings = job.Settings(known=_names(known) or (), cost=(*_cost(cost), wrong_class_cost), rule=rule, **rest)
+    job.open_set(settings, out=out, resume=resume, overwrite=overwrite, echo=click.echo)
 
 
 @_command()

@@ -36,6 +36,7 @@ class Settings(NamedTuple):
       data: where the data is, see `data.load`.
       normal: names of the normal classes; None: what the data's card names.
       model: key of `presets.PRESETS`.
+      view: what of an image the model reads, "pixels" or "edges"; see `recipes.build`.
       cost: of a miss and of a false alarm, in one unit.
       rule: name and value of one of `rules.RULES`, such as ("recall", 0.9); None: least expected cost, or without
         labels a false-alarm rate of 0.05.
@@ -58,6 +59,7 @@ class Settings(NamedTuple):
     data: str = "fashion-sample"
     normal: tuple[str, ...] | None = None
     model: str = "denoising_ae"
+    view: str = "pixels"
     cost: tuple[float, float] = (10.0, 1.0)
     rule: tuple[str, float | None] | None = None
     anomaly_rate: float = rules.DEFAULT_RATE
@@ -121,7 +123,17 @@ def detect(
     rule = threshold_for(settings, table, labelled)
     rehearse(rule, splits, labelled)
     facts = {"normal": list(splits.normal), "rule": list(rules.chosen(settings.rule, labelled))}
-    recipe, folder, config = begin("detect", settings, dataset, splits.train.x, out, resume, overwrite, **facts)
+    recipe, folder, config = begin(
+        "detect",
+        settings,
+        dataset,
+        splits.train.x,
+        out,
+        resume,
+        overwrite,
+        recipe={"held_out": len(splits.validation.x)},
+        **facts,
+    )
     if len(known):
         recipe = recipe._replace(objective=objectives.supervised(recipe.objective, jnp.asarray(known)))
     echo(_headline(dataset, splits, settings))
@@ -138,7 +150,7 @@ def detect(
     figures = _figures(verdict, splits, table, settings.anomaly_rate) | {"guarantees": facts_of(decided)}
     _write_scores(folder / "scores.csv", verdict, splits.test.labels)
     _write_dev(folder / "dev.npz", decided, splits if labelled else None, table)
-    _write_examples(folder / "examples.npz", recipe, fitted, splits.test.x, verdict, splits.test.labels)
+    _write_examples(folder / "examples.npz", recipe, state, fitted, splits.test.x, verdict, splits.test.labels)
     figures["seconds"] = time.monotonic() - started
     runs.write_json(folder / "metrics.json", figures)
     page = report.render(folder)
@@ -280,7 +292,7 @@ def _write_dev(path, decided: Decided, splits: Splits | None, table):
     runs.write_arrays(path, **arrays)
 
 
-def _write_examples(path, recipe: Recipe, fitted, x, verdict, labels, each: int = 4):
+def _write_examples(path, recipe: Recipe, state, fitted, x, verdict, labels, each: int = 4):
     """A few test rows of every kind, with reconstruction and map, for the figures."""
     flagged = np.asarray(verdict.is_anomaly)
     truth = flagged if labels is None else labels.astype(bool)
@@ -296,13 +308,13 @@ def _write_examples(path, recipe: Recipe, fitted, x, verdict, labels, each: int 
     picked = {k: rng.permutation(np.flatnonzero(rows))[:each] for k, rows in kinds.items()}
     rows = np.concatenate(list(picked.values()))
     names = np.concatenate([np.full(len(r), k) for k, r in picked.items()])
-    arrays = fitted["scorer"]
     write_examples(
         path,
         recipe,
-        arrays["params"],
-        arrays["state"],
+        state.params["model"],
+        state.state["model"],
         x[rows],
+        fitted["scorer"],
         score=np.asarray(verdict.score)[rows],
         is_anomaly=flagged[rows],
         label=np.full(len(rows), -1) if labels is None else labels[rows],

@@ -1,6 +1,7 @@
 """Linear filters of images, and maps of edges made of them."""
 
 import math
+from typing import cast
 
 import jax.numpy as jnp
 import numpy as np
@@ -71,7 +72,7 @@ def oriented_gradients(
             f"stride {stride}"
         )
     smooth = gaussian_blur(images, fine, reflect=True)
-    across, down = jnp.gradient(smooth, axis=2), jnp.gradient(smooth, axis=1)
+    across, down = cast("list[Array]", jnp.gradient(smooth, axis=(2, 1)))
     edges = jnp.concatenate([jnp.maximum(values, 0) for values in (across, -across, down, -down)], axis=-1)
     # the root's slope at 0 is infinite
     return jnp.sqrt(jnp.maximum(gaussian_blur(edges, coarse, reflect=True)[:, ::stride, ::stride], 1e-12))

@@ -121,34 +121,37 @@ def begin(
     out: str | os.PathLike | None,
     resume: bool,
     overwrite: bool,
+    recipe: dict[str, Any] | None = None,
     **facts: Any,
 ) -> Run:
     """Build the recipe for the training rows, then claim the run folder.
 
     Args:
       command: of the command line; names the folder where `out` is None.
-      settings: the command's `Settings`; `model`, `epochs` and `options` (and `contamination` and `robust`, where
-        there are any) choose the recipe.
+      settings: the command's `Settings`; `model`, `epochs` and `options` (and `contamination`, `robust` and `view`,
+        where there are any) choose the recipe.
       dataset: where the rows come from.
       rows: `[N, ...]` training rows, as they are stored.
       out: the folder; None: the first free `runs/command-N`.
       resume: continue the run in `out`.
       overwrite: replace the run in `out`.
+      recipe: more keywords of `recipes.build`.
       **facts: go into the config, over the settings of the same name.
 
     Raises:
       ValueError: as `recipes.build` and `runs.start`.
     """
     standardisation = recipes.standardise(rows)
-    robust = {name: getattr(settings, name) for name in ("contamination", "robust") if hasattr(settings, name)}
-    recipe = recipes.build(
+    more = {n: getattr(settings, n) for n in ("contamination", "robust", "view") if hasattr(settings, n)}
+    built = recipes.build(
         settings.model,
         rows.shape[1:],
         len(rows),
         standardisation=standardisation,
         epochs=settings.epochs,
         options=settings.options,
-        **robust,
+        **more,
+        **(recipe or {}),
     )
     config = {
         "command": command,
@@ -165,7 +168,7 @@ def begin(
     folder = runs.start(out, config, resume=resume, overwrite=overwrite)
     if standardisation is not None:
         runs.write_arrays(folder / "standardise.npz", **standardisation._asdict())
-    return Run(recipe, folder, config)
+    return Run(built, folder, config)
 
 
 def fit_recipe(
@@ -264,7 +267,7 @@ def sample(
     return out
 
 
-def write_examples(path, recipe: Recipe, params, state, x: np.ndarray, **columns) -> None:
+def write_examples(path, recipe: Recipe, params, state, x: np.ndarray, fitted: Any = None, **columns) -> None:
     """Keep rows with their reconstruction and error map for the figures.
 
     Args:
@@ -273,6 +276,7 @@ def write_examples(path, recipe: Recipe, params, state, x: np.ndarray, **columns
       params: the model's.
       state: the model's.
       x: `[n, ...]` rows as they are stored.
+      fitted: the scorer's arrays; None: fitted without a reference.
       **columns: `[n]` facts to keep beside them.
     """
     batch = Batch(x)
@@ -282,15 +286,21 @@ def write_examples(path, recipe: Recipe, params, state, x: np.ndarray, **columns
         output, _ = recipe.model.apply(params, state, None, x)
         return recipe.model.likelihood.mean(output.prediction)
 
-    arrays = recipe.scorer.fit(params, state, None)
+    arrays = recipe.scorer.fit(params, state, None) if fitted is None else fitted
     assert recipe.scorer.map is not None
     runs.write_arrays(
         path,
-        input=np.asarray(scaled.x, np.float32),
-        reconstruction=np.asarray(jax.jit(reconstruct)(params, state, scaled.x), np.float32),
-        map=np.asarray(jax.jit(recipe.scorer.map)(arrays, jax.random.key(0), batch), np.float32),
+        input=_drawable(scaled.x),
+        reconstruction=_drawable(jax.jit(reconstruct)(params, state, scaled.x)),
+        map=_drawable(jax.jit(recipe.scorer.map)(arrays, jax.random.key(0), batch)),
         **columns,
     )
+
+
+def _drawable(values) -> np.ndarray:
+    """Rows as they are; images of many channels, which no picture has, as their channels' mean."""
+    values = np.asarray(values, np.float32)
+    return values.mean(-1, keepdims=True) if values.ndim == 4 and values.shape[-1] > 3 else values
 
 
 def _initial(recipe: Recipe, seed: int, x: np.ndarray) -> TrainState:
@@ -312,6 +322,7 @@ def _rebuild(folder, config):
         standardisation=standardisation,
         epochs=config["epochs"],
         options=config["options"],
+        view=config.get("view", "pixels"),
     )
     return recipe, np.zeros((recipe.batch_size, *shape), config["dtype"])
 

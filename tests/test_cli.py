@@ -215,6 +215,7 @@ BAD = {
     "a rule without its value": (["--normal", "upright", "--rule", "precision"], "precision=VALUE"),
     "a rule with a word": (["--rule", "mad=much"], "NAME=NUMBER"),
     "a contamination": (["--normal", "upright", "--contamination", "1.5"], "the contamination must lie in [0, 1)"),
+    "a view": (["--normal", "upright", "--view", "inside"], "inside"),
     "a robust objective": (["--normal", "upright", "--robust", "hope"], "refined"),
     "a share to certify": (["--normal", "upright", "--certify", "2"], "certify must be a share"),
     "too many known anomalies": (["--normal", "upright", "--known-anomalies", "9999"], "9999 known anomalies"),
@@ -288,6 +289,21 @@ def test_calibrate_chooses_another_threshold_without_training(images, tmp_path):
     assert "holds no run" in refused("calibrate", tmp_path, "--out", tmp_path / "g")
 
 
+def test_edges_are_learnt_scored_and_saved(images, tmp_path):
+    out = tmp_path / "r"
+    jaxae("detect", "--data", images, "--normal", "upright", "--view", "edges", "--epochs", 30, "--out", out)
+    assert json.loads((out / "metrics.json").read_text())["auroc"] > 0.95
+    jaxae("score", "--detector", out / "detector", "--data", images, "--out", tmp_path / "again.csv")
+    first, again = rows_of(out / "scores.csv"), rows_of(tmp_path / "again.csv")
+    assert [row["score"] for row in first] == [row["score"] for row in again]
+    assert "only images have edges" in refused("detect", "--data", flat(tmp_path), "--view", "edges")
+
+
+def flat(folder):
+    np.savez(folder / "t.npz", x=np.random.default_rng(0).normal(size=(200, 3)))
+    return folder / "t.npz"
+
+
 def test_polluted_rows_are_left_out_and_known_anomalies_taught(images, tmp_path):
     base = ("detect", "--data", images, "--normal", "upright", "--epochs", 1, "--contamination", 0.05)
     printed = jaxae(*base, "--robust", "refined", "--known-anomalies", 5, "--out", tmp_path / "r").output
@@ -299,7 +315,7 @@ def test_polluted_rows_are_left_out_and_known_anomalies_taught(images, tmp_path)
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["calibrate"], ["detect"], ["train"], ["score"], ["sample"], ["report"], ["info"]]
+    "command", [[], ["calibrate"], ["open-set"], ["detect"], ["train"], ["score"], ["sample"], ["report"], ["info"]]
 )
 def test_help_has_examples(command):
     printed = jaxae(*command, "--help").output
