@@ -152,7 +152,7 @@ def denoisers(width: int) -> Callable:
 
 
 def with_neighbour(build: Callable, weight: float) -> Callable:
-    """`log error + weight log d1^2`, d1 the distance to the nearest training row: scale-free, needs no held-out rows."""
+    """`log error + weight log d1^2`, d1 the distance to the nearest training row: free of either one's scale."""
 
     def autoencoder_and_neighbour(width: int) -> Callable:
         fit = build(width)
