@@ -255,10 +255,14 @@ class Detector(NamedTuple):
 
 
 class CostTable(NamedTuple):
-    """What each action costs under each truth.
+    """What each action costs under each truth, in the deployment's unit.
+
+    Only differences within a row matter for the decision: what a truth costs whatever is done may be left out.
 
     Attributes:
-      costs: `[truths, actions]` float; row 0 is normal, row 1 anomaly; column 0 accepts, column 1 flags.
+      costs: `[truths, actions]` float, not negative. Truths are normal and anomaly, or classes 0..K-1 and unknown;
+        actions are accept and flag, then perhaps reject (hand to a human), or classes 0..K-1 and "unknown" (see
+        `scoring.open_set.cost_table`).
     """
 
     costs: Array
@@ -289,3 +293,32 @@ class CostTable(NamedTuple):
                     f"costs must be finite, not negative and not both 0; got miss {miss}, false alarm {false_alarm}"
                 )
         return cls(jnp.array([[0.0, false_alarm], [miss, 0.0]], jnp.float32))
+
+    @classmethod
+    def with_reject(
+        cls, miss: ArrayLike, false_alarm: ArrayLike, reject: ArrayLike | tuple[ArrayLike, ArrayLike]
+    ) -> "CostTable":
+        """A table of two truths and three actions: accept, flag, reject (hand to a human, who decides rightly).
+
+        Args:
+          miss: as for `binary`.
+          false_alarm: as for `binary`.
+          reject: what a human's look costs; a pair where it depends on the truth (normal, anomaly).
+
+        Raises:
+          ValueError: a cost is negative or not finite, or miss and false alarm are both zero.
+
+        Example:
+          >>> from jaxae.types import CostTable
+          >>> CostTable.with_reject(miss=10.0, false_alarm=1.0, reject=0.5).costs.tolist()
+          [[0.0, 1.0, 0.5], [10.0, 0.0, 0.5]]
+        """
+        import jax.numpy as jnp
+        import numpy as np
+
+        normal, anomaly = reject if isinstance(reject, tuple) else (reject, reject)
+        given = [value for value in (normal, anomaly) if isinstance(value, int | float)]
+        if not np.isfinite(given).all() or (np.array(given) < 0).any():
+            raise ValueError(f"costs must be finite and not negative; got reject {reject}")
+        columns = jnp.array([[normal], [anomaly]], jnp.float32)
+        return cls(jnp.append(cls.binary(miss, false_alarm).costs, columns, axis=1))

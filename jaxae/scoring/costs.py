@@ -1,13 +1,15 @@
-"""Expected cost of a decision rule at the deployment's anomaly rate."""
+"""Expected cost of a decision rule at the deployment's anomaly rate, and the λ that costs least."""
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from jaxae.scoring.checks import require_labels, require_open_unit
+from jaxae.scoring.checks import is_traced, require_labels, require_open_unit
 from jaxae.scoring.curves import operating_points
 from jaxae.scoring.metrics import confusion
 from jaxae.types import CostTable
@@ -33,10 +35,34 @@ class CostCurve(NamedTuple):
     never: Float[Array, ""]
 
 
+def require_costs(costs: ArrayLike, name: str = "costs") -> None:
+    """Costs are finite and not negative.
+
+    Raises:
+      ValueError: one is not; the first is named.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring.costs import require_costs
+      >>> require_costs(jnp.array([[0.0, 1.0], [10.0, 0.0]]))
+    """
+    if is_traced(costs):
+        return
+    values = np.asarray(costs, np.float64)
+    odd = np.argwhere(~(np.isfinite(values) & (values >= 0)))
+    if len(odd):
+        first = tuple(map(int, odd[0]))
+        raise ValueError(
+            f"{name} must be finite and not negative; got {values[first]:g} at {list(first)} ({len(odd)} of "
+            f"{values.size} are wrong); a gain is a cost that the other actions of its row have"
+        )
+
+
 def _check(table: CostTable, anomaly_rate: ArrayLike) -> None:
     require_open_unit("anomaly_rate", anomaly_rate)
-    if jnp.shape(table.costs) != (2, 2):
-        raise ValueError(f"accept-or-flag needs costs of shape (2, 2), truth by action; got {jnp.shape(table.costs)}")
+    if np.shape(table.costs) != (2, 2):
+        raise ValueError(f"accept-or-flag needs costs of shape (2, 2), truth by action; got {np.shape(table.costs)}")
+    require_costs(table.costs)
 
 
 def _cost(table: CostTable, anomaly_rate: ArrayLike, miss_rate: Array, false_alarm_rate: Array) -> Array:
@@ -121,3 +147,85 @@ def expected_cost_curve(
     cost = _cost(table, anomaly_rate, miss_rate, false_alarm_rate)
     best = jnp.argmin(cost)
     return CostCurve(points.threshold, cost, cost[best], points.threshold[best], cost[-1], cost[0])
+
+
+def optimal_thresholds(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    ratios: ArrayLike,
+    anomaly_rate: ArrayLike = 0.05,
+    weight: ArrayLike | None = None,
+) -> Float[Array, " R"]:
+    """The λ of the least expected cost for each cost ratio, all from one sort.
+
+    Only the ratio of a miss's cost to a false alarm's decides: `λ(r) = argmin_λ P r miss_rate(λ) + (1 - P)
+    false_alarm_rate(λ)`, the largest λ on ties, which never rises with r.
+
+    Args:
+      labels: `[N]`, 1 anomaly, 0 normal.
+      scores: `[N]`, higher is more anomalous.
+      ratios: `[R]`, miss's cost in false alarms, not negative.
+      anomaly_rate: P, the deployment's share of anomalies.
+      weight: `[N]`, not negative, or None.
+
+    Returns:
+      `[R]`, each a score or +inf (flag none).
+
+    Raises:
+      ValueError: as `expected_cost_curve`; ratios are not a vector, or one is negative or not finite.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring.costs import optimal_thresholds
+      >>> labels, scores = jnp.array([0, 1, 0, 1]), jnp.array([1.0, 2.0, 5.0, 6.0])
+      >>> optimal_thresholds(labels, scores, jnp.array([0.0, 0.5, 2.0]), anomaly_rate=0.5).tolist()
+      [inf, 6.0, 2.0]
+    """
+    require_open_unit("anomaly_rate", anomaly_rate)
+    if np.ndim(ratios) != 1:
+        raise ValueError(f"cost ratios must be a vector; got shape {np.shape(ratios)}")
+    require_costs(ratios, "cost ratios")
+    points = operating_points(labels, scores, weight)
+    require_labels(labels, weight, "the expected cost")
+    rates = points.false_negatives / points.positives, points.false_positives / points.negatives
+
+    def choose(ratio):
+        return points.threshold[jnp.argmin(_cost(CostTable.binary(ratio, 1.0), anomaly_rate, *rates))]
+
+    return jax.vmap(choose)(jnp.asarray(ratios, jnp.float32))
+
+
+def regret(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    threshold: ArrayLike,
+    table: CostTable,
+    anomaly_rate: ArrayLike = 0.05,
+    weight: ArrayLike | None = None,
+) -> Float[Array, ""]:
+    """Expected cost of λ above the least of oracle λ, always-flag and never-flag; never negative.
+
+    Args:
+      labels: `[N]`, 1 anomaly, 0 normal.
+      scores: `[N]`, higher is more anomalous.
+      threshold: λ; flags `score >= threshold`.
+      table: costs `[2, 2]`.
+      anomaly_rate: P, the deployment's share of anomalies.
+      weight: `[N]`, not negative, or None.
+
+    Raises:
+      ValueError: as `expected_cost_curve`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring.costs import regret
+      >>> from jaxae.types import CostTable
+      >>> labels, scores = jnp.array([0, 0, 1]), jnp.array([1.0, 3.0, 2.0])
+      >>> table = CostTable.binary(10.0, 1.0)
+      >>> [float(regret(labels, scores, threshold, table, 0.5)) for threshold in (2.0, 2.5)]
+      [0.0, 5.0]
+    """
+    curve = expected_cost_curve(labels, scores, table, anomaly_rate, weight)
+    # a point of the curve itself, as another order of summation might round to below the oracle's cost
+    flagged = jnp.sum(jnp.asarray(scores, jnp.float32) >= threshold)
+    return curve.cost[flagged] - curve.oracle
