@@ -4,6 +4,32 @@
     python benchmarks/bench_adbench.py --data FOLDER --tune
 
 FOLDER holds one .npz a set, with X [N, D] and y (1 anomaly).
+
+The harness: k-NN by the published protocol equals the published figure to two decimals on every set of 1,000 to
+50,000 rows. Clean column, mean AUROC in per cent; the first five rows on the same splits, two seeds of most sets and
+five of five sets:
+
+| method                                         | seven | fifteen | all 22 |
+| ---------------------------------------------- | ----- | ------- | ------ |
+| k-NN, k = 5 (published setting)                | 85.86 | 86.92   | 86.58  |
+| k-NN, k = 1 (chosen on the seven, of 24)       | 88.28 | 87.35   | 87.64  |
+| `denoisers`                                    | 90.09 | 85.76   | 87.14  |
+| `denoisers_neighbour_0.3`                      | 90.23 | 87.00   | 88.03  |
+| `denoisers_neighbour`                          | 89.92 | 87.53   | 88.29  |
+| `autoencoder`, five seeds                      | 89.66 | 85.54   | 86.85  |
+| Mahalanobis (chosen of 24), two seeds          | 83.79 | 82.61   | 82.99  |
+| PCA error (chosen of 24), two seeds            | 85.22 | 81.49   | 82.68  |
+| LOF, k = 3, one seed, at most 5,000 train rows | 89.90 | 79.26   | 82.65  |
+
+On the seven the three weights of the neighbour (0, 0.3 and 1) differ by less than the seeds do, and which comes first
+changed between two evaluations; equal weights lead k-NN on the seven and on the fifteen, 0.3 does not lead k = 1 on
+the fifteen. That the neighbour helps was known from `autoencoder` on sets of the fifteen (ALOI and celeba) before it
+was weighed: a confirmation on sets that were not looked at is missing. Where the denoisers' error alone loses: celeba
+(54.4, k-NN 72.4), ALOI (58.4, 66.8), satellite (83.7, 87.7); where it wins: vertebral (59.6, 42.6), letter (97.1,
+87.0), Waveform (80.8, 75.3), magic.gamma (87.5, 83.3).
+
+On one free core about 5 s of compilation a set and 3 s a fit: 8 minutes for 22 sets and five seeds. That is an
+estimate from the smallest set; the machine was too busy for a timing of the whole table.
 """
 
 import argparse
