@@ -1,5 +1,6 @@
 """Cost tables, least-cost actions, two thresholds, per-example costs, regret and bands: by hand and by brute force."""
 
+import chex
 import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
@@ -7,8 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis.extra.numpy import arrays
+from scipy.stats import norm
 
 from jaxae.scoring import costs, example_costs, reject, thresholds
+from jaxae.scoring.cost_bands import cost_bands
 from jaxae.scoring.open_set import cost_table
 from jaxae.types import CostTable
 
@@ -18,6 +21,7 @@ SCORES = arrays(np.float32, SIZE, elements=st.sampled_from(np.float32([-2, -0.5,
 LABELS = arrays(np.int32, SIZE, elements=st.integers(0, 1))
 WEIGHTS = arrays(np.float32, SIZE, elements=st.sampled_from(np.float32([0.5, 1, 3])))
 COSTS = st.sampled_from([0.0, 0.25, 1.0, 4.0, 30.0])
+TABLE = CostTable.binary(10.0, 1.0)
 
 
 def candidates(scores):
@@ -214,3 +218,89 @@ def test_regret_is_never_negative_and_nothing_for_the_oracle(scores, labels, wei
     assert got >= 0
     np.testing.assert_allclose(got, paid - min(curve.oracle, curve.always, curve.never), atol=1e-5)
     assert jit_regret(labels, scores, curve.oracle_threshold, table, 0.1, weight) == 0
+
+
+def test_bands_are_wide_as_the_exact_resampling_distribution():
+    # two normals and two anomalies: each resampled class has 0, 1 or 2 of its lower row, with chances 1/4, 1/2, 1/4;
+    # λ = 2 misses anomaly 1 (10 x share x 0.5) and alarms for normal 3 (1 x share x 0.5)
+    labels, scores = np.array([0, 0, 1, 1]), np.float32([0, 3, 1, 4])
+    of = jax.jit(lambda level: cost_bands(labels, scores, TABLE, jax.random.key(0), 0.5, None, 2.0, 999, level))
+    bands, inner = of(0.95), of(0.5)
+    # costs 0, 0.25, 0.5 (chances 1/16, 2/16, 1/16), + 2.5 (twice), + 5: the outer 1/16 hold the 95 % interval
+    assert [float(end[0]) for end in (bands.cost_low, bands.cost, bands.cost_high)] == [0.0, 2.75, 5.5]
+    # the lower quarter ends at 0.5 | 2.5, the upper one at 3.0 | 5.0
+    assert float(inner.cost_low[0]) in (0.5, 2.5)
+    assert float(inner.cost_high[0]) in (3.0, 5.0)
+
+
+@chex.assert_max_traces(n=1)
+def traced_bands(labels, scores, costs, rng, rate, weight):
+    return cost_bands(labels, scores, CostTable(costs), rng, rate, weight, num=64)
+
+
+bands_of = jax.jit(traced_bands)
+
+
+def test_bands_of_stacked_tables_are_those_of_each_with_one_trace():
+    rng = np.random.default_rng(0)
+    labels, scores = np.arange(60) % 3 == 0, np.round(rng.normal(size=60), 1).astype(np.float32)
+    weight = rng.choice(np.float32([0.5, 1, 2]), 60)
+    stack = jnp.stack([CostTable.binary(10.0, 1.0).costs, jnp.array([[0.5, 1.0], [4.0, 2.0]])])
+    rates = jnp.array([0.05, 0.4])
+    labels = labels.astype(np.int32)
+    curve_of = jax.jit(costs.expected_cost_curve)
+    for key in map(jax.random.key, (1, 2)):
+        bands = bands_of(labels, scores, stack, key, rates, weight)
+        for table, rate, cost, regret in zip(stack, rates, bands.cost, bands.regret, strict=True):
+            curve = curve_of(labels, scores, CostTable(table), rate, weight)
+            # 61 points, none left out: the curve itself, the oracle's regret 0
+            np.testing.assert_array_equal(bands.threshold, curve.threshold)
+            np.testing.assert_allclose(cost, curve.cost, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(regret, curve.cost - curve.oracle, atol=1e-5)
+            assert (regret >= 0).all()
+        # always-flag and never-flag cost what the table says, however rows are drawn
+        np.testing.assert_allclose(bands.cost_low[:, 0], bands.cost_high[:, 0], rtol=1e-5)
+    alone = jax.jit(cost_bands, static_argnames="num")(labels, scores, CostTable(stack[1]), key, 0.4, weight, num=64)
+    assert alone.cost.shape == (61,)
+    for name in ("cost_low", "cost_high", "regret_low", "regret_high"):
+        np.testing.assert_allclose(getattr(alone, name), getattr(bands, name)[1], rtol=1e-5, atol=1e-5)
+
+
+def test_intervals_cover_what_they_should():
+    # normals N(0, 1), anomalies N(1.5, 1): the true cost and the least one are known
+    rate, limit, repeats = 0.1, 0.7, 100
+    labels = np.repeat([0, 1], [160, 60])
+    true = {t: rate * 10 * norm.cdf(t - 1.5) + (1 - rate) * norm.sf(t) for t in np.linspace(-3, 4, 701)}
+    cost = rate * 10 * norm.cdf(limit - 1.5) + (1 - rate) * norm.sf(limit)
+    extra = cost - min(true.values())
+    shift = 1.5 * jnp.asarray(labels, jnp.float32)
+
+    def one(key):
+        draw, again = jax.random.split(key)
+        scores = jax.random.normal(draw, labels.shape) + shift
+        return cost_bands(labels, scores, CostTable.binary(10.0, 1.0), again, rate, threshold=limit, num=120)
+
+    bands = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(3), repeats))
+    covered = np.mean((bands.cost_low <= cost) & (cost <= bands.cost_high))
+    assert 0.87 <= covered <= 0.99
+    np.testing.assert_allclose(np.mean(bands.cost), cost, rtol=0.05)
+    regret_covered = np.mean((bands.regret_low <= extra) & (extra <= bands.regret_high))
+    assert regret_covered >= 0.8
+    assert (np.asarray(bands.regret_low) >= 0).all()
+
+
+def test_wrong_bands_are_named():
+    labels, scores, key = np.array([0, 1]), np.float32([0, 1]), jax.random.key(0)
+    table = CostTable.binary(1.0, 1.0)
+    for match, arguments in {
+        r"\(2, 2\) or \(T, 2, 2\), truth by action; got \(2, 3\)": {"table": CostTable(jnp.ones((2, 3)))},
+        r"for each table; got \(3,\) for costs \(2, 2\)": {"table": table, "anomaly_rate": np.full(3, 0.1)},
+        r"anomaly_rate must lie strictly between 0 and 1; got 1\.0": {"table": table, "anomaly_rate": 1.0},
+        r"at least 2 resamples; got 1": {"table": table, "num": 1},
+        r"confidence must lie strictly between 0 and 1; got 95": {"table": table, "confidence": 95},
+        r"got -1 at \[1, 0\]": {"table": CostTable(jnp.array([[0.0, 1.0], [-1.0, 0.0]]))},
+    }.items():
+        with pytest.raises(ValueError, match=match):
+            cost_bands(labels, scores, rng=key, **arguments)
+    with pytest.raises(ValueError, match="got 2 of anomalies, 0 of normals"):
+        cost_bands(np.ones(2, int), scores, table, key)

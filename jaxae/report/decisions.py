@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxae.report import canvas
 from jaxae.report.canvas import ANOMALY, BEST, FAINT, INK, NORMAL, SECOND, number, percent
 from jaxae.scoring import metrics
+from jaxae.scoring.cost_bands import cost_bands
 from jaxae.scoring.costs import expected_cost, expected_cost_curve
 from jaxae.types import CostTable
 
@@ -140,7 +142,7 @@ def cost(
     anomaly_rate: float,
     dev: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Path:
-    """Expected cost per example over λ, beside always and never flagging.
+    """Expected cost per example over λ with its 95 % bootstrap band, beside always and never flagging.
 
     Args:
       path: the PNG to write.
@@ -174,6 +176,7 @@ def cost(
     if dev is not None:
         _cost_line(axes, expected_cost_curve(dev[1], dev[0], table, anomaly_rate), SECOND, "dev set")
     _cost_line(axes, curve, NORMAL, "test set")
+    _cost_band(axes, test, table, anomaly_rate)
     inside = min(max(threshold, low), high)
     axes.plot(
         inside, paid, "o", color=INK, markersize=7, zorder=4, clip_on=False, label=f"chosen λ costs {number(paid)}"
@@ -210,5 +213,18 @@ def _cost_line(axes, curve, colour: str, label: str) -> None:
     threshold, values = np.asarray(curve.threshold)[1:], np.asarray(curve.cost)[1:]
     # between two scores every λ decides like the higher score
     axes.plot(
-        threshold, values, color=colour, linewidth=2 if label == "test set" else 1.5, label=label, drawstyle="steps"
+        threshold,
+        values,
+        color=colour,
+        linewidth=2 if label == "test set" else 1.5,
+        label=label,
+        drawstyle="steps-post",
     )
+
+
+def _cost_band(axes, test: tuple[np.ndarray, np.ndarray], table: CostTable, anomaly_rate: float) -> None:
+    scores, labels = test
+    banded = jax.jit(cost_bands, static_argnames="num")
+    bands = banded(labels, scores, table, jax.random.key(0), anomaly_rate, num=300)
+    values = (np.asarray(part)[1:] for part in (bands.threshold, bands.cost_low, bands.cost_high))
+    axes.fill_between(*values, color=NORMAL, alpha=0.18, linewidth=0, step="post", label="95 % band")
