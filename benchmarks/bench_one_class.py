@@ -33,7 +33,7 @@ from jaxae.scoring import costs, metrics, prepared, reconstruction, thresholds
 from jaxae.training import fit_recipe
 from jaxae.types import CostTable
 
-KINDS = ("l2", "top_fraction", "l1")  # beside the recipe's own, for pixels
+KINDS = ("smooth", "l2", "top_fraction", "l1")  # beside the recipe's own, for pixels
 TABLE, RATE = CostTable.binary(miss=10.0, false_alarm=1.0), 0.05
 
 

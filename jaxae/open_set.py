@@ -6,7 +6,6 @@ other classes in the train part) chooses λ, `test` is scored once, at the end, 
 """
 
 import functools
-import math
 import os
 import pathlib
 import time
@@ -18,19 +17,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxae import __version__, downstream, networks, recipes, report, rules, runs, scoring, transforms
-from jaxae.checkpoint import checkpoints
-from jaxae.data import Dataset, Splits, batches, load
+from jaxae.data import Dataset, Splits, load
 from jaxae.data.splits import Part, normal_classes, split
 from jaxae.recipes import Recipe
 from jaxae.scoring import confidence, latent, metrics
 from jaxae.scoring.open_set import cost_table
 from jaxae.scoring.open_set import open_set as decide
-from jaxae.train import build_step, evaluator, fit, init_state, metrics_log
+from jaxae.training import fit_recipe
 from jaxae.transforms import Transform
 from jaxae.types import Batch, CostTable, Detector, Threshold, TrainState
 
 PADDED_BATCH = 256
-CHUNKS, PATIENCE = 20, 5
 AUXILIARY = ("spliced", "turned", "none")
 
 
@@ -117,7 +114,8 @@ def open_set(
         runs.write_arrays(folder / "standardise.npz", **standardisation._asdict())
     echo(_headline(dataset, splits, known))
 
-    state = _train(recipe, _labelled(splits.train, known), _labelled(splits.validation, known), folder, settings)
+    train, validation = _labelled(splits.train, known), _labelled(splits.validation, known)
+    state = fit_recipe(recipe, train, validation, folder, settings.seed, settings.tensorboard)
     decider, fitted = _fit_detector(recipe, rule, settings, state, splits, known)
     card = {"config": config, "padded_batch": PADDED_BATCH, "sizes": sizes_of(splits)}
     card["classes"] = [*splits.normal, "unknown"]
@@ -242,31 +240,6 @@ def _truth(part: Part, known: tuple[int, ...]) -> np.ndarray:
 
 def _labelled(part: Part, known) -> Batch:
     return Batch(part.x, target=_truth(part, known)[:, None])
-
-
-def _train(recipe: Recipe, rows: Batch, validation: Batch, folder, settings: Settings) -> TrainState:
-    first = jax.tree.map(lambda leaf: leaf[: recipe.batch_size], rows)
-    start = jax.jit(lambda key: init_state(recipe.objective, recipe.optimizer, key, first))
-    state = start(jax.random.key(settings.seed))
-    kept = checkpoints(folder / "checkpoints")
-    try:
-        if kept.latest() is not None:
-            state = kept.restore(state)
-        events = folder / "tensorboard" if settings.tensorboard else None
-        return fit(
-            build_step(recipe.objective, recipe.optimizer),
-            state,
-            batches.shuffled(len(rows.x), recipe.batch_size, settings.seed),
-            recipe.num_steps,
-            data=jax.device_put(rows),
-            chunk=max(1, math.ceil(recipe.num_steps / CHUNKS)),
-            validation=evaluator(recipe.objective, validation, recipe.num_steps),
-            patience=PATIENCE,
-            checkpoints=kept,
-            log=metrics_log(folder / "metrics.jsonl", int(state.step), events),
-        ).best
-    finally:
-        kept.close()
 
 
 def _fit_detector(recipe: Recipe, rule, settings, state, splits: Splits, known) -> tuple[Detector, dict]:

@@ -38,8 +38,9 @@ class Recipe(NamedTuple):
       optimizer: an optax transformation, its schedule cut to `num_steps`.
       batch_size: rows a step.
       num_steps: steps of the whole training.
-      scorer: the anomaly score, scaling in front: the blurred squared residual of images, the squared error of
-        standardised tables; of edges, the relative error fused with the relative distance to the nearest normals.
+      scorer: the anomaly score, scaling in front: the blurred squared residual of images, over the root of their sum
+        of squares; the squared error of standardised tables; of edges, the relative error fused with the relative
+        distance to the nearest normals.
     """
 
     model: Autoencoder
@@ -71,7 +72,7 @@ def build(
       shape: one example's.
       num_rows: training rows.
       standardisation: of a table's columns; None for images.
-      epochs: passes over the rows; None: `default_epochs(num_rows)`.
+      epochs: passes over the rows; None: `default_steps(num_rows)` in all.
       options: keywords of the preset.
       contamination: the share of anomalies that the training rows are thought to hold, in [0, 1); 0 trusts them.
       robust: key of `ROBUST`, what is done about them; or "refined", which is the caller's work (`train.refined`).
@@ -129,8 +130,11 @@ def _viewed(shape: tuple[int, ...], scaling: Transform, view: str) -> tuple[tupl
 
 
 def _scorer(model: Autoencoder, shape: tuple[int, ...], view: str, held_out: int | None) -> Scorer:
+    if len(shape) != 3:
+        return reconstruction(model, "l2")
     if view == "pixels":
-        return reconstruction(model, "smooth" if len(shape) == 3 else "l2")
+        # between the error and the relative error: faint images are not excused, strong ones not blamed
+        return relative(reconstruction(model, "smooth"), exponent=0.5)
     error = relative(reconstruction(model, "l2"))
     nearest = relative(latent.knn(latent.inputs), exponent=0.5)
     both = fused(error, nearest, held_out=held_out, by="log")

@@ -14,6 +14,7 @@ from jaxae import __version__, recipes, report, runs
 from jaxae.checkpoint import checkpoints
 from jaxae.data import Dataset, batches, load
 from jaxae.data.splits import split
+from jaxae.numerics import as_batch
 from jaxae.recipes import Recipe
 from jaxae.train import build_step, evaluator, fit, init_state, metrics_log
 from jaxae.transforms import Standardisation
@@ -173,8 +174,8 @@ def begin(
 
 def fit_recipe(
     recipe: Recipe,
-    x: np.ndarray,
-    validation: np.ndarray,
+    x: np.ndarray | Batch,
+    validation: np.ndarray | Batch,
     folder: pathlib.Path,
     seed: int,
     tensorboard: bool = False,
@@ -183,8 +184,8 @@ def fit_recipe(
 
     Args:
       recipe: from `recipes.build`.
-      x: training rows, as they are stored (pixels as bytes).
-      validation: held-out rows for the choice of the best state; may be empty.
+      x: training rows, as they are stored (pixels as bytes); or a `Batch` of them, with targets.
+      validation: held-out rows, alike, for the choice of the best state; may be empty.
       folder: the run folder; `checkpoints/` and `metrics.jsonl` are written there.
       seed: of initialisation, order and noise.
       tensorboard: write events too.
@@ -195,21 +196,23 @@ def fit_recipe(
     Raises:
       ValueError: a loss that is not finite, or checkpoints of another model.
     """
-    batch_size = min(recipe.batch_size, len(x))  # rows may have been left out since the recipe was made
-    state = _initial(recipe, seed, x[:batch_size])
+    rows, held_out = as_batch(x), as_batch(validation)
+    count = len(rows.x)
+    batch_size = min(recipe.batch_size, count)  # rows may have been left out since the recipe was made
+    state = _initial(recipe, seed, jax.tree.map(lambda leaf: leaf[:batch_size], rows))
     kept = checkpoints(folder / "checkpoints")
     try:
         if kept.latest() is not None:
             state = kept.restore(state)
         step = int(state.step)
         log = metrics_log(folder / "metrics.jsonl", step, folder / "tensorboard" if tensorboard else None)
-        evaluate = evaluator(recipe.objective, validation, recipe.num_steps) if len(validation) else None
+        evaluate = evaluator(recipe.objective, held_out, recipe.num_steps) if len(held_out.x) else None
         result = fit(
             build_step(recipe.objective, recipe.optimizer),
             state,
-            batches.shuffled(len(x), batch_size, seed),
+            batches.shuffled(count, batch_size, seed),
             recipe.num_steps,
-            data=jax.device_put(x),
+            data=jax.device_put(rows),
             chunk=max(1, math.ceil(recipe.num_steps / CHUNKS)),
             validation=evaluate,
             patience=PATIENCE if evaluate else None,
@@ -303,10 +306,10 @@ def _drawable(values) -> np.ndarray:
     return values.mean(-1, keepdims=True) if values.ndim == 4 and values.shape[-1] > 3 else values
 
 
-def _initial(recipe: Recipe, seed: int, x: np.ndarray) -> TrainState:
+def _initial(recipe: Recipe, seed: int, x: np.ndarray | Batch) -> TrainState:
     # compiled whole: one by one, the initialisers' many small operations would each be compiled
     initial = jax.jit(lambda rng, batch: init_state(recipe.objective, recipe.optimizer, rng, batch))
-    return initial(jax.random.key(seed), Batch(x))
+    return initial(jax.random.key(seed), as_batch(x))
 
 
 def _rebuild(folder, config):

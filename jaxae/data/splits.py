@@ -3,7 +3,7 @@
 | part | rows | read by |
 | --- | --- | --- |
 | train | normals of the train part | the parameters, normalisation, latent banks |
-| validation | normals held out | early stopping, and nothing else |
+| validation | normals held out | early stopping, and the units of scores that need unseen normals |
 | calibration | normals held out | p-values and false-alarm bounds, and nothing else |
 | dev | normals held out, and all anomalies of the train part | the choice of λ |
 | certify | a share of dev, none by default | bounds on the λ that dev has chosen, and nothing else |

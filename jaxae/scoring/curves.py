@@ -6,13 +6,16 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int, Num
 
 from jaxae.scoring.checks import require_finite, require_labels, require_vectors
+from jaxae.scoring.ordering import descending, order_key, sort_with_labels
 
 
 class OperatingPoints(NamedTuple):
     """What flagging `score >= threshold` does, for every threshold that matters, highest first.
+
+    Without weights, or with whole ones, the counts are int32 and exact; otherwise they are float32.
 
     Attributes:
       threshold: `[N + 1]` float32: +inf (flag none), then the scores in descending order. Equal scores repeat
@@ -23,19 +26,24 @@ class OperatingPoints(NamedTuple):
     """
 
     threshold: Float[Array, " M"]
-    true_positives: Float[Array, " M"]
-    false_positives: Float[Array, " M"]
-    false_negatives: Float[Array, " M"]
+    true_positives: Num[Array, " M"]
+    false_positives: Num[Array, " M"]
+    false_negatives: Num[Array, " M"]
 
     @property
-    def positives(self) -> Float[Array, ""]:
+    def positives(self) -> Num[Array, ""]:
         """Weight of all anomalies."""
         return self.true_positives[-1]
 
     @property
-    def negatives(self) -> Float[Array, ""]:
+    def negatives(self) -> Num[Array, ""]:
         """Weight of all normals."""
         return self.false_positives[-1]
+
+    @property
+    def flagged(self) -> Num[Array, " M"]:
+        """Weight of all flagged rows."""
+        return self.true_positives + self.false_positives
 
     def reaches(self, recall: ArrayLike) -> Bool[Array, " M"]:
         """Where at least this share of the anomalies is flagged."""
@@ -46,10 +54,12 @@ class OperatingPoints(NamedTuple):
 def operating_points(labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None) -> OperatingPoints:
     """True and false positives at every threshold, ties as one decision.
 
+    Under a `vmap` over weights alone the scores are sorted once for all of them.
+
     Args:
       labels: `[N]`, 1 anomaly, 0 normal.
-      scores: `[N]`, higher is more anomalous; compared as float32.
-      weight: `[N]`, not negative; None weighs all rows 1.
+      scores: `[N]`, higher is more anomalous; compared as float32, 0.0 and -0.0 as equal.
+      weight: `[N]`, not negative; None weighs all rows 1 and sorts fastest.
 
     Raises:
       ValueError: shapes differ, labels are not 0/1, a score is not finite, a weight is negative.
@@ -59,29 +69,74 @@ def operating_points(labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | N
       >>> from jaxae.scoring.curves import operating_points
       >>> points = operating_points(jnp.array([0, 1, 1]), jnp.array([1.0, 1.0, 2.0]))
       >>> points.threshold.tolist(), points.true_positives.tolist(), points.false_positives.tolist()
-      ([inf, 2.0, 1.0, 1.0], [0.0, 1.0, 2.0, 2.0], [0.0, 0.0, 1.0, 1.0])
+      ([inf, 2.0, 1.0, 1.0], [0, 1, 2, 2], [0, 0, 1, 1])
     """
     require_vectors(labels=labels, scores=scores, weight=weight)
     require_finite("scores", scores)
     require_labels(labels, weight)
-    scores = jnp.asarray(scores, jnp.float32)
-    truth = jnp.asarray(labels, jnp.float32)
-    mass = jnp.ones_like(truth) if weight is None else jnp.asarray(weight, jnp.float32)
-    key, positive, negative = jax.lax.sort((-scores, mass * truth, mass * (1 - truth)), num_keys=1)
-    count = key.shape[0]
+    scores, truth = jnp.asarray(scores, jnp.float32), jnp.asarray(labels).astype(jnp.int32)
+    if weight is None:
+        ordered, positive = sort_with_labels(scores, truth)
+        end = ends_of_ties(ordered)
+        hits = jnp.cumsum(positive)[end]
+        return OperatingPoints(*_from_none(ordered, hits, end + 1 - hits), _missed(hits, positive))
+    order, mass = descending(scores), as_mass(weight)
+    ordered, mass, truth = scores[order], mass[order], truth[order].astype(mass.dtype)
+    positive, end = mass * truth, ends_of_ties(ordered)
+    hits, alarms = jnp.cumsum(positive)[end], jnp.cumsum(mass * (1 - truth))[end]
+    return OperatingPoints(*_from_none(ordered, hits, alarms), _missed(hits, positive, end))
+
+
+def ends_of_ties(ordered: Float[Array, " N"]) -> Int[Array, " N"]:
+    """Of each sorted value, the index of the last that equals it.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring.curves import ends_of_ties
+      >>> ends_of_ties(jnp.array([3.0, 2.0, 2.0, 1.0])).tolist()
+      [0, 2, 2, 3]
+    """
+    count, key = ordered.shape[0], order_key(ordered)
     is_last = jnp.append(key[1:] != key[:-1], True)
-    end = jax.lax.cummin(jnp.where(is_last, jnp.arange(count), count - 1), reverse=True)  # of each run of ties
+    return jax.lax.cummin(jnp.where(is_last, jnp.arange(count), count - 1), reverse=True)
 
-    def at_least(values):
-        return jnp.pad(jnp.cumsum(values)[end], (1, 0))
 
+def as_mass(weight: ArrayLike) -> Num[Array, " N"]:
+    """Weights as int32 where they are whole by type, so that their sums are exact, and as float32 otherwise.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring.curves import as_mass
+      >>> str(as_mass(jnp.array([True, False])).dtype), str(as_mass([0.5]).dtype)
+      ('int32', 'float32')
+    """
+    weight = jnp.asarray(weight)
+    return weight.astype(jnp.float32 if jnp.issubdtype(weight.dtype, jnp.inexact) else jnp.int32)
+
+
+def area(points: OperatingPoints) -> Float[Array, ""]:
+    """Area under true over false positives, in pairs of an anomaly and a normal: each won counts 1, each tied 1/2.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring.curves import area, operating_points
+      >>> float(area(operating_points(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8]))))
+      3.0
+    """
+    hits, alarms = points.true_positives, points.false_positives
+    return jnp.sum(jnp.diff(alarms).astype(jnp.float32) * (hits[1:] + hits[:-1]).astype(jnp.float32)) / 2
+
+
+def _from_none(ordered, hits, alarms):
+    return jnp.pad(ordered, (1, 0), constant_values=jnp.inf), jnp.pad(hits, (1, 0)), jnp.pad(alarms, (1, 0))
+
+
+def _missed(hits, positive, end=None):
+    if end is None or jnp.issubdtype(hits.dtype, jnp.integer):
+        return hits[-1] - jnp.pad(hits, (1, 0))
+    # by its own sum: what is left of a difference of rounded sums is not 0 where nothing is missed
     missed = jnp.append(jax.lax.cumsum(positive, reverse=True), 0.0)
-    return OperatingPoints(
-        jnp.pad(-key, (1, 0), constant_values=jnp.inf),
-        at_least(positive),
-        at_least(negative),
-        jnp.append(missed[:1], missed[1:][end]),
-    )
+    return jnp.append(missed[:1], missed[1:][end])
 
 
 def roc_curve(
@@ -137,6 +192,6 @@ def precision_recall_curve(
     """
     points = operating_points(labels, scores, weight)
     require_labels(labels, weight, "the precision-recall curve", both=False)
-    flagged = points.true_positives + points.false_positives
+    flagged = points.flagged
     precision = jnp.where(flagged > 0, points.true_positives / jnp.where(flagged > 0, flagged, 1), 1)
     return precision, points.true_positives / points.positives, points.threshold

@@ -11,26 +11,46 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from jaxae.scoring.checks import (
-    is_traced,
-    require_labels,
-    require_open_unit,
-    require_vectors,
+from jaxae.scoring.checks import is_traced, require_labels
+from jaxae.scoring.curves import area, operating_points, precision_recall_curve, roc_curve
+from jaxae.scoring.decided import (
+    confusion,
+    f1,
+    f_beta,
+    false_alarm_rate,
+    precision,
+    prevalence_weight,
+    recall,
+    require_beta,
 )
-from jaxae.scoring.curves import operating_points, precision_recall_curve, roc_curve
+from jaxae.scoring.maps import per_region_overlap, pixel_auroc, region_share
+from jaxae.scoring.oscr import oscr
+from jaxae.scoring.uniformity import p_value_curve, p_value_excess
 
 __all__ = [
     "auroc",
     "average_precision",
+    "best_f1",
+    "best_f_beta",
     "confusion",
     "f1",
+    "f_beta",
     "false_alarm_rate",
     "fpr_at_tpr",
+    "oscr",
+    "p_value_curve",
+    "p_value_excess",
+    "per_region_overlap",
+    "pixel_auroc",
     "precision",
+    "precision_at_k",
     "precision_recall_curve",
     "prevalence_weight",
     "recall",
+    "recall_at_k",
+    "region_share",
     "roc_curve",
+    "tnr_at_fnr",
 ]
 
 
@@ -53,8 +73,9 @@ def auroc(labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None)
       >>> float(auroc(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8])))
       0.75
     """
-    false_alarms, hits, _ = roc_curve(labels, scores, weight)
-    return jnp.sum(jnp.diff(false_alarms) * (hits[1:] + hits[:-1])) / 2
+    points = operating_points(labels, scores, weight)
+    require_labels(labels, weight, "AUROC")
+    return area(points) / points.positives / points.negatives
 
 
 def average_precision(labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None) -> Float[Array, ""]:
@@ -108,134 +129,133 @@ def fpr_at_tpr(
     return jnp.where(points.positives > 0, points.false_positives[first] / points.negatives, jnp.nan)
 
 
-def confusion(
-    labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None, threshold: ArrayLike | None = None
-) -> Float[Array, "2 2"]:
-    """Weight of each truth and decision: `[[true negatives, false alarms], [misses, true positives]]`.
+def tnr_at_fnr(
+    labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None, fnr: ArrayLike = 0.05
+) -> Float[Array, ""]:
+    """The greatest share of normals passed among thresholds that miss at most `fnr` of the anomalies.
+
+    The complement of `fpr_at_tpr` at `tpr = 1 - fnr`.
 
     Args:
       labels: `[N]`, 1 anomaly, 0 normal.
-      scores: `[N]`, higher is more anomalous; or, without a threshold, decisions (bool or 0/1).
+      scores: `[N]`, higher is more anomalous.
       weight: `[N]`, not negative, or None.
-      threshold: λ; flags `score >= threshold`. None: `scores` are the decisions themselves.
+      fnr: the miss rate to allow, in [0, 1).
 
     Raises:
-      ValueError: shapes differ, labels are not 0/1, or `scores` are no decisions and there is no threshold.
+      ValueError: shapes differ, labels are not 0/1, a score is not finite, a class is missing, `fnr` is outside.
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics import confusion
-      >>> confusion(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8]), threshold=0.4).tolist()
-      [[1.0, 1.0], [1.0, 1.0]]
-    """
-    require_vectors(labels=labels, scores=scores, weight=weight)
-    require_labels(labels, weight)
-    if threshold is None:
-        if not is_traced(scores) and not np.isin(np.asarray(scores), (0, 1)).all():
-            raise ValueError("without a threshold, decisions (bool or 0/1) are expected instead of scores")
-        flagged = jnp.asarray(scores) > 0
-    else:
-        flagged = jnp.asarray(scores, jnp.float32) >= jnp.asarray(threshold, jnp.float32)
-    mass = jnp.ones(jnp.shape(labels)) if weight is None else jnp.asarray(weight, jnp.float32)
-    cell = 2 * jnp.asarray(labels, jnp.int32) + flagged
-    return jnp.stack([jnp.sum(mass * (cell == index)) for index in range(4)]).reshape(2, 2)
-
-
-def _share(part: Array, whole: Array) -> Float[Array, ""]:
-    return jnp.where(whole > 0, part / jnp.where(whole > 0, whole, 1), 0)
-
-
-def precision(
-    labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None, threshold: ArrayLike | None = None
-) -> Float[Array, ""]:
-    """The share of anomalies among what is flagged; 0 where nothing is.
-
-    Depends on the share of anomalies: see `prevalence_weight`. Arguments and errors as in `confusion`.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics import precision
-      >>> float(precision(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8]), threshold=0.4))
+      >>> from jaxae.scoring.metrics import tnr_at_fnr
+      >>> float(tnr_at_fnr(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8])))
       0.5
     """
-    (_, false_alarms), (_, hits) = confusion(labels, scores, weight, threshold)
-    return _share(hits, hits + false_alarms)
+    if isinstance(fnr, int | float) and not 0 <= fnr < 1:
+        raise ValueError(f"fnr must lie in [0, 1); got {fnr}")
+    points = operating_points(labels, scores, weight)
+    require_labels(labels, weight, "the share of normals passed at a miss rate")
+    first = jnp.argmax(points.false_negatives / points.positives <= fnr)
+    passed = (points.negatives - points.false_positives[first]) / points.negatives
+    return jnp.where(points.positives > 0, passed, jnp.nan)
 
 
-def recall(
-    labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None, threshold: ArrayLike | None = None
-) -> Float[Array, ""]:
-    """The share of the anomalies that is flagged; 0 where there are none. Arguments and errors as in `confusion`.
+def best_f1(labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None) -> Float[Array, ""]:
+    """The highest F1 of any threshold, which is chosen with a look at these labels: an upper end, not an estimate.
 
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics import recall
-      >>> float(recall(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8]), threshold=0.3))
-      1.0
-    """
-    _, (misses, hits) = confusion(labels, scores, weight, threshold)
-    return _share(hits, hits + misses)
-
-
-def f1(
-    labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None, threshold: ArrayLike | None = None
-) -> Float[Array, ""]:
-    """Harmonic mean of precision and recall, `2 TP / (2 TP + FP + FN)`; 0 where that is 0 / 0.
-
-    Depends on the share of anomalies: see `prevalence_weight`. Arguments and errors as in `confusion`.
+    Arguments and errors as in `average_precision`.
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics import f1
-      >>> round(float(f1(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8]), threshold=0.3)), 4)
+      >>> from jaxae.scoring.metrics import best_f1
+      >>> round(float(best_f1(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8]))), 4)
       0.8
     """
-    (_, false_alarms), (misses, hits) = confusion(labels, scores, weight, threshold)
-    return _share(2 * hits, 2 * hits + false_alarms + misses)
+    return best_f_beta(labels, scores, weight, 1.0)
 
 
-def false_alarm_rate(
-    labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None, threshold: ArrayLike | None = None
+def best_f_beta(
+    labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None, beta: ArrayLike = 1.0
 ) -> Float[Array, ""]:
-    """The share of the normals that is flagged; NaN where there are none. Arguments and errors as in `confusion`.
+    """The highest F-beta of any threshold (see `f_beta`), chosen with a look at these labels.
 
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics import false_alarm_rate
-      >>> float(false_alarm_rate(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8]), threshold=0.4))
-      0.5
-    """
-    (passed, false_alarms), _ = confusion(labels, scores, weight, threshold)
-    return false_alarms / (false_alarms + passed)
-
-
-def prevalence_weight(
-    labels: ArrayLike, anomaly_rate: ArrayLike, weight: ArrayLike | None = None
-) -> Float[Array, " N"]:
-    """Weights under which anomalies make up `anomaly_rate` of the whole, which is 1.
-
-    Precision, F1 and average precision depend on the share of anomalies, and test sets hold far more of them than
-    a deployment sees; under these weights they are what the deployment would see.
+    Depends on the share of anomalies: see `prevalence_weight`.
 
     Args:
       labels: `[N]`, 1 anomaly, 0 normal.
-      anomaly_rate: P, the deployment's share of anomalies, in (0, 1).
-      weight: `[N]` weights that rows have already, or None.
+      scores: `[N]`, higher is more anomalous.
+      weight: `[N]`, not negative, or None.
+      beta: above 0: how many times as much recall counts as precision.
 
     Raises:
-      ValueError: shapes differ, labels are not 0/1, a class is missing, the rate is outside (0, 1).
+      ValueError: shapes differ, labels are not 0/1, a score is not finite, there is no anomaly, `beta` is not above 0.
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics import prevalence_weight
-      >>> prevalence_weight(jnp.array([0, 0, 1]), 0.5).tolist()
-      [0.25, 0.25, 0.5]
+      >>> from jaxae.scoring.metrics import best_f_beta
+      >>> round(float(best_f_beta(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8]), beta=0.5)), 4)
+      0.8333
     """
-    require_open_unit("anomaly_rate", anomaly_rate)
-    require_vectors(labels=labels, weight=weight)
-    require_labels(labels, weight, "reweighting to an anomaly rate")
-    truth = jnp.asarray(labels, jnp.float32)
-    mass = jnp.ones_like(truth) if weight is None else jnp.asarray(weight, jnp.float32)
-    anomalies, normals = mass * truth, mass * (1 - truth)
-    rate = jnp.asarray(anomaly_rate, jnp.float32)
-    return rate * anomalies / anomalies.sum() + (1 - rate) * normals / normals.sum()
+    require_beta(beta)
+    points = operating_points(labels, scores, weight)
+    require_labels(labels, weight, "F-beta", both=False)
+    return jnp.max((1 + beta**2) * points.true_positives / (points.flagged + beta**2 * points.positives))
+
+
+def precision_at_k(
+    labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None, k: ArrayLike = 10
+) -> Float[Array, ""]:
+    """The share of anomalies among the k highest scores: what is found in k inspections.
+
+    Of tied scores that not all fit, the part that fits holds anomalies in the tie's own proportion: the mean over all
+    orders of the tied rows.
+
+    Args:
+      labels: `[N]`, 1 anomaly, 0 normal.
+      scores: `[N]`, higher is more anomalous.
+      weight: `[N]`, not negative, or None.
+      k: above 0, at most N (with weights: at most their sum).
+
+    Raises:
+      ValueError: shapes differ, labels are not 0/1, a score is not finite, k is outside.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring.metrics import precision_at_k
+      >>> float(precision_at_k(jnp.array([0, 1, 1, 0]), jnp.array([0.1, 0.4, 0.4, 0.8]), k=2))
+      0.5
+    """
+    return _found(labels, scores, weight, k)[0] / k
+
+
+def recall_at_k(
+    labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None, k: ArrayLike = 10
+) -> Float[Array, ""]:
+    """The share of all anomalies that is among the k highest scores; ties and arguments as in `precision_at_k`.
+
+    Raises:
+      ValueError: as `precision_at_k`; there is no anomaly.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring.metrics import recall_at_k
+      >>> float(recall_at_k(jnp.array([0, 1, 1, 0]), jnp.array([0.1, 0.4, 0.4, 0.8]), k=2))
+      0.5
+    """
+    hits, all_of_them = _found(labels, scores, weight, k)
+    require_labels(labels, weight, "recall at k", both=False)
+    return hits / all_of_them
+
+
+def _found(labels, scores, weight, k):
+    """Anomalies among the k highest scores, and among all."""
+    points = operating_points(labels, scores, weight)
+    flagged, hits = points.flagged, points.true_positives
+    total = len(labels) if weight is None else None if is_traced(weight) else float(np.sum(weight))
+    if isinstance(k, int | float) and not (k > 0 and (total is None or k <= total)):
+        limit = "the weights' sum" if total is None else f"{total:g}"
+        raise ValueError(f"k must be above 0 and at most {limit}; got {k}")
+    after = jnp.argmax(flagged >= k)  # the first point, which flags none, never is
+    here = jnp.maximum(after - 1, 0)
+    share = (k - flagged[here]) / jnp.maximum(flagged[after] - flagged[here], jnp.finfo(jnp.float32).tiny)
+    return hits[here] + share * (hits[after] - hits[here]), points.positives

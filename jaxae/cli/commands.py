@@ -1,4 +1,4 @@
-"""The command line: `jaxae detect | train | score | sample | report | info`.
+"""The commands: `jaxae detect | open-set | calibrate | train | score | sample | report | info`.
 
 Thin: each command turns its options into one call. What is heavy is imported inside the commands, so that `--help`
 answers at once. Errors of the user's making are one line and exit code 2.
@@ -14,6 +14,18 @@ import warnings
 import click
 
 from jaxae import __version__
+from jaxae.cli.options import (
+    COLUMN,
+    DATA,
+    RULE,
+    RUN_FLAGS,
+    TRAINING,
+    assignments_of,
+    certify,
+    cost_of,
+    names_of,
+    rule_of,
+)
 
 
 class _OneLineErrors(click.Group):
@@ -58,69 +70,6 @@ def _command(**settings):
     return main.command(context_settings={"show_default": True}, **settings)
 
 
-def _certify(default):
-    return click.option(
-        "--certify",
-        type=float,
-        default=default,
-        metavar="SHARE",
-        help="Set this share of dev aside to bound the misses of the threshold chosen.",
-    )
-
-
-def _options(*options):
-    def add(function):
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return add
-
-
-DATA = click.option(
-    "--data",
-    default="fashion-sample",
-    metavar="SPEC",
-    help="fashion-sample, a .npz, .csv or .parquet file, a folder of images, or tfds:NAME.",
-)
-COLUMN = click.option("--label-column", metavar="NAME", help="The label's column in a .csv or .parquet file.")
-RUN_FLAGS = _options(
-    click.option("--out", type=click.Path(path_type=pathlib.Path), help="Run folder.  [default: a new one in runs/]"),
-    click.option("--resume", is_flag=True, help="Continue the run in --out from its last checkpoint."),
-    click.option("--overwrite", is_flag=True, help="Replace the run in --out."),
-)
-RULE = _options(
-    click.option("--cost", default="10:1", metavar="MISS:FALSE_ALARM", help="What the two errors cost."),
-    click.option("--anomaly-rate", type=float, default=0.05, metavar="P", help="The deployment's share of anomalies."),
-    click.option("--max-false-alarm-rate", type=float, metavar="A", help="Rule: flag at most this share of normals."),
-    click.option("--min-recall", type=float, metavar="R", help="Rule: find at least this share of anomalies."),
-    click.option("--best-f1", is_flag=True, help="Rule: the highest F1 at the deployment's anomaly rate."),
-    click.option(
-        "--rule",
-        metavar="NAME[=VALUE]",
-        help="Any other rule: precision=P, f_beta=B, youden, quantile=Q, mad=K, iqr=K, mixture, extreme_value=A.",
-    ),
-    click.option(
-        "--confidence",
-        type=float,
-        metavar="C",
-        help="Keep --max-false-alarm-rate with this confidence, not on average; also of the bounds.  [default: 0.95]",
-    ),
-)
-TRAINING = _options(
-    click.option("--epochs", type=click.IntRange(1), help="Passes over the training rows.  [default: by their number]"),
-    click.option("--seed", type=click.IntRange(0), default=0, help="Of splits, initialisation, order and noise."),
-    click.option(
-        "--set",
-        "options",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="A keyword of the model's preset, e.g. --set latent_size=16. May be repeated.",
-    ),
-    click.option("--tensorboard", is_flag=True, help="Write TensorBoard events too (needs jaxae[tensorboard])."),
-)
-
-
 @click.group(cls=_OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="jaxae")
 def main():
@@ -161,7 +110,7 @@ def _use_compilation_cache():
     help="What of an image is learnt: edges tell shapes apart better, pixels show more.",
 )
 @RULE
-@_certify(0.0)
+@certify(0.0)
 @click.option(
     "--contamination", type=float, default=0.0, metavar="F", help="Training rows hold this share of unmarked anomalies."
 )
@@ -192,10 +141,10 @@ def detect(model, cost, normal, options, out, resume, overwrite, **rest):
     from jaxae import detect as job
 
     settings = job.Settings(
-        normal=_names(normal),
-        cost=_cost(cost),
-        rule=_rule(rest),
-        options=_assignments(options),
+        normal=names_of(normal),
+        cost=cost_of(cost),
+        rule=rule_of(rest),
+        options=assignments_of(options),
         **({} if model is None else {"model": model}),
         **rest,
     )
@@ -233,8 +182,8 @@ def open_set(known, cost, wrong_class_cost, out, resume, overwrite, **rest):
     """
     from jaxae import open_set as job
 
-    rule = _rule(rest)
-    settings = job.Settings(known=_names(known) or (), cost=(*_cost(cost), wrong_class_cost), rule=rule, **rest)
+    rule = rule_of(rest)
+    settings = job.Settings(known=names_of(known) or (), cost=(*cost_of(cost), wrong_class_cost), rule=rule, **rest)
     job.open_set(settings, out=out, resume=resume, overwrite=overwrite, echo=click.echo)
 
 
@@ -255,7 +204,7 @@ def train(model, normal, options, out, resume, overwrite, **rest):
     """
     from jaxae import training
 
-    settings = training.Settings(model=model, normal=_names(normal), options=_assignments(options), **rest)
+    settings = training.Settings(model=model, normal=names_of(normal), options=assignments_of(options), **rest)
     training.train(settings, out=out, resume=resume, overwrite=overwrite, echo=click.echo)
 
 
@@ -265,7 +214,7 @@ def train(model, normal, options, out, resume, overwrite, **rest):
 @COLUMN
 @click.option("--normal", metavar="LABEL[,LABEL]", help="The normal class or classes.  [default: the run's]")
 @RULE
-@_certify(0.5)
+@certify(0.5)
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of the deal of other rows.")
 @click.option("--out", type=click.Path(path_type=pathlib.Path), required=True, help="Folder of the new detector.")
 def calibrate(run, normal, cost, out, **rest):
@@ -280,7 +229,7 @@ def calibrate(run, normal, cost, out, **rest):
     """
     from jaxae import calibrate as job
 
-    settings = job.Settings(normal=_names(normal), cost=_cost(cost), rule=_rule(rest), **rest)
+    settings = job.Settings(normal=names_of(normal), cost=cost_of(cost), rule=rule_of(rest), **rest)
     job.calibrate(run, settings, out, echo=click.echo)
 
 
@@ -356,57 +305,3 @@ def info(path):
     if (path / "metrics.json").is_file():
         facts["metrics"] = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
     click.echo(json.dumps(facts, indent=2))
-
-
-def _names(text):
-    return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _cost(text):
-    try:
-        miss, false_alarm = (float(part) for part in text.split(":"))
-    except ValueError:
-        raise ValueError(f"--cost {text!r}: give MISS:FALSE_ALARM, two numbers such as 10:1") from None
-    return miss, false_alarm
-
-
-def _rule(options):
-    """The one rule among the options, which it takes out of them."""
-    rate, recall, best_f1, other = (
-        options.pop(name) for name in ("max_false_alarm_rate", "min_recall", "best_f1", "rule")
-    )
-    given = {
-        "--max-false-alarm-rate": None if rate is None else ("false_alarm_rate", rate),
-        "--min-recall": None if recall is None else ("recall", recall),
-        "--best-f1": ("best_f1", None) if best_f1 else None,
-        "--rule": None if other is None else _named_rule(other),
-    }
-    chosen = {flag: rule for flag, rule in given.items() if rule is not None}
-    if len(chosen) > 1:
-        raise ValueError(f"{' and '.join(chosen)} exclude each other: one rule chooses the threshold")
-    return next(iter(chosen.values()), None)
-
-
-def _named_rule(text):
-    name, found, value = text.partition("=")
-    try:
-        return name, float(value) if found else None
-    except ValueError:
-        raise ValueError(f"--rule {text!r}: give NAME or NAME=NUMBER, such as mad=3") from None
-
-
-def _assignments(texts):
-    options = {}
-    for text in texts:
-        key, found, value = text.partition("=")
-        if not found or not key:
-            raise ValueError(f"--set {text!r}: give KEY=VALUE, such as latent_size=16")
-        try:
-            options[key] = json.loads(value)
-        except json.JSONDecodeError:
-            options[key] = value
-    return options
-
-
-if __name__ == "__main__":
-    main()

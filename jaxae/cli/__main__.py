@@ -1,0 +1,5 @@
+"""`python -m jaxae.cli`: the command `jaxae`."""
+
+from jaxae.cli.commands import main
+
+main()
