@@ -2,10 +2,12 @@
 
 For each class: the train split's examples of the class, with anomalies of the other nine classes of the train split
 mixed in until they make up the share; the whole test split is scored once. `plain` ignores the pollution, the others
-are told its size (`trimmed` leaves that share of each batch out, `exposure` pushes it away, `soft_exposure` half).
-`known` is plain with 50 labelled anomalies of the train split, at no pollution removed.
+are told its size (`trimmed` leaves that share of each batch out, `exposure` pushes it away, `soft_exposure` half;
+`neighbours` and `refined` leave rows out before the training). `known` is plain with 50 labelled anomalies of the train
+split, at no pollution removed. At share 0 all of them are `plain`.
 
-    python benchmarks/bench_pollution.py --data mnist.npz --shares 0 0.01 0.05 0.1 0.2
+    python benchmarks/bench_pollution.py --data mnist.npz --view edges --methods plain neighbours
+    python benchmarks/bench_pollution.py --data mnist.npz --methods plain trimmed exposure soft_exposure known
 """
 
 import argparse
@@ -22,11 +24,12 @@ from common import emit
 from jaxae import objectives, recipes, scoring
 from jaxae.data import load, protocols
 from jaxae.data.splits import split
+from jaxae.numerics import as_batch
+from jaxae.pollution import cleaned_splits
 from jaxae.scoring import metrics
 from jaxae.training import fit_recipe
-from jaxae.types import Batch
 
-METHODS = ("plain", "trimmed", "exposure", "soft_exposure", "known")
+METHODS = ("plain", *recipes.ROBUST, *recipes.CLEANING, "known")
 
 
 def polluted(dataset, name: str, share: float, method: str, arguments) -> dict:
@@ -36,21 +39,25 @@ def polluted(dataset, name: str, share: float, method: str, arguments) -> dict:
         warnings.simplefilter("ignore")  # equal rows in both splits: the data set's own
         clean = split(dataset, name, arguments.seed, calibration=0, dev=1000 if arguments.dev else 0)
     parts = protocols.pollute(clean, share, arguments.seed, ("train", "validation"))
-    factor = share * arguments.overestimate
+    told = 0.0 if method in ("plain", "known") else share * arguments.overestimate
     recipe = recipes.build(
         "denoising_ae",
         parts.train.x.shape[1:],
         len(parts.train.x),
-        contamination=factor if method in recipes.ROBUST else 0.0,
-        robust=method if method in recipes.ROBUST else "trimmed",
+        contamination=told,
+        robust=method if told else "trimmed",
+        view=arguments.view,
+        held_out=len(parts.validation.x),
     )
+    parts = cleaned_splits(parts, recipe, method, told, arguments.seed, lambda line: None)
     if method == "known":
         rows = np.flatnonzero(parts.dev.labels)[: arguments.known]
         recipe = recipe._replace(objective=objectives.supervised(recipe.objective, jnp.asarray(parts.dev.x[rows])))
     with tempfile.TemporaryDirectory() as folder:
         state = fit_recipe(recipe, parts.train.x, parts.validation.x, pathlib.Path(folder), arguments.seed)
-    fitted = recipe.scorer.fit(state.params["model"], state.state["model"], None)
-    score = jax.jit(lambda batch: recipe.scorer.apply(fitted, None, Batch(batch)))
+    reference = np.concatenate([parts.train.x, parts.validation.x])
+    fitted = recipe.scorer.fit(state.params["model"], state.state["model"], as_batch(reference))
+    score = jax.jit(lambda batch: recipe.scorer.apply(fitted, jax.random.key(0), as_batch(batch)))
     x, labels = (parts.test.x, parts.test.labels)
     if arguments.dev:
         normal = np.flatnonzero(parts.dev.labels == 0)
@@ -65,6 +72,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="a .npz file with x_train, y_train, x_test, y_test")
     parser.add_argument("--shares", type=float, nargs="+", default=[0.0, 0.01, 0.05, 0.1, 0.2])
     parser.add_argument("--methods", nargs="+", default=["plain", "trimmed"], choices=METHODS)
+    parser.add_argument("--view", default="pixels", choices=("pixels", "edges"))
     parser.add_argument("--classes", nargs="+", help="normal classes; all by default")
     parser.add_argument("--overestimate", type=float, default=1.0, help="the contamination told, relative to the true")
     parser.add_argument("--known", type=int, default=50, help="labelled anomalies of the method `known`")
@@ -78,10 +86,18 @@ def main() -> None:
             results = []
             for name in names:
                 results.append(polluted(dataset, name, share, method, arguments))
-                emit(data=dataset.name, share=share, method=method, normal=name, **results[-1])
+                emit(data=dataset.name, view=arguments.view, share=share, method=method, normal=name, **results[-1])
             mean = float(np.mean([r["auroc"] for r in results]))
             seconds = float(np.median([r["seconds"] for r in results]))
-            emit(data=dataset.name, share=share, method=method, normal="mean of classes", auroc=mean, seconds=seconds)
+            emit(
+                data=dataset.name,
+                view=arguments.view,
+                share=share,
+                method=method,
+                normal="mean of classes",
+                auroc=mean,
+                seconds=seconds,
+            )
 
 
 if __name__ == "__main__":

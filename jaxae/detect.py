@@ -22,7 +22,7 @@ from jaxae.data import Dataset, Splits, load
 from jaxae.data.duplicates import digests
 from jaxae.data.splits import split
 from jaxae.numerics import as_batch
-from jaxae.pollution import known_anomalies, refined_splits
+from jaxae.pollution import cleaned_splits, known_anomalies
 from jaxae.recipes import Recipe
 from jaxae.scoring import thresholds
 from jaxae.training import begin, fit_recipe, write_examples
@@ -45,8 +45,8 @@ class Settings(NamedTuple):
         then kept with this confidence, not on average. None: 0.95 for the bounds that are reported.
       certify: the share of dev that is set aside to bound the miss rate of the λ chosen, in [0, 1).
       contamination: the share of anomalies that the training rows are thought to hold; 0 trusts them.
-      robust: what is done about them: a key of `recipes.ROBUST`, or "refined": rows that models of the others score
-        highest are left out (`train.refined`).
+      robust: what is done about them: a key of `recipes.ROBUST`, or rows are left out before the training: those far
+        from their neighbours ("neighbours"), or that models of the others score highest ("refined").
       known_anomalies: so many anomalies of dev are taught to the model (`objectives.supervised`) and leave dev.
       seed: of splits, initialisation, order and noise.
       epochs: passes over the training rows; None: by their number.
@@ -138,8 +138,7 @@ def detect(
         recipe = recipe._replace(objective=objectives.supervised(recipe.objective, jnp.asarray(known)))
     echo(_headline(dataset, splits, settings))
 
-    if settings.contamination and settings.robust == "refined":
-        splits = refined_splits(splits, recipe, settings.contamination, settings.seed, echo)
+    splits = cleaned_splits(splits, recipe, settings.robust, settings.contamination, settings.seed, echo)
     state = fit_recipe(recipe, splits.train.x, splits.validation.x, folder, settings.seed, settings.tensorboard)
     seen = np.concatenate([digests(splits.train.x), digests(splits.validation.x)])
     runs.write_arrays(folder / "rows.npz", digests=seen)

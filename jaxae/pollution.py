@@ -7,43 +7,62 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from jaxae import scoring
+from jaxae import recipes, scoring
 from jaxae.data import Splits
+from jaxae.data.splits import joined
 from jaxae.numerics import as_batch
 from jaxae.recipes import Recipe
 from jaxae.train import refined
 from jaxae.training import fit_recipe
 
 BATCH = 256
+# rows whose view is made at a time
+VIEWED = 1000
 
 
-def refined_splits(splits: Splits, recipe: Recipe, contamination: float, seed: int, echo: Callable) -> Splits:
-    """Train and validation without the rows that models of the others take for anomalies; see `train.refined`.
+def cleaned_splits(splits: Splits, recipe: Recipe, how: str, contamination: float, seed: int, echo: Callable) -> Splits:
+    """Train and validation without the rows that are taken for anomalies; validation keeps its size.
 
     Args:
       splits: whose train and validation parts may be polluted.
-      recipe: trained and scored with in each round.
-      contamination: the share of rows to leave out.
+      recipe: its scaling is what "neighbours" looks at; "refined" trains and scores with it in each round.
+      how: "neighbours" (`scoring.kept_by_neighbours`) or "refined" (`train.refined`); otherwise nothing is done.
+      contamination: the share of anomalies.
       seed: of the folds and the trainings.
       echo: takes a line on what was left out.
     """
+    if how not in recipes.CLEANING or not contamination:
+        return splits
     rows = np.concatenate([splits.train.x, splits.validation.x])
-    held_out = max(1, len(splits.validation.x))
+    if how == "neighbours":
+        kept = _by_neighbours(rows, recipe, contamination)
+    else:
+        kept, _ = refined(rows, _judge(recipe, len(splits.validation.x) / len(rows), seed), contamination, seed=seed)
+    echo(f"{int((~kept).sum())} of {len(rows)} rows left out as suspected anomalies")
+    both = joined(splits.train, splits.validation).taken(kept)
+    place = np.arange(len(both.x)) < len(both.x) - len(splits.validation.x)
+    return splits._replace(train=both.taken(place), validation=both.taken(~place))
+
+
+def _by_neighbours(rows: np.ndarray, recipe: Recipe, contamination: float) -> np.ndarray:
+    viewed = jax.jit(lambda x: recipe.scaling(None, as_batch(x)).x.reshape(len(x), -1))
+    x = np.concatenate([np.asarray(viewed(rows[i : i + VIEWED])) for i in range(0, len(rows), VIEWED)])
+    kept, _ = scoring.kept_by_neighbours(x, contamination, exponent=0.5 if rows.ndim > 2 else 0.0)
+    return kept
+
+
+def _judge(recipe: Recipe, share: float, seed: int) -> Callable[[np.ndarray], Callable[[np.ndarray], np.ndarray]]:
+    """`rows -> (rows -> scores)`: the recipe trained, the share of the rows held out."""
 
     def fit(some: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-        share = max(1, round(len(some) * held_out / len(rows)))
+        held_out = max(1, round(len(some) * share))
         with tempfile.TemporaryDirectory() as folder:
-            state = fit_recipe(recipe, some[share:], some[:share], pathlib.Path(folder), seed)
+            state = fit_recipe(recipe, some[held_out:], some[:held_out], pathlib.Path(folder), seed)
         arrays = recipe.scorer.fit(state.params["model"], state.state["model"], as_batch(some))
         score = jax.jit(lambda batch: recipe.scorer.apply(arrays, jax.random.key(seed), as_batch(batch)))
         return lambda others: np.asarray(scoring.score_batches(score, others, BATCH))
 
-    kept, _ = refined(rows, fit, contamination, seed=seed)
-    echo(f"{int((~kept).sum())} of {len(rows)} rows left out as suspected anomalies")
-    in_train = kept[: len(splits.train.x)]
-    return splits._replace(
-        train=splits.train.taken(in_train), validation=splits.validation.taken(kept[len(in_train) :])
-    )
+    return fit
 
 
 def known_anomalies(splits: Splits, number: int) -> tuple[np.ndarray, Splits]:

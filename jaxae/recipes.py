@@ -27,6 +27,9 @@ ROBUST = {
 }
 """Name to combinator `(objective, contamination) -> Objective`, for training rows that anomalies pollute."""
 
+CLEANING = ("neighbours", "refined")
+"""What else can be done about them: leave out rows before the training (`pollution.cleaned_splits`)."""
+
 
 class Recipe(NamedTuple):
     """What training and scoring are made of.
@@ -75,8 +78,7 @@ def build(
       epochs: passes over the rows; None: `default_steps(num_rows)` in all.
       options: keywords of the preset.
       contamination: the share of anomalies that the training rows are thought to hold, in [0, 1); 0 trusts them.
-      robust: key of `ROBUST`, what is done about them; or "refined", which is the caller's work (`train.refined`).
-
+      robust: key of `ROBUST`, what is done about them; or one of `CLEANING`, which is the caller's work.
       view: what of an image the model reads and is judged by: "pixels", or "edges" (`transforms.oriented_gradients`).
       held_out: the number of last rows of the scorer's reference that no parameter was fitted to.
 
@@ -102,17 +104,16 @@ def build(
         # edge maps are about a third as strong as pixels
         options.setdefault("corruption", transforms.gaussian_noise(0.1))
     model, objective = PRESETS[name](shape, transform=scaling, **options)
-    if robust not in (*ROBUST, "refined"):
-        raise ValueError(
-            f"there is no way {robust!r} with pollution; there are {', '.join(sorted(ROBUST))} and refined"
-        )
+    if robust not in (*ROBUST, *CLEANING):
+        ways = ", ".join((*sorted(ROBUST), *CLEANING))
+        raise ValueError(f"there is no way {robust!r} with pollution; there are {ways}")
     if not 0 <= contamination < 1:
         raise ValueError(f"the contamination must lie in [0, 1), got {contamination}")
     if contamination and robust in ROBUST:
         objective = ROBUST[robust](objective, contamination)
     batch_size = min(BATCH_SIZE, num_rows)
     num_steps = default_steps(num_rows) if epochs is None else epochs * (num_rows // batch_size)
-    scorer = prepared(_scorer(model, shape, view, held_out), scaling)
+    scorer = prepared(_scorer(model, shape, view, held_out, 20 if contamination else 5), scaling)
     return Recipe(model, objective, scaling, optimizer(num_steps), batch_size, num_steps, scorer)
 
 
@@ -129,14 +130,14 @@ def _viewed(shape: tuple[int, ...], scaling: Transform, view: str) -> tuple[tupl
     return jax.eval_shape(lambda x: edges(None, Batch(x)).x, like).shape[1:], transforms.chain(scaling, edges)
 
 
-def _scorer(model: Autoencoder, shape: tuple[int, ...], view: str, held_out: int | None) -> Scorer:
+def _scorer(model: Autoencoder, shape: tuple[int, ...], view: str, held_out: int | None, neighbours: int) -> Scorer:
     if len(shape) != 3:
         return reconstruction(model, "l2")
     if view == "pixels":
         # between the error and the relative error: faint images are not excused, strong ones not blamed
         return relative(reconstruction(model, "smooth"), exponent=0.5)
     error = relative(reconstruction(model, "l2"))
-    nearest = relative(latent.knn(latent.inputs), exponent=0.5)
+    nearest = relative(latent.knn(latent.inputs, neighbours), exponent=0.5)  # more where some are anomalies
     both = fused(error, nearest, held_out=held_out, by="log")
     assert error.map is not None
     own = error.map

@@ -310,6 +310,8 @@ def test_polluted_rows_are_left_out_and_known_anomalies_taught(images, tmp_path)
     assert "left out as suspected anomalies" in printed
     entry = json.loads((tmp_path / "r" / "metrics.jsonl").read_text().splitlines()[0])
     assert entry["anomalies"] > 0
+    neighbours = jaxae(*base, "--robust", "neighbours", "--view", "edges", "--out", tmp_path / "n").output
+    assert "rows left out as suspected anomalies" in neighbours
     jaxae(*base, "--robust", "soft_exposure", "--out", tmp_path / "s")
     assert "exposed" in json.loads((tmp_path / "s" / "metrics.jsonl").read_text().splitlines()[0])
 

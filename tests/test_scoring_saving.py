@@ -134,7 +134,8 @@ def save_tiny(path, **options):
 
 def test_card_and_example_come_back(tmp_path):
     x = save_tiny(tmp_path / "deep" / "er", card={"unit": "mm", "costs": [10, 1], "λ": None})
-    apply, card = loaded = scoring.load_detector(tmp_path / "deep" / "er")
+    loaded = scoring.load_detector(tmp_path / "deep" / "er")
+    apply, card = loaded.apply, loaded.card
     assert {key: card[key] for key in card if key != "detector"} == {"unit": "mm", "costs": [10, 1], "λ": None}
     assert card["detector"]["platforms"] == ["cpu"]
     assert loaded.example == {"x": jax.ShapeDtypeStruct((2,), jnp.float32)}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxae.data.splits import HELD_OUT, Part, Splits
+from jaxae.data.splits import HELD_OUT, Part, Splits, joined
 
 POLLUTABLE = ("train", *(name for name in HELD_OUT if name != "dev"))
 
@@ -57,11 +57,5 @@ def pollute(splits: Splits, fraction: float, seed: int = 0, parts: Sequence[str]
 
 
 def _joined(part: Part, other: Part, rows: np.ndarray, rng: np.random.Generator) -> Part:
-    moved = other.taken(rows)
-    whole = Part(
-        np.concatenate([part.x, moved.x]),
-        None if part.labels is None or moved.labels is None else np.concatenate([part.labels, moved.labels]),
-        None if part.classes is None or moved.classes is None else np.concatenate([part.classes, moved.classes]),
-        np.concatenate([part.rows, moved.rows]),
-    )
+    whole = joined(part, other.taken(rows))
     return whole.taken(rng.permutation(len(whole.x)))

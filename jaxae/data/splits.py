@@ -48,6 +48,13 @@ class Part(NamedTuple):
         return Part(self.x[rows], labels, classes, self.rows[rows])
 
 
+def joined(part: Part, other: Part) -> Part:
+    """The rows of one part, then those of the other; labels and classes where both have them."""
+    labels = None if part.labels is None or other.labels is None else np.concatenate([part.labels, other.labels])
+    classes = None if part.classes is None or other.classes is None else np.concatenate([part.classes, other.classes])
+    return Part(np.concatenate([part.x, other.x]), labels, classes, np.concatenate([part.rows, other.rows]))
+
+
 class Splits(NamedTuple):
     """The six parts, disjoint by row.
 

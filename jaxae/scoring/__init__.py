@@ -14,6 +14,7 @@ from jaxae.scoring import (
 )
 from jaxae.scoring.batching import score_batches
 from jaxae.scoring.calibrate import Guarantees, calibrate
+from jaxae.scoring.cleaning import kept_by_neighbours
 from jaxae.scoring.combinators import averaged, ensemble, prepared
 from jaxae.scoring.contamination import Contamination, contamination
 from jaxae.scoring.detector import detector, rethresholded
@@ -47,6 +48,7 @@ __all__ = [
     "ensemble",
     "explain",
     "fused",
+    "kept_by_neighbours",
     "latent",
     "load_detector",
     "metrics",

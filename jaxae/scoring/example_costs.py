@@ -85,9 +85,14 @@ def example_cost_curve(scores: ArrayLike, costs: ArrayLike, weight: ArrayLike | 
 def _require(costs: ArrayLike, weight: ArrayLike | None, **vector: ArrayLike) -> Float[Array, " N"]:
     """Weights, once shapes and values have been looked at."""
     ((name, values),) = vector.items()
-    size = np.shape(values)
-    rows = np.shape(costs)
-    if len(size) != 1 or len(rows) != 2 or rows[:1] != size or 0 in rows or np.shape(weight) not in ((), size):
+    size, rows = np.shape(values), np.shape(costs)
+    if (
+        len(size) != 1
+        or len(rows) != 2
+        or rows[:1] != size
+        or 0 in rows
+        or not (weight is None or np.shape(weight) == size)
+    ):
         weighed = "" if weight is None else f", weight {np.shape(weight)}"
         raise ValueError(f"costs must be [N, actions] and {name} [N]; got costs {rows}, {name} {size}{weighed}")
     require_costs(costs)

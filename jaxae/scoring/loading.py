@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxae.numerics import as_batch
+from jaxae.scoring.checks import is_traced
 from jaxae.types import PyTree, Verdict
 
 FORMAT = "jaxae-detector"
@@ -152,7 +153,7 @@ def _require_inputs(expected: list[tuple], given: list[tuple[str, Any]]) -> None
 
 
 def _require_limits(limits: list[float] | None, x: Any) -> None:
-    if limits is None or isinstance(x, jax.core.Tracer):
+    if limits is None or is_traced(x):
         return
     low, high = float(np.min(x)) + 0.0, float(np.max(x)) + 0.0  # no -0 in the message
     if low < limits[0] or high > limits[1]:

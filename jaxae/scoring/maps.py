@@ -55,7 +55,8 @@ def region_share(masks: ArrayLike) -> Float[np.ndarray, "n H W"]:
     require_labels(given.ravel())
     share = np.zeros(given.shape, np.float32)
     for image, mask in zip(share, given, strict=True):
-        regions, _ = ndimage.label(mask, structure=np.ones((3, 3), int))
+        regions = np.zeros(mask.shape, np.int32)
+        ndimage.label(mask, structure=np.ones((3, 3), int), output=regions)
         sizes = np.bincount(regions.ravel())
         image[regions > 0] = 1 / sizes[regions[regions > 0]]
     return share

@@ -1,0 +1,59 @@
+"""Cleaning by neighbours, beside scikit-learn's neighbours and a plain loop."""
+
+import numpy as np
+import pytest
+from sklearn.neighbors import NearestNeighbors
+
+from jaxae.scoring.cleaning import kept_by_neighbours
+
+
+def _rows(count=300, anomalies=30):
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(count, 4)).astype(np.float32)
+    x[:anomalies] = 0.5 * x[:anomalies] + 6
+    return x
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 3])
+def test_equals_a_loop_over_scikit_learns_neighbours(rounds):
+    x, k, share = _rows(), 12, 0.1
+    kept = np.ones(len(x), bool)
+    for _ in range(rounds):
+        score = np.zeros(len(x))
+        for row in range(len(x)):
+            others = x[kept & (np.arange(len(x)) != row)]
+            nearest = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(others)
+            score[row] = nearest.kneighbors(x[row : row + 1])[0][0, -1] ** 2 / (1 + np.sum(x[row] ** 2)) ** 0.25
+        kept = np.ones(len(x), bool)
+        kept[np.argsort(-score, kind="stable")[:45]] = False
+    ours, scores = kept_by_neighbours(x, share, k=k, exponent=0.25, rounds=rounds)
+    np.testing.assert_array_equal(ours, kept)
+    # a row whose listed neighbours were all left out has the last one's distance, not the loop's
+    np.testing.assert_allclose(scores[kept], score[kept], rtol=1e-4)
+
+
+def test_an_anomaly_among_its_like_is_found_when_k_is_more_than_these():
+    x = _rows()
+    few, _ = kept_by_neighbours(x, 0.1, k=5, spare=1.0)
+    enough, _ = kept_by_neighbours(x, 0.1, k=40, spare=1.0)
+    assert few[:30].mean() > 0.5
+    assert not enough[:30].any()
+
+
+def test_without_contamination_all_rows_are_kept():
+    kept, _ = kept_by_neighbours(_rows(), 0.0)
+    assert kept.all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"contamination": 1.0}, r"contamination in \[0, 1\).* got 1, 1.5 and 4"),
+        ({"contamination": 0.1, "spare": 0.5}, "got 0.1, 0.5 and 4"),
+        ({"contamination": 0.1, "rounds": 0}, "got 0.1, 1.5 and 0"),
+        ({"contamination": 0.1, "k": 255}, "255 neighbours are too many for 300 rows of which 45 are left out"),
+    ],
+)
+def test_bad_input(options, message):
+    with pytest.raises(ValueError, match=message):
+        kept_by_neighbours(_rows(), **options)
