@@ -87,7 +87,7 @@ def test_through_the_detector():
 
 
 def test_wrong_arguments():
-    with pytest.raises(ValueError, match='at least one scorer and by "rank" or "z"; got 0'):
+    with pytest.raises(ValueError, match='at least one scorer and by "rank", "z" or "log"; got 0'):
         fused()
     with pytest.raises(ValueError, match="got 1 and 'mean'"):
         fused(column(0), by="mean")

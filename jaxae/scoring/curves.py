@@ -107,7 +107,7 @@ def as_mass(weight: ArrayLike) -> Num[Array, " N"]:
     Example:
       >>> import jax.numpy as jnp
       >>> from jaxae.scoring.curves import as_mass
-      >>> str(as_mass(jnp.array([True, False])).dtype), str(as_mass([0.5]).dtype)
+      >>> str(as_mass(jnp.array([True, False])).dtype), str(as_mass(jnp.array([0.5])).dtype)
       ('int32', 'float32')
     """
     weight = jnp.asarray(weight)

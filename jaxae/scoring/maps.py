@@ -43,8 +43,9 @@ def region_share(masks: ArrayLike) -> Float[np.ndarray, "n H W"]:
       masks: `[n, H, W]`, 1 where a pixel is anomalous, 0 elsewhere; concrete, as regions cannot be found under `jit`.
 
     Example:
+      >>> import numpy as np
       >>> from jaxae.scoring.metrics import region_share
-      >>> region_share([[[1, 1, 0, 1], [0, 0, 0, 0]]]).tolist()
+      >>> region_share(np.array([[[1, 1, 0, 1], [0, 0, 0, 0]]])).tolist()
       [[[0.5, 0.5, 0.0, 1.0], [0.0, 0.0, 0.0, 0.0]]]
     """
     from scipy import ndimage
