@@ -1,5 +1,6 @@
 """The one-hot latent: independent categorical variables, sampled hard or relaxed, or summed over exactly."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -92,9 +93,9 @@ def categorical(
         soft = jax.nn.softmax(noisy / at_state(temperature, state))
         latent = soft if estimator == "relaxed" and rng is not None else straight_through(hard, soft)
         counts = None if mask is None else mask[..., None] > 0
-        kl = jnp.log(classes) + (jnp.exp(log_q) * log_q).sum(-1)
+        kl = math.log(classes) + (jnp.exp(log_q) * log_q).sum(-1)
         chosen = jnp.take_along_axis(log_q, stop_gradient(ids)[..., None], -1)[..., 0]
-        rate = sum_per_example(chosen + jnp.log(classes), counts)
+        rate = sum_per_example(chosen + math.log(classes), counts)
         symbols = jnp.where(jnp.isnan(logits).any(-1), -1, ids).astype(jnp.int32)
         code = Code(flat(latent), sum_per_example(kl, counts), rate, symbols, Categorical(logits))
         return code, next_step(state, rng)

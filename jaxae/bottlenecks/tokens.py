@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.core import Tracer
 
 MAX_CODES = 2**31
 """Symbols are int32."""
@@ -65,7 +65,7 @@ def checked_symbols(name: str, symbols: Array, num_codes: int) -> tuple[Array, A
     symbols = symbols.astype(jnp.int32)
     top = num_codes - 1  # 2**31 itself is no int32
     known = (symbols >= 0) & (symbols <= top)
-    if not isinstance(known, jax.core.Tracer) and not bool(known.all()):
+    if not isinstance(known, Tracer) and not bool(known.all()):
         low, high = int(symbols.min()), int(symbols.max())
         raise ValueError(f"{name}: symbols must be in [0, {num_codes}), got values from {low} to {high}")
     return jnp.clip(symbols, 0, top), known
