@@ -1,0 +1,127 @@
+"""What a discrete code does: pure functions of symbols or of their counts, none a mean over examples."""
+
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Float, Int
+
+
+def code_counts(symbols: Int[Array, "*dims"], num_codes: int, mask: Array | None = None) -> Int[Array, " K"]:
+    """How often each code occurs: what the other functions here read. Counts of several batches add up.
+
+    Args:
+      symbols: any shape; those out of range (-1 marks NaN) are not counted.
+      num_codes: K, at least 1.
+      mask: like `symbols`, 0 where a token only pads.
+
+    Raises:
+      ValueError: num_codes < 1, or the mask's shape differs.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.bottlenecks.diagnostics import code_counts
+      >>> code_counts(jnp.array([[0, 2], [2, -1]]), 4).tolist()
+      [1, 0, 2, 0]
+    """
+    if num_codes < 1:
+        raise ValueError(f"code_counts: num_codes must be at least 1, got {num_codes}")
+    if mask is not None and mask.shape != symbols.shape:
+        raise ValueError(f"code_counts: the mask must be like the symbols, {symbols.shape}, got {mask.shape}")
+    counted = (symbols >= 0) if mask is None else (symbols >= 0) & (mask > 0)
+    # beyond the last code: negative indices would count from the end
+    ids = jnp.where(counted, symbols, num_codes).reshape(-1)
+    return jnp.zeros(num_codes, jnp.int32).at[ids].add(1, mode="drop")
+
+
+def usage(counts: Array) -> Float[Array, ""]:
+    """The fraction of codes that occur.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.bottlenecks.diagnostics import usage
+      >>> float(usage(jnp.array([1, 0, 2, 0])))
+      0.5
+    """
+    return (counts > 0).astype(jnp.float32).mean()
+
+
+def perplexity(counts: Array) -> Float[Array, ""]:
+    """`exp(entropy)` of the codes' frequencies: K when all occur alike, 1 when one does; 1 for no counts at all.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.bottlenecks.diagnostics import perplexity
+      >>> round(float(perplexity(jnp.array([5, 5, 0]))), 5)
+      2.0
+    """
+    p = _frequencies(counts)
+    return jnp.exp(-jnp.where(p > 0, p * jnp.log(jnp.where(p > 0, p, 1.0)), 0.0).sum())
+
+
+def dead_codes(counts: Array, below: float = 0.0) -> Bool[Array, " K"]:
+    """Which codes are dead: those that occur at most `below` times the mean count. `.sum()` says how many.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.bottlenecks.diagnostics import dead_codes
+      >>> dead_codes(jnp.array([10, 0, 1, 9]), below=0.2).tolist()
+      [False, True, True, False]
+    """
+    counts = counts.astype(jnp.float32)
+    return counts <= below * counts.mean()
+
+
+def quantization_error(
+    h: Float[Array, "*tokens D"], latent: Float[Array, "*tokens D"], mask: Array | None = None
+) -> Float[Array, ""]:
+    """The mean of `|h - latent|^2` over tokens, in the units of `h` squared.
+
+    Args:
+      h: what the bottleneck read.
+      latent: what it gave.
+      mask: `[*tokens]`, 0 where a token only pads.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.bottlenecks.diagnostics import quantization_error
+      >>> float(quantization_error(jnp.array([[0.0, 2.0], [1.0, 1.0]]), jnp.ones((2, 2))))
+      1.0
+    """
+    distance = ((h.astype(jnp.float32) - latent.astype(jnp.float32)) ** 2).sum(-1)
+    if mask is None:
+        return distance.mean()
+    if mask.shape != distance.shape:
+        raise ValueError(f"quantization_error: the mask must have a value per token {distance.shape}, got {mask.shape}")
+    return jnp.where(mask > 0, distance, 0.0).sum() / jnp.maximum((mask > 0).sum(), 1)
+
+
+def bits_per_example(symbols: Int[Array, "B *dims"], counts: Array, mask: Array | None = None) -> Float[Array, " B"]:
+    """The code length of each example, `-sum log2 p(symbol)`, under the frequencies of `counts`.
+
+    Uniform counts give the fixed-length code, `tokens * log2 K`; counts of the training set the length that an
+    entropy coder without context reaches. A symbol that `counts` never saw costs infinitely many bits, and one out
+    of range (-1 marks NaN) gives NaN.
+
+    Args:
+      symbols: `[B, ...]`.
+      counts: `[K]`, see `code_counts`.
+      mask: like `symbols`, 0 where a token only pads.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.bottlenecks.diagnostics import bits_per_example
+      >>> bits_per_example(jnp.array([[0, 1], [1, 1]]), jnp.array([3, 1, 0])).tolist()
+      [2.4150376319885254, 4.0]
+    """
+    if mask is not None and mask.shape != symbols.shape:
+        raise ValueError(f"bits_per_example: the mask must be like the symbols, {symbols.shape}, got {mask.shape}")
+    known = (symbols >= 0) & (symbols < counts.shape[0])
+    length = -jnp.log2(_frequencies(counts))[jnp.clip(symbols, 0, counts.shape[0] - 1)]
+    length = jnp.where(known, length, jnp.nan)
+    if mask is not None:
+        length = jnp.where(mask > 0, length, 0.0)
+    return length.sum(range(1, length.ndim))
+
+
+def _frequencies(counts):
+    counts = counts.astype(jnp.float32)
+    return counts / jnp.maximum(counts.sum(), 1.0)

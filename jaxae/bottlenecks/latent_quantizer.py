@@ -1,0 +1,88 @@
+"""Latent quantization: every channel has a few learned scalar values of its own."""
+
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jax.lax import stop_gradient
+
+from jaxae.bottlenecks.tokens import checked_symbols, tokens_per_example, unpadded
+from jaxae.numerics import straight_through, sum_per_example
+from jaxae.types import Bottleneck, Code
+
+
+def latent_quantizer(levels: Sequence[int], *, commitment: float = 0.1, quantization: float = 0.1) -> Bottleneck:
+    """Channel i becomes the nearest of its own `levels[i]` learned values (the lowest index on ties).
+
+    `penalty = commitment * |h - sg(latent)|^2 + quantization * |sg(h) - latent|^2` over an example; the second term
+    alone moves the values, which start evenly spaced in [-1/2, 1/2]. The gradient to `h` is straight-through, the
+    identity. `rate` is `sum_i log levels[i]` nats a token. NaN stays NaN in the latent, with symbol -1.
+
+    Args:
+      levels: of each channel, each at least 2; their number is the width of `h`.
+      commitment: weight, >= 0.
+      quantization: weight, above 0: without it the values would never learn.
+
+    Returns:
+      A `Bottleneck`; symbols are `[B, ..., D]`, one a channel. `condition["mask"]` `[B, ...]` leaves padded tokens out.
+
+    Raises:
+      ValueError: an argument is out of its range; from `apply` a wrong width.
+
+    Source: Hsu et al. 2023, "Disentanglement via Latent Quantization", section 3. The paper pairs it with strong
+    weight decay, which is the optimizer's to give.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxae.bottlenecks.latent_quantizer import latent_quantizer
+      >>> layer, h = latent_quantizer((2, 3)), jnp.array([[9.0, 0.1]])
+      >>> params, state = layer.init(jax.random.key(0), h)
+      >>> layer.apply(params, state, None, h)[0].latent.tolist()
+      [[0.5, 0.0]]
+    """
+    levels = tuple(int(level) for level in levels)
+    if not levels or min(levels) < 2:
+        raise ValueError(f"latent_quantizer: levels must be at least one number, each at least 2, got {levels}")
+    for name, value in {"commitment": commitment, "quantization": quantization}.items():
+        if isinstance(value, int | float) and not 0 <= value < math.inf:
+            raise ValueError(f"latent_quantizer: {name} must be a finite number >= 0, got {value}")
+    if isinstance(quantization, int | float) and quantization == 0:
+        raise ValueError("latent_quantizer: quantization 0 would leave the values without a gradient: set it above 0")
+    width = len(levels)
+
+    def init(rng, h, condition=None):
+        return {"values": tuple(jnp.linspace(-0.5, 0.5, n) for n in levels)}, ()
+
+    def read(params, ids):
+        return jnp.stack([values[ids[..., i]] for i, values in enumerate(params["values"])], -1)
+
+    def apply(params, state, rng, h, condition=None):
+        h, mask = unpadded("latent_quantizer", h, condition, width)
+        values = stop_gradient(params["values"])
+        near = [jnp.argmin(jnp.abs(h[..., i, None] - v), -1) for i, v in enumerate(_each(values, h.ndim))]
+        ids = jnp.stack(near, -1)
+        latent = read(params, ids)
+        counted = None if mask is None else mask[..., None] > 0
+        penalty = commitment * sum_per_example((h - stop_gradient(latent)) ** 2, counted)
+        penalty = penalty + quantization * sum_per_example((stop_gradient(h) - latent) ** 2, counted)
+        rate = tokens_per_example(h, mask) * sum(map(math.log, levels))
+        symbols = jnp.where(jnp.isnan(h), -1, ids).astype(jnp.int32)
+        return Code(straight_through(latent, h), penalty, rate, symbols), state
+
+    def lookup(params, state, symbols, condition=None):
+        symbols = jnp.asarray(symbols)
+        found = [checked_symbols("latent_quantizer", symbols[..., i], n) for i, n in enumerate(levels)]
+        ids, known = (jnp.stack(part, -1) for part in zip(*found, strict=True))
+        return jnp.where(known, stop_gradient(read(params, ids)), jnp.nan)
+
+    def sample(params, state, rng, h, condition=None):
+        keys = jax.random.split(rng, width)
+        drawn = [jax.random.randint(key, h.shape[:-1], 0, n) for key, n in zip(keys, levels, strict=True)]
+        return read(params, jnp.stack(drawn, -1))
+
+    return Bottleneck(init, apply, sample, lookup)
+
+
+def _each(values, ndim):
+    return [v.reshape((1,) * (ndim - 1) + (-1,)) for v in values]

@@ -1,0 +1,31 @@
+"""A temperature that may follow a schedule: the step is counted in the bottleneck's state."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jax import Array
+
+from jaxae.numerics import at_step
+
+Temperature = float | Array | Callable
+
+
+def check_temperature(name: str, temperature: Temperature) -> None:
+    """Refuse a number that is not above 0."""
+    if isinstance(temperature, int | float) and not 0 < temperature < float("inf"):
+        raise ValueError(f"{name}: temperature must be a finite number above 0, or a schedule, got {temperature}")
+
+
+def first_step(temperature: Temperature):
+    """The state of a bottleneck with this temperature: `{"step": 0}` for a schedule, else nothing."""
+    return {"step": jnp.zeros((), jnp.int32)} if callable(temperature) else ()
+
+
+def at_state(temperature: Temperature, state) -> Array | float:
+    """The temperature now."""
+    return at_step(temperature, state["step"] if callable(temperature) else 0)
+
+
+def next_step(state, rng: Array | None):
+    """The state after a call: only calls with a key (training) count."""
+    return state if rng is None or not state else {"step": state["step"] + 1}
