@@ -84,14 +84,13 @@ def decided(recipe, state, reference, parts, scores, own: int) -> dict:
     judged = (parts.test.labels == 0) | np.isin(parts.test.classes, unseen)
     labels, judged_scores, threshold = parts.test.labels[judged], scores[judged], float(fitted["threshold"])
     curve = costs.expected_cost_curve(labels, judged_scores, TABLE, RATE)
-    cost = float(costs.expected_cost(labels, judged_scores, TABLE, RATE, threshold=threshold))
     return {
         "decision": {
             "auroc": float(metrics.auroc(labels, judged_scores)),
             "recall": float(metrics.recall(labels, judged_scores, threshold=threshold)),
             "false_alarm_rate": float(metrics.false_alarm_rate(labels, judged_scores, threshold=threshold)),
-            "expected_cost": cost,
-            "regret": cost - float(min(curve.oracle, curve.always, curve.never)),
+            "expected_cost": float(costs.expected_cost(labels, judged_scores, TABLE, RATE, threshold=threshold)),
+            "regret": float(costs.regret(labels, judged_scores, threshold, TABLE, RATE)),
             "blind_cost": float(min(curve.always, curve.never)),
         }
     }

@@ -128,13 +128,11 @@ def scorers(num_members: int, num_classes: int) -> dict:
 
 def figures(labels: np.ndarray, scores: np.ndarray, right: np.ndarray) -> dict:
     """AUROC and FPR95 of unknown against known; OSCR, whose known rows count where their class is right."""
-    accuracy = right[labels == 0].mean()
-    counted = np.where(labels == 0, right, 1).astype(np.float32)
     return {
         "auroc": round(100 * float(metrics.auroc(labels, scores)), 3),
         "fpr95": round(100 * float(metrics.fpr_at_tpr(labels, scores)), 3),
-        "oscr": round(100 * float(accuracy * metrics.auroc(labels, scores, counted)), 3),
-        "accuracy": round(100 * float(accuracy), 3),
+        "oscr": round(100 * float(metrics.oscr(1 - labels, right, -scores)), 3),
+        "accuracy": round(100 * float(right[labels == 0].mean()), 3),
     }
 
 

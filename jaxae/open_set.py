@@ -277,9 +277,7 @@ def _figures(verdict, closed, splits: Splits, known, settings: Settings) -> dict
     right = closed == truth
     figures["closed_set_accuracy"] = float(right[labels == 0].mean())
     if "auroc" in figures:
-        # known rows of a wrong class never count as recognised, whatever λ
-        among_right = metrics.auroc(labels, verdict.score, np.where(labels == 0, right, 1).astype(np.float32))
-        figures["oscr"] = figures["closed_set_accuracy"] * float(among_right)
+        figures["oscr"] = float(metrics.oscr(1 - labels, right, -verdict.score))
     costs: np.ndarray = np.asarray(cost_table(len(known), *settings.cost).costs)[truth, verdict.action]
     shares = ((0, 1 - settings.anomaly_rate), (1, settings.anomaly_rate))
     if "auroc" in figures:

@@ -16,8 +16,6 @@ from jaxae.train import refined
 from jaxae.training import fit_recipe
 
 BATCH = 256
-# rows whose view is made at a time
-VIEWED = 1000
 
 
 def cleaned_splits(splits: Splits, recipe: Recipe, how: str, contamination: float, seed: int, echo: Callable) -> Splits:
@@ -45,8 +43,8 @@ def cleaned_splits(splits: Splits, recipe: Recipe, how: str, contamination: floa
 
 
 def _by_neighbours(rows: np.ndarray, recipe: Recipe, contamination: float) -> np.ndarray:
-    viewed = jax.jit(lambda x: recipe.scaling(None, as_batch(x)).x.reshape(len(x), -1))
-    x = np.concatenate([np.asarray(viewed(rows[i : i + VIEWED])) for i in range(0, len(rows), VIEWED)])
+    viewed = jax.jit(lambda x: scoring.latent.inputs((), (), recipe.scaling(None, as_batch(x))))
+    x = scoring.score_batches(viewed, rows, BATCH)
     kept, _ = scoring.kept_by_neighbours(x, contamination, exponent=0.5 if rows.ndim > 2 else 0.0)
     return kept
 

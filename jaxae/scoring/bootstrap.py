@@ -88,9 +88,10 @@ def bootstrap(
     base = jnp.ones(count, jnp.int32) if weight is None else as_mass(weight)
     strata = 2 * jnp.asarray(labels).astype(jnp.int32) if stratified else jnp.zeros(count, jnp.int32)
     strata = strata + (base > 0)
+    redraw = redraws(strata)
 
     def replicate(key):
-        return metric(labels, scores, base * resample(key, strata))
+        return metric(labels, scores, base * redraw(key))
 
     together = max(1, min(num, _ROWS_AT_ONCE // max(1, np.size(scores))))
     replicates = jax.lax.map(replicate, jax.random.split(rng, num), batch_size=together)
@@ -106,6 +107,29 @@ def bootstrap(
     return Interval(value, *ends)
 
 
+def redraws(strata: Int[Array, " N"]) -> Callable[[Array], Int[Array, " N"]]:
+    """`rng -> how often each row is drawn`, see `resample`; what does not depend on the key is done once, here.
+
+    Example:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring.bootstrap import redraws
+      >>> redraw = redraws(jnp.array([0, 1, 0, 1, 1]))
+      >>> jax.vmap(redraw)(jax.random.split(jax.random.key(0), 3)).sum(1).tolist()
+      [5, 5, 5]
+    """
+    order = jnp.argsort(strata)
+    ordered = strata[order]
+    first = jnp.searchsorted(ordered, ordered, side="left")
+    after = jnp.searchsorted(ordered, ordered, side="right")
+
+    def redraw(rng):
+        drawn = jax.random.randint(rng, strata.shape, first, after)
+        return jnp.zeros(strata.shape, jnp.int32).at[order[drawn]].add(1)
+
+    return redraw
+
+
 def resample(rng: Array, strata: Int[Array, " N"]) -> Int[Array, " N"]:
     """How often each row is drawn when as many rows as there are are drawn with replacement, within each stratum.
 
@@ -117,12 +141,7 @@ def resample(rng: Array, strata: Int[Array, " N"]) -> Int[Array, " N"]:
       >>> int(times[jnp.array([0, 2])].sum()), int(times.sum())
       (2, 5)
     """
-    order = jnp.argsort(strata)
-    ordered = strata[order]
-    first = jnp.searchsorted(ordered, ordered, side="left")
-    after = jnp.searchsorted(ordered, ordered, side="right")
-    drawn = jax.random.randint(rng, strata.shape, first, after)
-    return jnp.zeros(strata.shape, jnp.int32).at[order[drawn]].add(1)
+    return redraws(strata)(rng)
 
 
 def _accelerated(value, replicates, influence, strata, tail):

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
+from jaxae.scoring.bootstrap import redraws
 from jaxae.scoring.checks import is_traced, require_finite, require_labels, require_open_unit, require_vectors
 from jaxae.scoring.costs import require_costs
 from jaxae.types import CostTable
@@ -37,12 +38,10 @@ class CostBands(NamedTuple):
 
 
 class _Ranked(NamedTuple):
-    """Rows by score, highest first, and where their classes lie."""
+    """Rows by score, highest first."""
 
     anomaly: Float[Array, " N"]
     weight: Float[Array, " N"]
-    by_class: Int[Array, " N"]  # ranks: the normals', then the anomalies'
-    num_normals: Array
     is_end: Array  # [N + 1]: flagging so many from the top splits no tie
 
 
@@ -114,8 +113,10 @@ def cost_bands(
         oracle = jnp.min(jnp.where(rows.is_end, curves, jnp.inf), axis=1, keepdims=True)
         return curves[:, flagged], curves[:, flagged] - oracle
 
+    redraw = redraws(rows.anomaly.astype(jnp.int32))
+
     def resample(rng: Array) -> tuple[Array, Array]:
-        return measure(rows.weight * _counts(rng, rows))
+        return measure(rows.weight * redraw(rng))
 
     cost, regret = measure(rows.weight)
     drawn_cost, drawn_regret = jax.lax.map(resample, jax.random.split(rng, num))
@@ -131,19 +132,8 @@ def _rank(labels, scores, weight) -> tuple[_Ranked, Float[Array, " N"]]:
     mass = jnp.ones(np.shape(scores)) if weight is None else jnp.asarray(weight, jnp.float32)
     descending = -jnp.asarray(scores, jnp.float32)
     key, anomaly, mass = jax.lax.sort((descending, jnp.asarray(labels, jnp.float32), mass), num_keys=1)
-    by_class = jnp.argsort(anomaly, stable=True)
     is_end = jnp.pad(key[1:] != key[:-1], (1, 1), constant_values=True)
-    return _Ranked(anomaly, mass, by_class, jnp.sum(anomaly == 0), is_end), key
-
-
-def _counts(rng: Array, rows: _Ranked) -> Float[Array, " N"]:
-    """How often each row is drawn, as many draws from each class as it has rows."""
-    size = len(rows.anomaly)
-    place = jnp.arange(size)
-    is_normal = place < rows.num_normals
-    first, last = jnp.where(is_normal, 0, rows.num_normals), jnp.where(is_normal, rows.num_normals, size)
-    drawn = rows.by_class[jax.random.randint(rng, (size,), first, last)]
-    return jnp.zeros(size).at[drawn].add(1.0)
+    return _Ranked(anomaly, mass, is_end), key
 
 
 def _curve(rows: _Ranked, weight: Array, costs: Array) -> Float[Array, " M"]:
