@@ -58,6 +58,8 @@ class Code(NamedTuple):
       rate: `[B]` nats, `log q(z|x) - log p(z)` at this latent; None without a probability model.
       symbols: `[B, ...]` int32; None where the code is continuous.
       posterior: e.g. `Gaussian(mean, log_variance)`.
+      terms: `{name: [B]}`, what the penalty is made of, each as it is charged (their sum is the penalty), for the
+        metrics; None where it has one part alone.
     """
 
     latent: PyTree
@@ -65,6 +67,7 @@ class Code(NamedTuple):
     rate: Array | None = None
     symbols: PyTree | None = None
     posterior: PyTree | None = None
+    terms: dict | None = None
 
 
 class Gaussian(NamedTuple):

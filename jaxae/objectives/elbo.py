@@ -27,7 +27,8 @@ def elbo(model: Autoencoder, beta: Weight = 1.0, capacity: Weight | None = None)
 
     Returns:
       An `Objective` whose metrics, each `[B]` in nats, are "nll" and, where the bottleneck charges anything,
-      "penalty" (without beta) and "rate".
+      "penalty" (without beta), "rate", and the parts of a
+      penalty that has several, by their names (`Code.terms`).
 
     Source: Kingma and Welling 2014; beta: Higgins et al. 2017; capacity: Burgess et al. 2018, equation 8.
 
@@ -55,6 +56,7 @@ def elbo(model: Autoencoder, beta: Weight = 1.0, capacity: Weight | None = None)
         metrics = {"nll": nll, "penalty": output.code.penalty}
         if output.code.rate is not None:
             metrics["rate"] = output.code.rate
+        metrics.update(output.code.terms or {})
         return loss, (output, {**state, "model": inner}, metrics)
 
     return Objective(init_model(model), apply)
