@@ -42,6 +42,11 @@ def started(layer, h, steps=1):
     return params, state
 
 
+def looked_up(layer, params, state, symbols):
+    assert layer.lookup is not None
+    return layer.lookup(params, state, symbols)
+
+
 # ---- the lookup -----------------------------------------------------------------------------------------------
 
 
@@ -266,7 +271,7 @@ def test_each_residual_level_codes_what_is_left():
     np.testing.assert_allclose(code.penalty, penalty, rtol=1e-4)
     np.testing.assert_allclose(code.rate, 3 * np.log(8), rtol=1e-6)
     # fewer levels: set the others to -2
-    short = layer.lookup(params, state, code.symbols.at[:, 1:].set(-2))
+    short = looked_up(layer, params, state, code.symbols.at[:, 1:].set(-2))
     np.testing.assert_array_equal(short, state["codebook"][0][code.symbols[:, 0]])
 
 
@@ -279,7 +284,7 @@ def test_quantize_dropout_keeps_the_first_levels():
     assert (np.diff(dropped.astype(int), axis=-1) >= 0).all()
     assert set((~dropped).sum(-1).ravel()) == {2, 3, 4}
     assert (dropped == dropped[:, :1]).all()  # an example's tokens alike
-    np.testing.assert_array_equal(layer.lookup(params, state, code.symbols), code.latent)
+    np.testing.assert_array_equal(looked_up(layer, params, state, code.symbols), code.latent)
     np.testing.assert_allclose(code.rate, (~dropped).sum((1, 2)) * np.log(8), rtol=1e-6)
     assert (np.array(layer.apply(params, state, None, h)[0].symbols) >= 0).all()
 
@@ -343,7 +348,7 @@ def test_sim_vq_moves_every_code_in_one_step():
     gradient = jax.grad(lambda p: layer.apply(p, state, None, h)[0].penalty.sum())(params)
     moved = {"transform": params["transform"] - 0.1 * gradient["transform"]}
     every = jnp.arange(64)
-    before, after = layer.lookup(params, state, every), layer.lookup(moved, state, every)
+    before, after = looked_up(layer, params, state, every), looked_up(layer, moved, state, every)
     assert float(jnp.abs(before - after).sum(-1).min()) > 0
 
 
@@ -358,7 +363,7 @@ def test_exported_lookup_gives_the_latent_bit_for_bit(name):
     code = jax.export.deserialize(encode.serialize()).call(h)
     symbols = jax.eval_shape(lambda h: layer.apply(params, state, None, h)[0].symbols, h)
     like = jax.ShapeDtypeStruct((rows, *symbols.shape[1:]), jnp.int32)
-    found = jax.export.export(jax.jit(lambda s: layer.lookup(params, state, s)))(like)
+    found = jax.export.export(jax.jit(lambda s: looked_up(layer, params, state, s)))(like)
     np.testing.assert_array_equal(jax.export.deserialize(found.serialize()).call(code[1]), code[0])
 
 
@@ -399,8 +404,8 @@ def test_bad_symbols_and_conditions():
     h = normal(0, 3, 2)
     params, state = layer.init(KEY(0), h)
     with pytest.raises(ValueError, match="last axis of 2 levels"):
-        layer.lookup(params, state, jnp.zeros((3, 1), jnp.int32))
+        looked_up(layer, params, state, jnp.zeros((3, 1), jnp.int32))
     with pytest.raises(ValueError, match=r"symbols must be in \[0, 4\)"):
-        layer.lookup(params, state, jnp.full((3, 2), 4))
+        looked_up(layer, params, state, jnp.full((3, 2), 4))
     with pytest.raises(ValueError, match="condition must be a mapping"):
         layer.apply(params, state, KEY(0), h, jnp.ones(3))
