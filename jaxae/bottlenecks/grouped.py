@@ -101,4 +101,4 @@ def grouped(bottleneck: Bottleneck, n: int, *, shared: bool = False) -> Bottlene
             return drawn.reshape(*h.shape[:-1], -1)
         return joined(jax.vmap(lambda p, s, k: base_sample(p, s, k, one(h), condition))(params, state, each(rng)))
 
-    return Bottleneck(init, apply, sample, lookup)
+    return Bottleneck(init, apply, sample, lookup, bottleneck.num_codes)

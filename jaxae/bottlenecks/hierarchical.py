@@ -81,5 +81,6 @@ def hierarchical(top: Bottleneck, local: Bottleneck) -> Bottleneck:
         above = top.lookup(params[0], state[0], symbols[0], condition)
         return jnp.concatenate([above, local.lookup(params[1], state[1], symbols[1], condition)], -1)
 
+    sizes = (top.num_codes, local.num_codes) if top.num_codes and local.num_codes else None
     both_sample, both_lookup = top.sample and local.sample, top.lookup and local.lookup
-    return Bottleneck(init, apply, both_sample and sample, both_lookup and lookup)
+    return Bottleneck(init, apply, both_sample and sample, both_lookup and lookup, sizes)

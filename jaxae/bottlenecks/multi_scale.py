@@ -100,7 +100,7 @@ def multi_scale(bottleneck: Bottleneck, sizes: Sequence[int], *, shared: bool = 
             total = total + _raised(base_sample(*own, keys[i], at(h, size), condition), h.shape[1:3])
         return total
 
-    return Bottleneck(init, apply, sample, lookup)
+    return Bottleneck(init, apply, sample, lookup, (bottleneck.num_codes,) * len(sizes))
 
 
 def _raised(latent, sides):

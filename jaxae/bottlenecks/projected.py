@@ -65,7 +65,7 @@ def projected(bottleneck: Bottleneck, width: int) -> Bottleneck:
         assert bottleneck.lookup is not None
         return raised(params, bottleneck.lookup(params["inner"], state, symbols, condition))
 
-    return Bottleneck(init, apply, bottleneck.sample and sample, bottleneck.lookup and lookup)
+    return Bottleneck(init, apply, bottleneck.sample and sample, bottleneck.lookup and lookup, bottleneck.num_codes)
 
 
 def _product(a, matrix):

@@ -62,7 +62,7 @@ def random_projection(num_codes: int, width: int = 16) -> Bottleneck:
     def lookup(params, state, symbols, condition=None):
         return inner_lookup(params, state["book"], symbols, condition)
 
-    return Bottleneck(init, apply, sample, lookup)
+    return Bottleneck(init, apply, sample, lookup, num_codes)
 
 
 def _standardised(h):

@@ -124,7 +124,7 @@ def residual(
         drawn = [base_sample(*of_level(params, state, i), keys[i], h, condition) for i in range(depth)]
         return sum(factor * latent for factor, latent in zip(factors, drawn, strict=True))
 
-    return Bottleneck(init, apply, sample, lookup)
+    return Bottleneck(init, apply, sample, lookup, bottleneck.num_codes)
 
 
 def _like(a, b):

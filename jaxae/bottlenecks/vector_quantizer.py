@@ -209,7 +209,7 @@ def quantizer(
     def sample(params, state, rng, h, condition=None):
         return lookup(params, state, jax.random.randint(rng, h.shape[:-1], 0, book.size))
 
-    return Bottleneck(lambda rng, h, condition=None: book.init(rng, h.shape[-1]), apply, sample, lookup)
+    return Bottleneck(lambda rng, h, condition=None: book.init(rng, h.shape[-1]), apply, sample, lookup, book.size)
 
 
 def check_numbers(name: str, num_codes: int, **numbers) -> None:
