@@ -11,8 +11,10 @@ __version__ = "0.1.0"
 _ROOMS = (
     "bottlenecks",
     "checkpoint",
+    "code_prior",
     "data",
     "detect",
+    "generation",
     "likelihoods",
     "model",
     "networks",

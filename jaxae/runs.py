@@ -27,6 +27,7 @@ CONTENTS = (
     "detector",
     "checkpoints",
     "tensorboard",
+    "prior",
 )
 
 

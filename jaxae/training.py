@@ -1,14 +1,15 @@
-"""`jaxae train` and `jaxae sample`: a recipe trained in a run folder, and what its decoder makes of the prior."""
+"""`jaxae train`: a recipe trained in a run folder, and read back from there."""
 
 import math
 import os
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import optax
 
 from jaxae import __version__, recipes, report, runs
 from jaxae.checkpoint import checkpoints
@@ -17,8 +18,7 @@ from jaxae.data.splits import split
 from jaxae.numerics import as_batch
 from jaxae.recipes import Recipe
 from jaxae.train import build_step, evaluator, fit, init_state, metrics_log
-from jaxae.transforms import Standardisation
-from jaxae.types import Batch, TrainState
+from jaxae.types import Batch, Objective, TrainState
 
 # compiled calls of a whole training: each ends with validation, a line in the log and a checkpoint
 CHUNKS = 20
@@ -82,7 +82,8 @@ def train(
     started = time.monotonic()
     echo = echo or (lambda line: None)
     dataset = load(settings.data, label_column=settings.label_column)
-    rows, held_out, normal = _rows(dataset, settings)
+    train_rows, validation, normal = rows_of(dataset, settings.normal, settings.seed)
+    rows, held_out = train_rows.x, validation.x
     recipe, folder, _ = begin("train", settings, dataset, rows, out, resume, overwrite, normal=list(normal))
     echo(f"{dataset.name} · {settings.model} · train {len(rows)} · validation {len(held_out)}")
     state = fit_recipe(recipe, rows, held_out, folder, settings.seed, settings.tensorboard)
@@ -196,24 +197,67 @@ def fit_recipe(
     Raises:
       ValueError: a loss that is not finite, or checkpoints of another model.
     """
+    return fit_objective(
+        recipe.objective,
+        recipe.optimizer,
+        recipe.batch_size,
+        recipe.num_steps,
+        x,
+        validation,
+        folder,
+        seed,
+        tensorboard,
+    )
+
+
+def fit_objective(
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    batch_size: int,
+    num_steps: int,
+    x: np.ndarray | Batch,
+    validation: np.ndarray | Batch,
+    folder: pathlib.Path,
+    seed: int,
+    tensorboard: bool = False,
+) -> TrainState:
+    """`fit_recipe` of an objective that is no preset's: twenty chunks, the best state kept, an early stop.
+
+    Args:
+      objective: what is minimised.
+      optimizer: any optax transformation.
+      batch_size: rows a step, at most.
+      num_steps: of the whole training.
+      x: as for `fit_recipe`, as are the others.
+      validation: held-out rows.
+      folder: where checkpoints and the log are written.
+      seed: of initialisation, order and noise.
+      tensorboard: write events too.
+
+    Returns:
+      The state of the least validation loss.
+
+    Raises:
+      ValueError: a loss that is not finite, or checkpoints of another model.
+    """
     rows, held_out = as_batch(x), as_batch(validation)
     count = len(rows.x)
-    batch_size = min(recipe.batch_size, count)  # rows may have been left out since the recipe was made
-    state = _initial(recipe, seed, jax.tree.map(lambda leaf: leaf[:batch_size], rows))
+    batch_size = min(batch_size, count)  # rows may have been left out since the recipe was made
+    state = _initial(objective, optimizer, seed, jax.tree.map(lambda leaf: leaf[:batch_size], rows))
     kept = checkpoints(folder / "checkpoints")
     try:
         if kept.latest() is not None:
             state = kept.restore(state)
         step = int(state.step)
         log = metrics_log(folder / "metrics.jsonl", step, folder / "tensorboard" if tensorboard else None)
-        evaluate = evaluator(recipe.objective, held_out, recipe.num_steps) if len(held_out.x) else None
+        evaluate = evaluator(objective, held_out, num_steps) if len(held_out.x) else None
         result = fit(
-            build_step(recipe.objective, recipe.optimizer),
+            build_step(objective, optimizer),
             state,
             batches.shuffled(count, batch_size, seed),
-            recipe.num_steps,
+            num_steps,
             data=jax.device_put(rows),
-            chunk=max(1, math.ceil(recipe.num_steps / CHUNKS)),
+            chunk=max(1, math.ceil(num_steps / CHUNKS)),
             validation=evaluate,
             patience=PATIENCE if evaluate else None,
             checkpoints=kept,
@@ -222,52 +266,6 @@ def fit_recipe(
     finally:
         kept.close()
     return result.best
-
-
-def sample(
-    run: str | os.PathLike, number: int = 64, seed: int = 0, out: str | os.PathLike | None = None
-) -> pathlib.Path:
-    """Draw examples from a trained model's prior.
-
-    Args:
-      run: folder of a run of `train` (or of `detect`).
-      number: how many.
-      seed: of the draw.
-      out: a picture (images) or a `.csv` (tables, in the data's own units); None: in the run folder.
-
-    Returns:
-      The file written.
-
-    Raises:
-      ValueError: no run is there, it has no checkpoint, or its model has no prior to draw from.
-    """
-    folder = pathlib.Path(run)
-    config = runs.read_config(folder)
-    if "shape" not in config:
-        raise ValueError(f"{folder} does not say what its model reads: its config has no shape")
-    recipe, example = _rebuild(folder, config)
-    if recipe.model.sample is None:
-        raise ValueError(
-            f"{config['model']} has no prior to draw from: train vae or vq_vae (`jaxae train --model vae`)"
-        )
-    state = _initial(recipe, 0, example)
-    kept = checkpoints(folder / "checkpoints")
-    try:
-        found = kept.best(state)
-        state = kept.restore(state) if found is None else found[0]
-    finally:
-        kept.close()
-    drawn = _draw(recipe, state, number, jax.random.key(seed), example)
-    if drawn.ndim == 4:
-        out = pathlib.Path(out or folder / "figures" / "samples.png")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        return report.sample_grid(out, drawn)
-    out = pathlib.Path(out or folder / "samples.csv")
-    with np.load(folder / "standardise.npz", allow_pickle=False) as units:
-        drawn = drawn * units["scale"] + units["mean"]
-    names = config.get("features") or [f"x{i}" for i in range(drawn.shape[1])]
-    runs.write_csv(out, names, drawn.tolist())
-    return out
 
 
 def write_examples(path, recipe: Recipe, params, state, x: np.ndarray, fitted: Any = None, **columns) -> None:
@@ -306,40 +304,40 @@ def _drawable(values) -> np.ndarray:
     return values.mean(-1, keepdims=True) if values.ndim == 4 and values.shape[-1] > 3 else values
 
 
-def _initial(recipe: Recipe, seed: int, x: np.ndarray | Batch) -> TrainState:
+def _initial(
+    objective: Objective, optimizer: optax.GradientTransformation, seed: int, x: np.ndarray | Batch
+) -> TrainState:
     # compiled whole: one by one, the initialisers' many small operations would each be compiled
-    initial = jax.jit(lambda rng, batch: init_state(recipe.objective, recipe.optimizer, rng, batch))
+    initial = jax.jit(lambda rng, batch: init_state(objective, optimizer, rng, batch))
     return initial(jax.random.key(seed), as_batch(x))
 
 
-def _rebuild(folder, config):
-    standardisation = None
-    if (folder / "standardise.npz").is_file():
-        with np.load(folder / "standardise.npz", allow_pickle=False) as saved:
-            standardisation = Standardisation(saved["mean"], saved["scale"])
-    shape = tuple(config["shape"])
-    recipe = recipes.build(
-        config["model"],
-        shape,
-        config["rows"],
-        standardisation=standardisation,
-        epochs=config["epochs"],
-        options=config["options"],
-        view=config.get("view", "pixels"),
-    )
-    return recipe, np.zeros((recipe.batch_size, *shape), config["dtype"])
+def rows_of(dataset: Dataset, normal: Sequence[str] | None, seed: int) -> tuple[Batch, Batch, tuple[str, ...]]:
+    """The rows that a run trains on, those it holds out, and the names of the classes: all, or the normal alone.
 
+    Args:
+      dataset: from `data.load`.
+      normal: names of classes; None: all rows of the train part.
+      seed: of the split.
 
-def _rows(dataset, settings):
-    """Training rows, held-out rows and the classes: all of the train part, or the normal classes alone."""
-    if settings.normal is not None:
-        parts = split(dataset, settings.normal, settings.seed, calibration=0, dev=0)
-        return parts.train.x, parts.validation.x, parts.normal
-    order = np.random.default_rng([settings.seed, 0x7EA1]).permutation(len(dataset.x_train))
-    held_out = min(max(1, len(order) // 10), 2000)
+    Returns:
+      Two batches, their rows as they are stored, their condition the class of each (None without labels).
+
+    Raises:
+      ValueError: there are too few rows, or there is no such class.
+    """
+    if normal is not None:
+        parts = split(dataset, normal, seed, calibration=0, dev=0)
+        train, held_out = (Batch(part.x, condition=part.classes) for part in (parts.train, parts.validation))
+        return train, held_out, parts.normal
+    order = np.random.default_rng([seed, 0x7EA1]).permutation(len(dataset.x_train))
     if len(order) < 2:
         raise ValueError(f"{dataset.name} has {len(order)} training rows: at least 2 are needed")
-    return dataset.x_train[np.sort(order[held_out:])], dataset.x_train[order[:held_out]], ()
+    held_out = min(max(1, len(order) // 10), 2000)
+    rows = Batch(dataset.x_train, condition=dataset.y_train)
+    chosen = np.sort(order[held_out:]), order[:held_out]
+    train, validation = (jax.tree.map(lambda leaf, rows=each: leaf[rows], rows) for each in chosen)
+    return train, validation, ()
 
 
 def _draw(recipe, state, number, rng, example):

@@ -90,12 +90,15 @@ class Prior(NamedTuple):
       log_prob: `(params, latent, condition=None) -> [B]` nats.
       sample: `(params, rng, latent, condition=None) -> latent`; of the given latent only the shape is read.
       kl: `(params, posterior, condition=None) -> [B, ..., D]` nats, the closed form, or None.
+      bound: `(params, rng, latent, condition=None) -> [B]` nats, a random estimate that training maximises instead of
+        `log_prob`; None where there is no need of one.
     """
 
     init: Callable
     log_prob: Callable
     sample: Callable
     kl: Callable | None = None
+    bound: Callable | None = None
 
 
 class Bottleneck(NamedTuple):

@@ -26,13 +26,14 @@ ORDER = (
     ("train",),
     ("downstream",),
     ("scoring",),
-    ("disentanglement",),
+    ("disentanglement", "generation"),
     ("report",),
     ("runs",),
     ("recipes", "rules"),
     ("training",),
-    ("pollution", "calibrate"),
-    ("detect", "open_set"),
+    ("pollution", "calibrate", "trained"),
+    ("code_prior",),
+    ("detect", "open_set", "sample", "train_prior"),
     ("cli",),
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}

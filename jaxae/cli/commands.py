@@ -1,4 +1,4 @@
-"""The commands: `jaxae detect | open-set | calibrate | train | score | sample | report | info`.
+"""The commands: `jaxae detect | open-set | calibrate | train | train-prior | score | sample | report | info`.
 
 Thin: each command turns its options into one call. What is heavy is imported inside the commands, so that `--help`
 answers at once. Errors of the user's making are one line and exit code 2.
@@ -17,8 +17,10 @@ from jaxae import __version__
 from jaxae.cli.options import (
     COLUMN,
     DATA,
+    DRAWS,
     RULE,
     RUN_FLAGS,
+    SET_PRIOR,
     TRAINING,
     assignments_of,
     certify,
@@ -253,19 +255,45 @@ def score(detector, data, label_column, out, overwrite):
 
 @_command()
 @click.argument("run", type=click.Path(path_type=pathlib.Path))
-@click.option("-n", "--number", type=click.IntRange(1, 10_000), default=64, help="How many.")
+@click.option("-n", "--number", type=click.IntRange(1, 100_000), default=64, help="How many.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of the draw.")
+@DRAWS
 @click.option("--out", type=click.Path(path_type=pathlib.Path), help="The picture.  [default: RUN/figures/samples.png]")
-def sample(run, number, seed, out):
-    """Draw new examples from a trained model's prior: a grid of images, or a table of rows.
+def sample(run, out, **rest):
+    """Draw new examples from a trained model: a grid of images and their .npz, or a table of rows.
+
+    Discrete codes come from the prior of `jaxae train-prior`; where there is none, all are drawn alike.
+
+    \b
+    Examples:
+      jaxae sample runs/train-1 -n 64
+      jaxae sample runs/train-1 --label Sneaker --temperature 0.9 --out sneakers.png
+    """
+    from jaxae import sample as job
+
+    click.echo(job.sample(run, job.Settings(**rest), out, echo=click.echo))
+
+
+@_command()
+@click.argument("run", type=click.Path(path_type=pathlib.Path))
+@click.option("--prior", default="autoregressive", metavar="NAME", help="autoregressive, masked, unigram.")
+@click.option("--by-class", is_flag=True, help="Learn the codes of each class, for `jaxae sample --label`.")
+@click.option("--epochs", type=click.IntRange(1), help="Passes over the training rows.  [default: by their number]")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Of initialisation, order and masks.")
+@SET_PRIOR
+@click.option("--resume", is_flag=True, help="Continue the run's prior from its last checkpoint.")
+@click.option("--overwrite", is_flag=True, help="Replace the run's prior.")
+def train_prior(run, options, resume, overwrite, **rest):
+    """Train a prior over the codes of a run whose model has discrete ones; `jaxae sample` then draws from it.
 
     \b
     Example:
-      jaxae sample runs/train-1 -n 64
+      jaxae train --model vq_vae --out runs/vq && jaxae train-prior runs/vq && jaxae sample runs/vq -n 64
     """
-    from jaxae import training
+    from jaxae import train_prior as job
 
-    click.echo(training.sample(run, number, seed, out))
+    settings = job.Settings(options=assignments_of(options), **rest)
+    job.train_prior(run, settings, resume=resume, overwrite=overwrite, echo=click.echo)
 
 
 @_command()

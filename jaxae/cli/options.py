@@ -69,6 +69,22 @@ TRAINING = _options(
     click.option("--tensorboard", is_flag=True, help="Write TensorBoard events too (needs jaxae[tensorboard])."),
 )
 
+SET_PRIOR = click.option(
+    "--set",
+    "options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A keyword of the prior, e.g. --set width=192. May be repeated.",
+)
+DRAWS = _options(
+    click.option("--uniform", is_flag=True, help="Draw all codes alike, though there is a trained prior."),
+    click.option("--label", metavar="NAME", help="Draw this class, from a prior trained with --by-class."),
+    click.option("--temperature", type=float, default=1.0, metavar="T", help="Below 1: probable codes more often."),
+    click.option("--top-k", type=int, metavar="K", help="Of each code's values keep the K most probable."),
+    click.option("--top-p", type=float, metavar="P", help="Of each code's values keep the fewest of this mass."),
+    click.option("--noise", is_flag=True, help="Draw from the likelihood too, instead of showing its mean."),
+)
+
 
 def names_of(text):
     """`a,b` as a tuple; None stays None."""

@@ -5,8 +5,10 @@ from jaxae.networks.combinators import conditional, identity
 from jaxae.networks.convolutional import conv_decoder, conv_encoder
 from jaxae.networks.default import default_decoder, default_encoder
 from jaxae.networks.mlp import mlp
+from jaxae.networks.transformer import Transformer, transformer
 
 __all__ = [
+    "Transformer",
     "conditional",
     "conv_decoder",
     "conv_encoder",
@@ -16,4 +18,5 @@ __all__ = [
     "from_nnx",
     "identity",
     "mlp",
+    "transformer",
 ]

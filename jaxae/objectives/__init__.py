@@ -3,6 +3,7 @@
 from jaxae.objectives.combinators import combined, partial, penalized, prepared
 from jaxae.objectives.elbo import elbo, negative_log_likelihood
 from jaxae.objectives.iwae import iwae, log_weights
+from jaxae.objectives.likelihood import negative_log_prob
 from jaxae.objectives.robust import outlier_exposure, supervised, trimmed
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "iwae",
     "log_weights",
     "negative_log_likelihood",
+    "negative_log_prob",
     "outlier_exposure",
     "partial",
     "penalized",

@@ -1,0 +1,139 @@
+"""`jaxae sample`: what a trained model's decoder makes of its prior."""
+
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxae import code_prior, report, runs
+from jaxae.code_prior import CodePrior
+from jaxae.trained import Trained, trained
+
+
+class Settings(NamedTuple):
+    """How to draw; the command line's options, by the same names.
+
+    Attributes:
+      number: how many examples.
+      seed: of the draw.
+      uniform: draw codes uniformly, though there is a trained prior.
+      label: name of the class to draw, of a prior that was trained by class.
+      temperature: of a trained prior's draws, as are the next two; see `priors.symbols.narrowed`.
+      top_k: the most probable symbols are kept.
+      top_p: the fewest of this mass are kept.
+      noise: draw from the likelihood too, instead of giving its mean.
+    """
+
+    number: int = 64
+    seed: int = 0
+    uniform: bool = False
+    label: str | None = None
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    noise: bool = False
+
+
+def sample(
+    run: str | os.PathLike,
+    settings: Settings,
+    out: str | os.PathLike | None = None,
+    *,
+    echo: Callable[[str], Any] | None = None,
+) -> pathlib.Path:
+    """Draw examples from a trained model.
+
+    Discrete codes come from the prior of `jaxae train-prior`, or all alike where there is none; continuous ones from
+    the model's own prior.
+
+    Args:
+      run: folder of a run of `train` (or of `detect`).
+      settings: how.
+      out: images: a picture, beside which an `.npz` of the same name holds them; a table: a `.csv` in the data's own
+        units. None: in the run folder, `figures/samples.png` and `samples.npz`, or `samples.csv`.
+      echo: takes lines for the user; None: silent.
+
+    Returns:
+      The picture or table written.
+
+    Raises:
+      ValueError: no run is there, it has no checkpoint, its model has no prior to draw from, or settings that it
+        cannot follow.
+    """
+    folder, echo = pathlib.Path(run), echo or (lambda line: None)
+    model = trained(folder)
+    if model.recipe.model.sample is None and model.recipe.model.lookup is None:
+        raise ValueError(
+            f"{model.config['model']} has no prior to draw from: train vae or vq_vae (`jaxae train --model vae`)"
+        )
+    if model.recipe.model.lookup is None:
+        _require_none(settings, f"{model.config['model']} draws continuous codes from its own prior")
+        drawn = _continuous(model, settings)
+    else:
+        codes = _prior(folder, model, settings, echo)
+        drawn = code_prior.draw(
+            model, codes, settings.number, settings.seed, labels=_labels(codes, settings), noise=settings.noise
+        )
+    return _write(folder, model, drawn, out, echo)
+
+
+def _prior(folder, model: Trained, settings: Settings, echo) -> CodePrior:
+    narrowing = {"temperature": settings.temperature, "top_k": settings.top_k, "top_p": settings.top_p}
+    codes = None if settings.uniform else code_prior.load_prior(folder, model, **narrowing)
+    if codes is None:
+        _require_none(settings, "codes are drawn uniformly")
+        if not settings.uniform:
+            echo(f"no prior was trained: all codes are drawn alike (`jaxae train-prior {folder}` learns one)")
+        return code_prior.without_prior(model)
+    echo(f"codes from the {codes.config['prior']} prior")
+    return codes
+
+
+def _require_none(settings: Settings, why: str):
+    default = Settings()
+    for name in ("label", "temperature", "top_k", "top_p"):
+        if getattr(settings, name) != getattr(default, name):
+            raise ValueError(f"--{name.replace('_', '-')} needs a prior of `jaxae train-prior`: {why}")
+
+
+def _labels(codes: CodePrior, settings: Settings) -> np.ndarray | None:
+    if settings.label is None:
+        return None
+    if not codes.config["by_class"]:
+        raise ValueError(f"--label {settings.label}: the prior knows no classes; train it with --by-class")
+    classes = codes.config["classes"]
+    if settings.label not in classes:
+        raise ValueError(f"there is no class {settings.label!r}; there are {', '.join(classes)}")
+    return np.full(settings.number, classes.index(settings.label), np.int32)
+
+
+def _continuous(model: Trained, settings: Settings) -> np.ndarray:
+    autoencoder, (rng, noise) = model.recipe.model, jax.random.split(jax.random.key(settings.seed))
+    like = jax.ShapeDtypeStruct((settings.number, *model.example.shape[1:]), np.float32)
+    assert autoencoder.sample is not None
+    draw_latent, likelihood = autoencoder.sample, autoencoder.likelihood
+
+    def draw(params, state):
+        prediction = autoencoder.decode(params, draw_latent(params, state, rng, like))
+        return likelihood.sample(noise, prediction) if settings.noise else likelihood.mean(prediction)
+
+    return np.asarray(jax.jit(draw)(model.params, model.state))
+
+
+def _write(folder: pathlib.Path, model: Trained, drawn: np.ndarray, out, echo) -> pathlib.Path:
+    if drawn.ndim == 4:
+        picture = pathlib.Path(out or folder / "figures" / "samples.png")
+        arrays = folder / "samples.npz" if out is None else picture.with_suffix(".npz")
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        runs.write_arrays(arrays, images=drawn)
+        echo(str(arrays))
+        return report.sample_grid(picture, drawn[:1024])  # more are too small to be seen
+    out = pathlib.Path(out or folder / "samples.csv")
+    with np.load(folder / "standardise.npz", allow_pickle=False) as units:
+        drawn = drawn * units["scale"] + units["mean"]
+    names = model.config.get("features") or [f"x{i}" for i in range(drawn.shape[1])]
+    runs.write_csv(out, names, drawn.tolist())
+    return out
