@@ -14,6 +14,18 @@ from jaxae.types import Batch, Objective, PyTree, TrainState
 MOST_CODES = 2**20
 
 
+def countable(num_codes: PyTree | None) -> bool:
+    """Whether `code_monitor` takes these: there are codes, and no more than 2**20.
+
+    Example:
+      >>> from jaxae.train import countable
+      >>> countable(None), countable(512), countable((512, 2**30))
+      (False, True, False)
+    """
+    sizes = jax.tree.leaves(num_codes)
+    return bool(sizes) and max(sizes) <= MOST_CODES
+
+
 def code_monitor(
     objective: Objective, data: Batch | PyTree, num_codes: PyTree, batch_size: int = 256
 ) -> Callable[[TrainState], dict[str, float]]:
@@ -43,7 +55,7 @@ def code_monitor(
       ['bits_per_example', 'codes_in_use', 'dead_codes', 'perplexity', 'usage']
     """
     sizes = jax.tree.leaves(num_codes)
-    if not sizes or max(sizes) > MOST_CODES:
+    if not countable(num_codes):
         raise ValueError(f"code_monitor counts up to {MOST_CODES} codes, got {num_codes}")
     batches = list(padded(data, batch_size))
     if not batches:
