@@ -9,11 +9,13 @@ plus the auxiliary loss.
 
     pip install torch vector-quantize-pytorch
     python benchmarks/bench_codebooks.py --data fashion_mnist.npz
+    python benchmarks/bench_codebooks.py --data cifar10.npz --sonnet --ours vq_plain vq
 """
 
 import argparse
 import math
 import time
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,8 +29,31 @@ from jaxae.data import load
 from jaxae.data.batches import padded, shuffled
 from jaxae.model import autoencoder
 
-CHANNELS = (32, 64)
-BATCH = 64
+
+class Setting(NamedTuple):
+    """What all members of a run share.
+
+    Attributes:
+      channels: of the two strided stages.
+      blocks: residual blocks in each.
+      batch: rows a step.
+      steps: of the training.
+      rate: Adam's, falling along a cosine.
+      constant: keep the rate as it is.
+      seed: of everything.
+    """
+
+    channels: tuple[int, int] = (32, 64)
+    blocks: int = 1
+    batch: int = 64
+    steps: int = 2000
+    rate: float = 1e-3
+    constant: bool = False
+    seed: int = 0
+
+
+# Sonnet's VQ-VAE example on CIFAR-10, of which a variance-normalised error of 0.056 and a perplexity of 326 are quoted
+SONNET = Setting((64, 128), blocks=2, batch=32, steps=10_000, rate=3e-4, constant=True)
 # levels whose product is near 2 ** bits
 LEVELS = {9: (8, 8, 8), 11: (8, 8, 8, 4), 14: (8, 8, 8, 8, 4)}
 LEVELS_BY_SIZE = {512: LEVELS[9], 2048: LEVELS[11], 16384: LEVELS[14]}
@@ -59,22 +84,26 @@ def ours(name: str, num_codes: int, width: int):
 OURS = ("vq", "vq_plain", "vq_gradient", "vq_rotation", "vq_cosine", "fsq", "lfq", "sim_vq", "residual")
 
 
-def train_ours(name, x, held_out, num_codes, width, steps, rate, seed):
+def train_ours(name, x, held_out, num_codes, width, setting):
     """Train and measure one member of ours: a dictionary of figures."""
     started = time.monotonic()
     layer, books, size = ours(name, num_codes, width)
     variance = float((x / 255.0).var())
+    network = {"channels": setting.channels, "num_blocks": setting.blocks}
     model = autoencoder(
-        networks.conv_encoder(x.shape[1:], width, channels=CHANNELS, spatial=True),
+        networks.conv_encoder(x.shape[1:], width, **network, spatial=True),
         layer,
-        networks.conv_decoder(x.shape[1:], channels=CHANNELS),
+        networks.conv_decoder(x.shape[1:], **network),
         likelihoods.gaussian(math.sqrt(variance)),
     )
     objective = objectives.prepared(objectives.elbo(model), transforms.scale_uint8())
-    optimizer = optax.adam(optax.cosine_decay_schedule(rate, steps))
-    state = jax.jit(lambda key: train.init_state(objective, optimizer, key, x[:BATCH]))(jax.random.key(seed))
+    rate, steps = setting.rate, setting.steps
+    optimizer = optax.adam(rate if setting.constant else optax.cosine_decay_schedule(rate, steps))
+    first = x[: setting.batch]
+    state = jax.jit(lambda key: train.init_state(objective, optimizer, key, first))(jax.random.key(setting.seed))
     step = train.build_step(objective, optimizer)
-    found = train.fit(step, state, shuffled(len(x), BATCH, seed), steps, data=x, chunk=100, progress=False)
+    order = shuffled(len(x), setting.batch, setting.seed)
+    found = train.fit(step, state, order, steps, data=x, chunk=100, progress=False)
     seconds = time.monotonic() - started
     params, inner = found.state.params["model"], found.state.state["model"]
 
@@ -131,7 +160,7 @@ def peer(name: str, num_codes: int, width: int):
     return made[name](), 1, num_codes
 
 
-def train_peer(name, x, held_out, num_codes, width, steps, rate, seed):
+def train_peer(name, x, held_out, num_codes, width, setting):
     """The same for a peer, in PyTorch."""
     import torch
     from torch import nn
@@ -145,22 +174,25 @@ def train_peer(name, x, held_out, num_codes, width, steps, rate, seed):
         def forward(self, x):
             return x + self.point(functional.gelu(self.wide(functional.gelu(x))))
 
-    torch.manual_seed(seed)
+    def blocks(channels):
+        return (*(Block(channels) for _ in range(setting.blocks)), nn.GELU())
+
+    torch.manual_seed(setting.seed)
     started = time.monotonic()
-    first, second = CHANNELS
+    first, second = setting.channels
     colours = x.shape[-1]
     encoder = nn.Sequential(
-        *(nn.Conv2d(colours, first, 4, 2, 1), Block(first), nn.GELU(), nn.Conv2d(first, second, 4, 2, 1)),
-        *(Block(second), nn.GELU(), nn.Conv2d(second, width, 1)),
+        *(nn.Conv2d(colours, first, 4, 2, 1), *blocks(first), nn.Conv2d(first, second, 4, 2, 1)),
+        *(*blocks(second), nn.Conv2d(second, width, 1)),
     )
     decoder = nn.Sequential(
-        *(nn.Conv2d(width, second, 1), Block(second), nn.GELU(), nn.ConvTranspose2d(second, first, 4, 2, 1)),
-        *(Block(first), nn.GELU(), nn.ConvTranspose2d(first, colours, 4, 2, 1)),
+        *(nn.Conv2d(width, second, 1), *blocks(second), nn.ConvTranspose2d(second, first, 4, 2, 1)),
+        *(*blocks(first), nn.ConvTranspose2d(first, colours, 4, 2, 1)),
     )
     layer, books, size = peer(name, num_codes, width)
     modules = nn.ModuleList([encoder, layer, decoder])
-    optimizer = torch.optim.Adam(modules.parameters(), rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    optimizer = torch.optim.Adam(modules.parameters(), setting.rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, setting.steps)
     variance = float((x / 255.0).var())
 
     def run(rows):
@@ -171,13 +203,14 @@ def train_peer(name, x, held_out, num_codes, width, steps, rate, seed):
         extra = out[2].sum() if len(out) > 2 else torch.zeros(())
         return decoder(out[0].transpose(1, 2).reshape(h.shape)) - rows, out[1], extra
 
-    order = shuffled(len(x), BATCH, seed)
-    for i in range(steps):
+    order = shuffled(len(x), setting.batch, setting.seed)
+    for i in range(setting.steps):
         difference, _, extra = run(x[order[i]])
         optimizer.zero_grad()
         ((difference**2).mean() / variance + extra).backward()
         optimizer.step()
-        schedule.step()
+        if not setting.constant:
+            schedule.step()
     seconds = time.monotonic() - started
     modules.eval()
     total, symbols = 0.0, []
@@ -206,23 +239,29 @@ def main() -> None:
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=PEERS)
     parser.add_argument("--codes", nargs="+", type=int, default=[512, 2048, 16384], choices=sorted(LEVELS_BY_SIZE))
     parser.add_argument("--widths", nargs="+", type=int, default=[8, 64])
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--sonnet", action="store_true", help="Sonnet's CIFAR-10 recipe: 512 codes, 64 wide")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--rate", type=float, help="falling along a cosine, where it is given")
     parser.add_argument("--dev", action="store_true", help="hold out 5,000 training images, leave the test split alone")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    setting = SONNET if arguments.sonnet else Setting()
+    setting = setting._replace(seed=arguments.seed, steps=arguments.steps or setting.steps)
+    if arguments.rate is not None:
+        setting = setting._replace(rate=arguments.rate, constant=False)
     data = load(arguments.data)
     x, held_out = np.asarray(data.x_train), np.asarray(data.x_test)
     if arguments.dev:
         x, held_out = x[:-5000], x[-5000:]
     if x.ndim == 3:
         x, held_out = x[..., None], held_out[..., None]
-    for num_codes in arguments.codes:
-        for width in arguments.widths:
+    for num_codes in [512] if arguments.sonnet else arguments.codes:
+        for width in [64] if arguments.sonnet else arguments.widths:
             for owner, names, run in (("ours", arguments.ours, train_ours), ("peer", arguments.peers, train_peer)):
                 for name in names:
-                    found = run(name, x, held_out, num_codes, width, arguments.steps, arguments.rate, arguments.seed)
-                    emit(owner=owner, name=name, codes=num_codes, width=width, steps=arguments.steps, **found)
+                    found = run(name, x, held_out, num_codes, width, setting)
+                    kept = {key: getattr(setting, key) for key in ("steps", "batch", "rate", "constant", "seed")}
+                    emit(owner=owner, name=name, codes=num_codes, width=width, **kept, **found)
 
 
 if __name__ == "__main__":
