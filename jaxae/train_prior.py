@@ -137,7 +137,8 @@ def _config(model: Trained, settings: Settings, dataset: Dataset, data: Batch) -
         "model_step": model.step,
     }
     if settings.by_class:
-        assert data.condition is not None and dataset.label_names is not None
+        assert data.condition is not None
+        assert dataset.label_names is not None
         shares = np.bincount(data.condition, minlength=len(dataset.label_names)) / len(data.x)
         config |= {"classes": list(dataset.label_names), "class_shares": shares.tolist()}
     return config
