@@ -46,8 +46,8 @@ def run(images, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def prior(run):
-    small = ("--set", "width=16", "--set", "depth=1", "--set", "heads=2")
-    printed = jaxae("train-prior", run, "--by-class", "--epochs", 150, *small).output
+    small = ("--set", "width=16", "--set", "depth=1", "--set", "heads=2", "--epochs", 600)
+    printed = jaxae("train-prior", run, "--by-class", *small).output
     return run / "prior", printed, small
 
 
@@ -77,7 +77,6 @@ def test_train_prior_writes_its_figures(prior, run):
     assert parts[0] == pytest.approx(figures["nats"] / 36 / np.log(2), rel=1e-5)
     assert parts[2] == pytest.approx(parts[0] + parts[1], rel=1e-5)
     assert "bits per dimension" in printed
-    assert (folder / "metrics.jsonl").is_file()
     assert "validation_loss" in (folder / "metrics.jsonl").read_text()
     assert images_of(run / "samples.npz").shape == (64, 6, 6, 1)
 
@@ -89,51 +88,40 @@ def test_samples_are_of_the_class_that_was_asked_for(prior, run, tmp_path):
         assert (tmp_path / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
         assert abs(brighter_right(images_of(tmp_path / f"{name}.npz")).mean() - right) < 0.1
     assert "there are left, right" in refused("sample", run, "--label", "top")
-    narrow = ("--top-k", 1, "--label", "left")
-    drawn = [images_of(_sampled(run, tmp_path, *narrow, "--seed", seed)) for seed in (0, 1)]
-    np.testing.assert_allclose(drawn[0], drawn[1], atol=1e-6)  # greedy: one and the same
-    noisy = images_of(_sampled(run, tmp_path, *narrow, "--noise"))
-    assert noisy.std() > drawn[0].std() + 0.1
+    jaxae("sample", run, "-n", 8, "--top-k", 1, "--label", "left", "--noise", "--out", tmp_path / "g.png")
+    noisy = images_of(tmp_path / "g.npz")
+    assert noisy.std(0).mean() == pytest.approx(1, abs=0.2)  # greedy codes are all the same, the noise is not
 
 
-def _sampled(run, folder, *flags):
-    jaxae("sample", run, "-n", 8, *flags, "--out", folder / "s.png")
-    return folder / "s.npz"
-
-
-def test_resume_gives_the_same_prior_and_other_settings_are_refused(prior, run, tmp_path):
+def test_resume_gives_the_same_prior_and_other_settings_are_refused(prior, run):
     folder, _, small = prior
-    before, figures = images_of(_sampled(run, tmp_path)), json.loads((folder / "metrics.json").read_text())
+    samples, figures = images_of(run / "samples.npz"), json.loads((folder / "metrics.json").read_text())
     assert "already holds a run of `jaxae train-prior`" in refused("train-prior", run, "--by-class", *small)
-    jaxae("train-prior", run, "--by-class", "--epochs", 150, *small, "--resume")
+    jaxae("train-prior", run, "--by-class", *small, "--resume")
     again = json.loads((folder / "metrics.json").read_text())
     assert {**again, "seconds": 0} == {**figures, "seconds": 0}
-    np.testing.assert_array_equal(images_of(_sampled(run, tmp_path)), before)
-    assert "epochs = 150, now it is 2" in refused("train-prior", run, "--by-class", "--epochs", 2, *small, "--resume")
+    np.testing.assert_array_equal(images_of(run / "samples.npz"), samples)
+    assert "by_class = True, now it is False" in refused("train-prior", run, *small, "--resume")
 
 
-def test_other_priors_and_a_stale_one(prior, images, run, tmp_path):
-    import shutil
-
-    other = tmp_path / "other"
-    shutil.copytree(run, other)
-    for name, flags in (("masked", ("--epochs", 2, *prior[2])), ("unigram", ())):
-        jaxae("train-prior", other, "--prior", name, *flags, "--overwrite")
-        assert name in jaxae("sample", other, "-n", 4, "--out", tmp_path / "g.png").output
-    assert "knows no classes" in refused("sample", other, "--label", "left")
-    config = json.loads((other / "prior" / "config.json").read_text())
-    (other / "prior" / "config.json").write_text(json.dumps({**config, "model_step": 1}))
-    assert "train it anew" in refused("sample", other)
-    assert "uniform" not in jaxae("sample", other, "--uniform", "-n", 4, "--out", tmp_path / "g.png").output
+def test_another_prior_takes_its_place_and_a_stale_one_is_refused(prior, run, tmp_path):
+    jaxae("train-prior", run, "--prior", "unigram", "--overwrite")
+    drawn = jaxae("sample", run, "-n", 4, "--out", tmp_path / "g.png")
+    assert "codes from the unigram prior" in drawn.output
+    assert "knows no classes" in refused("sample", run, "--label", "left")
+    path = run / "prior" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "model_step": 1}))
+    assert "train it anew" in refused("sample", run)
 
 
-def test_what_cannot_have_a_prior_is_one_line(images, run, tmp_path):
-    jaxae("train", "--data", images, "--model", "vae", "--epochs", 1, "--out", tmp_path / "v")
-    assert "the codes of vae" in refused("train-prior", tmp_path / "v")
-    assert "continuous codes from its own prior" in refused("sample", tmp_path / "v", "--top-k", 3)
+def test_what_cannot_have_a_prior_is_one_line(run, tmp_path):
+    config = json.loads((run / "config.json").read_text())
+    for name, changes in {"vae": {"model": "vae", "options": {}}, "detect": {"command": "detect"}}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps({**config, **changes}))
+    assert "the codes of vae" in refused("train-prior", tmp_path / "vae")
+    assert "continuous codes from its own prior" in refused("sample", tmp_path / "vae", "--top-k", 3)
+    assert "a prior is trained for one of `jaxae train`" in refused("train-prior", tmp_path / "detect")
+    assert "holds no run" in refused("train-prior", tmp_path)
     assert "there is no prior 'pixel'" in refused("train-prior", run, "--prior", "pixel", "--overwrite")
     assert "has no option layers" in refused("train-prior", run, "--set", "layers=3", "--overwrite")
-    assert "holds no run" in refused("train-prior", tmp_path)
-    config = json.loads((tmp_path / "v" / "config.json").read_text())
-    (tmp_path / "v" / "config.json").write_text(json.dumps({**config, "command": "detect"}))
-    assert "`jaxae detect`: a prior is trained for one of `jaxae train`" in refused("train-prior", tmp_path / "v")
