@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxae import code_prior, report, runs
 from jaxae.code_prior import CodePrior
-from jaxae.trained import Trained, trained
+from jaxae.trained import Trained, recipe_of, trained
 
 
 class Settings(NamedTuple):
@@ -64,19 +64,20 @@ def sample(
         cannot follow.
     """
     folder, echo = pathlib.Path(run), echo or (lambda line: None)
-    model = trained(folder)
-    if model.recipe.model.sample is None and model.recipe.model.lookup is None:
+    recipe, _, config = recipe_of(folder)
+    if recipe.model.sample is None and recipe.model.lookup is None:
         raise ValueError(
-            f"{model.config['model']} has no prior to draw from: train vae or vq_vae (`jaxae train --model vae`)"
+            f"{config['model']} has no prior to draw from: train vae or vq_vae (`jaxae train --model vae`)"
         )
-    if model.recipe.model.lookup is None:
-        _require_none(settings, f"{model.config['model']} draws continuous codes from its own prior")
-        drawn = _continuous(model, settings)
-    else:
-        codes = _prior(folder, model, settings, echo)
-        drawn = code_prior.draw(
-            model, codes, settings.number, settings.seed, labels=_labels(codes, settings), noise=settings.noise
-        )
+    if recipe.model.lookup is None:
+        _require_none(settings, f"{config['model']} draws continuous codes from its own prior")
+        model = trained(folder)
+        return _write(folder, model, _continuous(model, settings), out, echo)
+    model = trained(folder)
+    codes = _prior(folder, model, settings, echo)
+    drawn = code_prior.draw(
+        model, codes, settings.number, settings.seed, labels=_labels(codes, settings), noise=settings.noise
+    )
     return _write(folder, model, drawn, out, echo)
 
 

@@ -17,7 +17,7 @@ from jaxae.data import Dataset, load
 from jaxae.priors import SYMBOL_PRIORS, fit_unigram
 from jaxae.scoring import score_batches
 from jaxae.train import init_state
-from jaxae.trained import Trained, trained
+from jaxae.trained import Trained, recipe_of, trained
 from jaxae.types import Batch, Objective, Prior, PyTree, TrainState
 
 # training rows whose residuals tell how far off the decoder is at each pixel
@@ -68,8 +68,8 @@ def train_prior(
     """
     started = time.monotonic()
     echo = echo or (lambda line: None)
-    folder, model = pathlib.Path(run), _with_codes(run)
     _require_settings(settings)
+    folder, model = pathlib.Path(run), _with_codes(run)
     dataset = load(model.config["data"], label_column=model.config.get("label_column"))
     train, held_out, _ = training.rows_of(dataset, model.config["normal"] or None, model.config["seed"])
     if (len(train.x), list(train.x.shape[1:])) != (model.config["rows"], model.config["shape"]):
@@ -103,16 +103,15 @@ def train_prior(
 
 
 def _with_codes(run) -> Trained:
-    config = runs.read_config(run)
+    recipe, _, config = recipe_of(run)
     if config["command"] != "train":
         raise ValueError(f"{run} is a run of `jaxae {config['command']}`: a prior is trained for one of `jaxae train`")
-    model = trained(run)
-    if model.recipe.model.lookup is None:
+    if recipe.model.lookup is None:
         raise ValueError(
             f"the codes of {config['model']} in {run} are continuous: a prior over codes needs discrete ones, as of "
             "`jaxae train --model vq_vae`"
         )
-    return model
+    return trained(run)
 
 
 def _require_settings(settings):
@@ -137,7 +136,8 @@ def _config(model: Trained, settings: Settings, dataset: Dataset, data: Batch) -
         "model_step": model.step,
     }
     if settings.by_class:
-        assert data.condition is not None and dataset.label_names is not None
+        assert data.condition is not None
+        assert dataset.label_names is not None
         shares = np.bincount(data.condition, minlength=len(dataset.label_names)) / len(data.x)
         config |= {"classes": list(dataset.label_names), "class_shares": shares.tolist()}
     return config

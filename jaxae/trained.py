@@ -42,10 +42,7 @@ def trained(run: str | os.PathLike) -> Trained:
       ValueError: no run is there, it has no checkpoint, or it is of a command that keeps no preset's model.
     """
     folder = pathlib.Path(run)
-    config = runs.read_config(folder)
-    if "shape" not in config:
-        raise ValueError(f"{folder} does not say what its model reads: its config has no shape")
-    recipe, example = _rebuild(folder, config)
+    recipe, example, config = recipe_of(folder)
     template: Any = jax.eval_shape(
         lambda rng, x: init_state(recipe.objective, recipe.optimizer, rng, Batch(x)), jax.random.key(0), example
     )
@@ -58,7 +55,16 @@ def trained(run: str | os.PathLike) -> Trained:
     return Trained(recipe, state.params["model"], state.state["model"], int(state.step), config, example)
 
 
-def _rebuild(folder, config):
+def recipe_of(run: str | os.PathLike) -> tuple[Recipe, np.ndarray, dict[str, Any]]:
+    """What a run's model is, without its parameters: the recipe, zeros of the shape of a batch, the config.
+
+    Raises:
+      ValueError: no run is there, or it is of a command that keeps no preset's model.
+    """
+    folder = pathlib.Path(run)
+    config = runs.read_config(folder)
+    if "shape" not in config:
+        raise ValueError(f"{folder} does not say what its model reads: its config has no shape")
     standardisation = None
     if (folder / "standardise.npz").is_file():
         with np.load(folder / "standardise.npz", allow_pickle=False) as saved:
@@ -73,4 +79,4 @@ def _rebuild(folder, config):
         options=config["options"],
         view=config.get("view", "pixels"),
     )
-    return recipe, np.zeros((recipe.batch_size, *shape), config["dtype"])
+    return recipe, np.zeros((recipe.batch_size, *shape), config["dtype"]), config

@@ -29,17 +29,16 @@ def every(num_codes, length):
     return jnp.array(list(itertools.product(range(num_codes), repeat=length)), jnp.int32)
 
 
-def scattered(params, scale=1.0, seed=7):
-    """Parameters far from their start, where all symbols are alike."""
-    leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(KEY(seed), max(1, len(leaves)))
-    moved = [leaf + scale * jax.random.normal(k, leaf.shape) for leaf, k in zip(leaves, keys, strict=False)]
-    return jax.tree.unflatten(structure, moved)
+def scattered(init, *arguments, scale=0.5):
+    """Parameters unlike those at the start, where all symbols are alike; drawn on the host, which compiles nothing."""
+    rng = np.random.default_rng(7)
+    shapes = jax.eval_shape(lambda key: init(key, *arguments), KEY(0))
+    return jax.tree.map(lambda leaf: jnp.asarray(scale * rng.normal(size=leaf.shape), jnp.float32), shapes)
 
 
 def made(name, num_codes, symbols, **more):
     prior = SYMBOL_PRIORS[name](num_codes, **(TINY if name in LEARNED else {}), **more)
-    return prior, jax.jit(lambda rng: scattered(prior.init(rng, symbols), 0.5))(KEY(0))
+    return prior, scattered(prior.init, symbols)
 
 
 @names
@@ -90,7 +89,7 @@ def test_masked_samples_follow_the_orders_in_which_they_are_drawn():
 def test_drawing_from_the_cache_is_drawing_from_the_whole_prefix():
     prior = autoregressive(5, num_classes=2, top_k=3, temperature=0.8, **DEEP)
     symbols, label = jnp.zeros((6, 4), jnp.int32), jnp.array([0, 1] * 3)
-    params = jax.jit(lambda rng: scattered(prior.init(rng, symbols, label), 0.3))(KEY(0))
+    params = scattered(prior.init, symbols, label)
     sample = jax.jit(chex.assert_max_traces(prior.sample, n=1))
     whole = jax.jit(networks.transformer(6, 5, num_classes=2, **DEEP).apply)
     for seed in (1, 2):
@@ -105,7 +104,7 @@ def test_drawing_from_the_cache_is_drawing_from_the_whole_prefix():
 def test_a_step_gives_the_logits_of_the_whole_in_half_precision_too():
     for dtype, close in ((jnp.float32, 1e-5), (jnp.bfloat16, 0.1)):
         network = networks.transformer(4, 3, dtype=dtype, **DEEP)
-        params = jax.jit(lambda rng, network=network: scattered(network.init(rng, 5), 0.3))(KEY(0))
+        params = scattered(lambda rng, network=network: network.init(rng, 5), scale=0.3)
         symbols = jax.random.randint(KEY(1), (2, 5), 0, 4)
         whole, cache = jax.jit(network.apply)(params, symbols), network.start(params, 2)
         step = jax.jit(network.step)
@@ -118,7 +117,7 @@ def test_a_step_gives_the_logits_of_the_whole_in_half_precision_too():
 def test_a_causal_transformer_reads_no_later_symbol():
     for causal in (True, False):
         network = networks.transformer(4, 3, causal=causal, **DEEP)
-        params = jax.jit(lambda rng, network=network: scattered(network.init(rng, 5)))(KEY(0))
+        params = scattered(lambda rng, network=network: network.init(rng, 5))
         symbols = jnp.array([[0, 1, 2, 3, 0]])
         apply = jax.jit(network.apply)
         change = apply(params, symbols) - apply(params, symbols.at[0, 3].set(1))
@@ -196,10 +195,7 @@ def test_fit_trains_a_prior_as_it_trains_a_model(name):
     objective, optimizer = objectives.negative_log_prob(prior), optax.adam(1e-2)
     state = jax.jit(lambda rng: train.init_state(objective, optimizer, rng, data))(KEY(0))
     step = train.build_step(objective, optimizer)
-    evaluate = train.evaluator(objective, data, final_step=300)
-    before = evaluate(state)["nll"]
     state = train.fit(step, state, shuffled(64, 32), 300, data=data, chunk=300, progress=False).state
-    assert before == pytest.approx(3 * np.log(2), rel=0.05)
     exact = -jax.jit(prior.log_prob)(state.params["model"], data.x, label).mean()
     assert float(exact) == pytest.approx(np.log(2), abs=0.1)
     like = jax.ShapeDtypeStruct((200, 3), jnp.int32)
@@ -240,7 +236,7 @@ def test_symbols_that_are_none_are_refused_or_not_a_number(name):
 
 def test_a_transformer_says_what_it_lacks():
     prior = autoregressive(4, num_classes=3, **TINY)
-    params = prior.init(KEY(0), jnp.zeros((2, 3), jnp.int32))
+    params = scattered(prior.init, jnp.zeros((2, 3), jnp.int32))
     with pytest.raises(ValueError, match=r"3 classes: give the condition"):
         prior.log_prob(params, jnp.zeros((2, 3), jnp.int32))
     with pytest.raises(ValueError, match=r"3 positions: symbols must be \[B, 3\], got \(2, 4\)"):

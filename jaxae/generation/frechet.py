@@ -70,7 +70,13 @@ def normal_frechet(mean_a: ArrayLike, cov_a: ArrayLike, mean_b: ArrayLike, cov_b
             f"means [D] and covariances [D, D] are needed; got {a.shape}, {cov_a.shape}, {b.shape}, {cov_b.shape}"
         )
     values, vectors = eigh(cov_a)
-    root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
+    root = vectors * _root(values) @ vectors.T
     product = root @ cov_b @ root
-    common = np.sqrt(np.maximum(eigh((product + product.T) / 2, eigvals_only=True), 0)).sum()
+    common = _root(eigh((product + product.T) / 2, eigvals_only=True)).sum()
     return float(max(0.0, ((a - b) ** 2).sum() + np.trace(cov_a) + np.trace(cov_b) - 2 * common))
+
+
+def _root(values):
+    # what is 0 comes out as rounding error, of which the root is no small number any more
+    least = np.finfo(np.float64).eps * len(values) * max(values.max(), 0)
+    return np.sqrt(np.where(values > least, values, 0))

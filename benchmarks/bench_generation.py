@@ -1,0 +1,115 @@
+"""Generation from discrete codes: a VQ-VAE's decoder, and codes drawn from priors that know more and more.
+
+`vq_vae` by its defaults (16 codes of a book of 512, default networks) on the train split of Fashion-MNIST, then priors
+over the codes of its training rows, by their defaults: uniform, one distribution for each position (unigram), masked
+with parallel decoding, autoregressive. As many images are drawn from each as the test split has and compared with it
+in the features of a classifier that is trained here on the train split's labels (`generation.classifier_features`; no
+network from elsewhere is read, so the distances compare with nothing but each other): Fréchet distance, precision and
+recall. Beside them the floor, as many images of the train split, and the test split's own reconstructions, which are
+the best that this decoder can do. All images are rounded to bytes.
+
+    python benchmarks/bench_generation.py --data fashion_mnist.npz --out runs/generation
+
+What is in `--out` already is not trained again. `--data fashion-sample --epochs 5 --prior-epochs 5` takes a minute.
+
+RESULT
+"""
+
+import argparse
+import json
+import pathlib
+import shutil
+import tempfile
+import time
+
+import jax
+import numpy as np
+from common import emit
+
+from jaxae import code_prior, generation, report, scoring, train_prior, training
+from jaxae.data import load
+from jaxae.trained import Trained, trained
+from jaxae.types import Batch
+
+PRIORS = ("unigram", "masked", "autoregressive")
+
+
+def as_bytes(images: np.ndarray) -> np.ndarray:
+    return np.round(255 * np.clip(images, 0, 1)).astype(np.uint8)
+
+
+def compared(real: np.ndarray, images: np.ndarray, space: generation.FeatureSpace) -> dict:
+    features = space.features(images)
+    precision, recall = generation.precision_recall(real, features)
+    return {"frechet": generation.frechet_distance(real, features), "precision": precision, "recall": recall}
+
+
+def reconstructed(model: Trained, x: np.ndarray) -> np.ndarray:
+    recipe = model.recipe
+
+    @jax.jit
+    def apply(x):
+        output, _ = recipe.model.apply(model.params, model.state, None, recipe.scaling(None, Batch(x)).x)
+        return recipe.model.likelihood.mean(output.prediction)
+
+    return scoring.score_batches(apply, x)
+
+
+def prior_of(name: str, run: pathlib.Path, arguments) -> dict:
+    """Train a prior, or take up the one that is there; its figures."""
+    kept, place = run / f"prior-{name}", run / code_prior.FOLDER
+    shutil.rmtree(place, ignore_errors=True)
+    if kept.is_dir():
+        shutil.copytree(kept, place)
+    else:
+        epochs = None if name == "unigram" else arguments.prior_epochs
+        train_prior.train_prior(run, train_prior.Settings(prior=name, epochs=epochs, seed=arguments.seed))
+        shutil.copytree(place, kept)
+    return json.loads((kept / "metrics.json").read_text(encoding="utf-8"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="Fashion-MNIST as .npz, or fashion-sample")
+    parser.add_argument("--out", type=pathlib.Path, help="folder of the run; a temporary one by default")
+    parser.add_argument("--model", default="vq_vae")
+    parser.add_argument("--epochs", type=int, help="of the model; its default by default")
+    parser.add_argument("--prior-epochs", type=int, help="of the priors; their default by default")
+    parser.add_argument("--priors", nargs="+", default=list(PRIORS), choices=PRIORS)
+    parser.add_argument("--classifier-epochs", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    run = (arguments.out or pathlib.Path(tempfile.mkdtemp())) / arguments.model
+    data = load(arguments.data)
+    settings = training.Settings(
+        data=arguments.data, model=arguments.model, epochs=arguments.epochs, seed=arguments.seed
+    )
+    started = time.monotonic()
+    if not run.exists():
+        training.train(settings, run)
+    model, seconds = trained(run), time.monotonic() - started
+    started = time.monotonic()
+    space = generation.classifier_features(data.x_train, data.y_train, epochs=arguments.classifier_epochs)
+    accuracy = float((space.classes(data.x_test) == data.y_test).mean())
+    emit(what="classifier", accuracy=accuracy, seconds=time.monotonic() - started, model_seconds=seconds)
+    number = min(len(data.x_test), len(data.x_train))
+    real = space.features(data.x_test)[:number]
+    emit(what="train split", **compared(real, data.x_train[:number], space))
+    emit(what="reconstructions", **compared(real, as_bytes(reconstructed(model, data.x_test[:number])), space))
+    folder = run / "figures"
+    for name in ("uniform", *arguments.priors):
+        if name == "uniform":
+            codes, figures = code_prior.without_prior(model), {}
+        else:
+            figures = prior_of(name, run, arguments)
+            codes = code_prior.load_prior(run, model)
+            assert codes is not None
+        started = time.monotonic()
+        images = as_bytes(code_prior.draw(model, codes, number, arguments.seed))
+        took = time.monotonic() - started
+        report.sample_grid(folder / f"samples-{name}.png", images[:100])
+        emit(what=name, **compared(real, images, space), draw_seconds=took, **figures)
+
+
+if __name__ == "__main__":
+    main()
