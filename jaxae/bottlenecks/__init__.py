@@ -16,12 +16,15 @@ from jaxae.bottlenecks.projected import projected
 from jaxae.bottlenecks.random_projection import random_projection
 from jaxae.bottlenecks.residual import residual
 from jaxae.bottlenecks.sim_vq import sim_vq
+from jaxae.bottlenecks.top_k import top_k
 from jaxae.bottlenecks.vector_quantizer import vector_quantizer
 from jaxae.networks import mlp
-from jaxae.priors import mixture
+from jaxae.priors import mixture, standard_normal
 
 BOTTLENECKS = {
     "identity": identity,
+    "identity_prior": lambda: identity(standard_normal()),
+    "top_k": lambda: top_k(2),
     "gaussian": gaussian,
     "gaussian_mixture": lambda: gaussian(prior=mixture(3)),
     "gaussian_free_bits": lambda: gaussian(free_bits=0.1),
@@ -72,5 +75,6 @@ __all__ = [
     "random_projection",
     "residual",
     "sim_vq",
+    "top_k",
     "vector_quantizer",
 ]
