@@ -130,14 +130,15 @@ def autoregressive_flow(*sizes: int, num_layers: int = 3, conditional: bool = Fa
 
     def from_noise(params, e, condition):
         for layer in reversed(params):
-            e = e[:, ::-1]
-
-            def next_dimension(d, z, layer=layer, e=e):
-                shift, log_scale = read(layer, z, condition)
-                return z.at[:, d].set((e * jnp.exp(log_scale) + shift)[:, d])
-
-            e = jax.lax.fori_loop(0, e.shape[1], next_dimension, jnp.zeros_like(e))
+            e = solved(layer, e[:, ::-1], condition)
         return e
+
+    def solved(layer, e, condition):
+        def next_dimension(d, z):
+            shift, log_scale = read(layer, z, condition)
+            return z.at[:, d].set((e * jnp.exp(log_scale) + shift)[:, d])
+
+        return jax.lax.fori_loop(0, e.shape[1], next_dimension, jnp.zeros_like(e))
 
     return _flow(init_layer, num_layers, to_noise, from_noise, conditional)
 
