@@ -34,16 +34,6 @@ from jaxae.types import Batch
 PRIORS = ("unigram", "masked", "autoregressive")
 
 
-def as_bytes(images: np.ndarray) -> np.ndarray:
-    return np.round(255 * np.clip(images, 0, 1)).astype(np.uint8)
-
-
-def compared(real: np.ndarray, images: np.ndarray, space: generation.FeatureSpace) -> dict:
-    features = space.features(images)
-    precision, recall = generation.precision_recall(real, features)
-    return {"frechet": generation.frechet_distance(real, features), "precision": precision, "recall": recall}
-
-
 def reconstructed(model: Trained, x: np.ndarray) -> np.ndarray:
     recipe = model.recipe
 
@@ -94,8 +84,9 @@ def main() -> None:
     emit(what="classifier", accuracy=accuracy, seconds=time.monotonic() - started, model_seconds=seconds)
     number = min(len(data.x_test), len(data.x_train))
     real = space.features(data.x_test)[:number]
-    emit(what="train split", **compared(real, data.x_train[:number], space))
-    emit(what="reconstructions", **compared(real, as_bytes(reconstructed(model, data.x_test[:number])), space))
+    emit(what="train split", **generation.compare(real, space.features(data.x_train[:number])))
+    rebuilt = generation.as_bytes(reconstructed(model, data.x_test[:number]))
+    emit(what="reconstructions", **generation.compare(real, space.features(rebuilt)))
     folder = run / "figures"
     for name in ("uniform", *arguments.priors):
         if name == "uniform":
@@ -105,10 +96,10 @@ def main() -> None:
             codes = code_prior.load_prior(run, model)
             assert codes is not None
         started = time.monotonic()
-        images = as_bytes(code_prior.draw(model, codes, number, arguments.seed))
+        images = generation.as_bytes(code_prior.draw(model, codes, number, arguments.seed))
         took = time.monotonic() - started
         report.sample_grid(folder / f"samples-{name}.png", images[:100])
-        emit(what=name, **compared(real, images, space), draw_seconds=took, **figures)
+        emit(what=name, **generation.compare(real, space.features(images)), draw_seconds=took, **figures)
 
 
 if __name__ == "__main__":

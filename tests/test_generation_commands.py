@@ -65,6 +65,14 @@ def images_of(path):
         return file["images"]
 
 
+def unlabelled(run, folder):
+    np.savez(folder / "x.npz", x=np.random.default_rng(0).integers(0, 255, (50, 6, 6), np.uint8))
+    config = json.loads((run / "config.json").read_text())
+    (folder / "other").mkdir()
+    (folder / "other" / "config.json").write_text(json.dumps({**config, "data": str(folder / "x.npz")}))
+    return folder / "other"
+
+
 def brighter_right(images):
     return images[:, :, 3:].mean((1, 2, 3)) > images[:, :, :3].mean((1, 2, 3))
 
@@ -93,13 +101,20 @@ def test_train_prior_writes_its_figures(prior, run):
 
 def test_samples_are_of_the_class_that_was_asked_for(prior, run, tmp_path):
     for name, right in (("left", 0), ("right", 1)):
-        result = jaxae("sample", run, "-n", 40, "--label", name, "--out", tmp_path / f"{name}.png")
+        flags = ("--score",) if right else ()
+        result = jaxae("sample", run, "-n", 40, "--label", name, *flags, "--out", tmp_path / f"{name}.png")
         assert "autoregressive" in result.output
         assert (tmp_path / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
         assert abs(brighter_right(images_of(tmp_path / f"{name}.npz")).mean() - right) < 0.1
+    figures = json.loads((tmp_path / "right.json").read_text())
+    assert figures["number"] < 40  # as many as the test part has of the class
+    assert 0 <= figures["floor"]["frechet"] < figures["generated"]["frechet"]
+    assert "Fréchet distance" in result.output
     assert "there are left, right" in refused("sample", run, "--label", "top")
     jaxae("sample", run, "-n", 8, "--top-k", 1, "--label", "left", "--noise", "--out", tmp_path / "g.png")
     noisy = images_of(tmp_path / "g.npz")
+    # unlabelled images give no feature space
+    assert "--score needs images with labels" in refused("sample", unlabelled(run, tmp_path), "--score")
     assert noisy.std(0).mean() == pytest.approx(1, abs=0.2)  # greedy codes are all the same, the noise is not
 
 
