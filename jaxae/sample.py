@@ -15,6 +15,9 @@ from jaxae.data import Dataset, load
 from jaxae.data.splits import normal_classes
 from jaxae.trained import Trained, recipe_of, trained
 
+# below it a covariance says nothing
+LEAST_SCORED = 20
+
 
 class Settings(NamedTuple):
     """How to draw; the command line's options, by the same names.
@@ -77,7 +80,7 @@ def sample(
         )
     if recipe.model.lookup is None:
         _require_none(settings, f"{config['model']} draws continuous codes from its own prior")
-        draw = _continuous
+        draw = _own_prior
     else:
         draw = functools.partial(_discrete, folder, echo)
     real = _real(config, settings) if settings.score else None
@@ -94,18 +97,20 @@ def sample(
 
 def _discrete(folder: pathlib.Path, echo, model: Trained, settings: Settings) -> np.ndarray:
     codes = _prior(folder, model, settings, echo)
+    if codes is None:
+        return _own_prior(model, settings)
     labels = _labels(codes, settings)
     return code_prior.draw(model, codes, settings.number, settings.seed, labels=labels, noise=settings.noise)
 
 
-def _prior(folder, model: Trained, settings: Settings, echo) -> CodePrior:
+def _prior(folder, model: Trained, settings: Settings, echo) -> CodePrior | None:
     narrowing = {"temperature": settings.temperature, "top_k": settings.top_k, "top_p": settings.top_p}
     codes = None if settings.uniform else code_prior.load_prior(folder, model, **narrowing)
     if codes is None:
         _require_none(settings, "codes are drawn uniformly")
         if not settings.uniform:
             echo(f"no prior was trained: all codes are drawn alike (`jaxae train-prior {folder}` learns one)")
-        return code_prior.without_prior(model)
+        return None
     echo(f"codes from the {codes.config['prior']} prior")
     return codes
 
@@ -128,7 +133,7 @@ def _labels(codes: CodePrior, settings: Settings) -> np.ndarray | None:
     return np.full(settings.number, classes.index(settings.label), np.int32)
 
 
-def _continuous(model: Trained, settings: Settings) -> np.ndarray:
+def _own_prior(model: Trained, settings: Settings) -> np.ndarray:
     autoencoder, (rng, noise) = model.recipe.model, jax.random.split(jax.random.key(settings.seed))
     like = jax.ShapeDtypeStruct((settings.number, *model.example.shape[1:]), np.float32)
     assert autoencoder.sample is not None
@@ -162,15 +167,19 @@ def _real(config: dict[str, Any], settings: Settings) -> tuple[Dataset, np.ndarr
     dataset = load(config["data"], label_column=config.get("label_column"))
     if dataset.y_train is None or dataset.y_test is None or dataset.x_train.ndim != 4:
         raise ValueError(
-            f"--score needs images with labels in the train and in the test part, for a classifier's features; "
+            "--score needs images with labels in the train and in the test part, for a classifier's features; "
             f"{dataset.name} has none"
         )
+    if settings.number < LEAST_SCORED:
+        raise ValueError(f"--score needs at least {LEAST_SCORED} images, better 10000; got -n {settings.number}")
     wanted = [settings.label] if settings.label else config["normal"] or None
     names = dataset.label_names or ()
     return dataset, np.array(range(len(names)) if wanted is None else normal_classes(dataset, wanted))
 
 
 def _figures(dataset: Dataset, classes: np.ndarray, drawn: np.ndarray) -> dict[str, Any]:
+    assert dataset.y_train is not None
+    assert dataset.y_test is not None
     space = generation.classifier_features(dataset.x_train, dataset.y_train)
     parts = ((dataset.x_train, dataset.y_train), (dataset.x_test, dataset.y_test))
     # files are often sorted

@@ -114,6 +114,7 @@ def test_samples_are_of_the_class_that_was_asked_for(prior, run, tmp_path):
     jaxae("sample", run, "-n", 8, "--top-k", 1, "--label", "left", "--noise", "--out", tmp_path / "g.png")
     noisy = images_of(tmp_path / "g.npz")
     # unlabelled images give no feature space
+    assert "--score needs at least 20 images" in refused("sample", run, "-n", 9, "--score")
     assert "--score needs images with labels" in refused("sample", unlabelled(run, tmp_path), "--score")
     assert noisy.std(0).mean() == pytest.approx(1, abs=0.2)  # greedy codes are all the same, the noise is not
 
