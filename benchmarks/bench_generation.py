@@ -10,9 +10,20 @@ the best that this decoder can do. All images are rounded to bytes.
 
     python benchmarks/bench_generation.py --data fashion_mnist.npz --out runs/generation
 
-What is in `--out` already is not trained again. `--data fashion-sample --epochs 5 --prior-epochs 5` takes a minute.
+What is in `--out` already is not trained again. `--data fashion-sample --epochs 5 --prior-epochs 5` takes some minutes.
 
-RESULT
+Result, test split, one seed; the classifier's accuracy is 0.908:
+
+| 10,000 images    | Fréchet | precision | recall | nats of the codes | bits per dimension |
+| ---------------- | ------- | --------- | ------ | ----------------- | ------------------ |
+| train split      | 0.19    | 0.873     | 0.873  |                   |                    |
+| reconstructions  | 16.4    | 0.940     | 0.400  |                   |                    |
+| autoregressive   | 26.3    | 0.861     | 0.305  | 44.9              | 4.401              |
+| masked           | 39.8    | 0.830     | 0.230  | 50.8              | 4.412              |
+| unigram          | 140.9   | 0.545     | 0.233  | 59.6              | 4.428              |
+| uniform          | 166.4   | 0.638     | 0.078  | 99.8              | 4.502              |
+
+Three quarters of an hour on two cores that other work shared, most of it the two transformers.
 """
 
 import argparse
