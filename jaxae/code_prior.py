@@ -53,12 +53,14 @@ def load_prior(run: str | os.PathLike, model: Trained, **narrowing: Any) -> Code
       **narrowing: temperature, top_k and top_p of the draws.
 
     Raises:
-      ValueError: the prior is of an earlier state of the model, or it cannot be read.
+      ValueError: the prior's training was not finished, it is of an earlier state of the model, or it cannot be read.
     """
     folder = pathlib.Path(run) / FOLDER
     if not folder.is_dir():
         return None
     config = runs.read_config(folder)
+    if not (folder / "metrics.json").is_file():
+        raise ValueError(f"the training of {folder} was not finished: `jaxae train-prior RUN --resume` continues it")
     if config["model_step"] != model.step:
         raise ValueError(
             f"{folder} is of the model at step {config['model_step']}, now it is at step {model.step}: train it anew "

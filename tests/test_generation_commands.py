@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from jaxae import training
 from jaxae.cli import main
 
 
@@ -20,6 +21,13 @@ def refused(*arguments):
     assert len(lines) == 1, lines
     assert lines[0].startswith("jaxae: ")
     return lines[0]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_checkpoints():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "CHUNKS", 3)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +49,7 @@ def run(images, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "vq"
     sizes = ("--set", "num_codes=8", "--set", "num_tokens=3", "--set", "code_size=4")
     jaxae("train", "--data", images, "--model", "vq_vae", *sizes, "--epochs", 60, "--out", out)
+    (out / "examples.npz").unlink()  # or each report draws them anew
     return out
 
 
@@ -77,6 +86,7 @@ def test_train_prior_writes_its_figures(prior, run):
     assert parts[0] == pytest.approx(figures["nats"] / 36 / np.log(2), rel=1e-5)
     assert parts[2] == pytest.approx(parts[0] + parts[1], rel=1e-5)
     assert "bits per dimension" in printed
+    assert json.loads(jaxae("info", run).output)["prior"] == figures
     assert "validation_loss" in (folder / "metrics.jsonl").read_text()
     assert images_of(run / "samples.npz").shape == (64, 6, 6, 1)
 
@@ -112,6 +122,8 @@ def test_another_prior_takes_its_place_and_a_stale_one_is_refused(prior, run, tm
     path = run / "prior" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "model_step": 1}))
     assert "train it anew" in refused("sample", run)
+    (run / "prior" / "metrics.json").unlink()
+    assert "was not finished" in refused("sample", run)
 
 
 def test_what_cannot_have_a_prior_is_one_line(run, tmp_path):
