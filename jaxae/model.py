@@ -72,6 +72,7 @@ def autoencoder(encoder: Network, bottleneck: Bottleneck, decoder: Network, like
         sample=sample if bottleneck.sample is not None else None,
         lookup=lookup if bottleneck.lookup is not None else None,
         likelihood=likelihood,
+        num_codes=bottleneck.num_codes,
     )
 
 

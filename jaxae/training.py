@@ -17,8 +17,8 @@ from jaxae.data import Dataset, batches, load
 from jaxae.data.splits import split
 from jaxae.numerics import as_batch
 from jaxae.recipes import Recipe
-from jaxae.train import build_step, evaluator, fit, init_state, metrics_log
-from jaxae.types import Batch, Objective, TrainState
+from jaxae.train import build_step, code_monitor, countable, evaluator, fit, init_state, metrics_log
+from jaxae.types import Batch, Objective, PyTree, TrainState
 
 # compiled calls of a whole training: each ends with validation, a line in the log and a checkpoint
 CHUNKS = 20
@@ -88,6 +88,8 @@ def train(
     echo(f"{dataset.name} · {settings.model} · train {len(rows)} · validation {len(held_out)}")
     state = fit_recipe(recipe, rows, held_out, folder, settings.seed, settings.tensorboard)
     summary = {"steps": int(state.step), "seconds": time.monotonic() - started}
+    if countable(recipe.model.num_codes):
+        summary["codes"] = code_monitor(recipe.objective, held_out, recipe.model.num_codes)(state)
     runs.write_json(folder / "metrics.json", summary)
     params, inner = state.params["model"], state.state["model"]
     write_examples(
@@ -207,6 +209,7 @@ def fit_recipe(
         folder,
         seed,
         tensorboard,
+        recipe.model.num_codes,
     )
 
 
@@ -220,6 +223,7 @@ def fit_objective(
     folder: pathlib.Path,
     seed: int,
     tensorboard: bool = False,
+    num_codes: PyTree | None = None,
 ) -> TrainState:
     """`fit_recipe` of an objective that is no preset's: twenty chunks, the best state kept, an early stop.
 
@@ -233,6 +237,7 @@ def fit_objective(
       folder: where checkpoints and the log are written.
       seed: of initialisation, order and noise.
       tensorboard: write events too.
+      num_codes: of a model with discrete codes: their use is logged as well.
 
     Returns:
       The state of the least validation loss.
@@ -250,7 +255,7 @@ def fit_objective(
             state = kept.restore(state)
         step = int(state.step)
         log = metrics_log(folder / "metrics.jsonl", step, folder / "tensorboard" if tensorboard else None)
-        evaluate = evaluator(objective, held_out, num_steps) if len(held_out.x) else None
+        evaluate = _validation(objective, held_out, num_steps, num_codes) if len(held_out.x) else None
         result = fit(
             build_step(objective, optimizer),
             state,
@@ -266,6 +271,14 @@ def fit_objective(
     finally:
         kept.close()
     return result.best
+
+
+def _validation(objective, held_out, num_steps, num_codes):
+    evaluate = evaluator(objective, held_out, num_steps)
+    if not countable(num_codes):
+        return evaluate
+    monitor = code_monitor(objective, held_out, num_codes)
+    return lambda state: {**evaluate(state), **monitor(state)}
 
 
 def write_examples(path, recipe: Recipe, params, state, x: np.ndarray, fitted: Any = None, **columns) -> None:

@@ -109,12 +109,14 @@ class Bottleneck(NamedTuple):
       apply: `(params, state, rng, h, condition=None) -> (Code, state)`.
       sample: `(params, state, rng, h, condition=None) -> latent` from the prior; of `h` only the shape is read.
       lookup: `(params, state, symbols, condition=None) -> latent`; discrete codes only, else None.
+      num_codes: symbols are below it: an int, or a tree of them like the symbols; None for continuous codes.
     """
 
     init: Callable
     apply: Callable
     sample: Callable | None = None
     lookup: Callable | None = None
+    num_codes: PyTree | None = None
 
 
 class Likelihood(NamedTuple):
@@ -157,6 +159,7 @@ class Autoencoder(NamedTuple):
         bottleneck has no prior.
       lookup: `(params, state, symbols, condition=None) -> latent`; None for continuous codes.
       likelihood: the `Likelihood` that reads predictions.
+      num_codes: the bottleneck's.
     """
 
     init: Callable
@@ -166,6 +169,7 @@ class Autoencoder(NamedTuple):
     sample: Callable | None
     lookup: Callable | None
     likelihood: Likelihood
+    num_codes: PyTree | None = None
 
 
 class Objective(NamedTuple):

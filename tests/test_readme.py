@@ -50,6 +50,7 @@ def test_every_module_has_its_place_in_the_api_pages():
         if public and path.name != "__init__.py":
             with_docs.add(".".join(path.relative_to(ROOT).with_suffix("").parts))
     inner = {
+        "jaxae.bottlenecks.stacks",
         "jaxae.bottlenecks.temperature",
         "jaxae.bottlenecks.tokens",
         "jaxae.cli.commands",

@@ -244,6 +244,17 @@ def test_loss_names_the_lowest_validation_loss(drawn):
     assert training.losses("x.png", [{"step": 5, "loss": float("nan")}]) is None
 
 
+def test_codes_in_use_are_told(drawn):
+    log = [
+        {"step": s, "validation_codes_in_use": u, "validation_dead_codes": 8 - u, "validation_perplexity": 2.0}
+        for s, u in ((10, 4), (20, 6))
+    ]
+    training.codes("x.png", log)
+    title = " ".join(drawn[0].get_suptitle().split())
+    assert title == "75 % of 8 codes are in use at the end; perplexity 2"
+    assert training.codes("x.png", [{"step": 10, "loss": 1.0}]) is None
+
+
 def test_sample_grid_lays_images_out_in_rows(drawn):
     images = np.arange(3, dtype=np.uint8)[:, None, None, None] * np.full((1, 4, 5, 3), 100, np.uint8)
     report.sample_grid("x.png", images, columns=2)

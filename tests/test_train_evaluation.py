@@ -8,7 +8,7 @@ import pytest
 
 from jaxae import bottlenecks, likelihoods, networks, objectives
 from jaxae.model import autoencoder
-from jaxae.train import evaluator, init_state
+from jaxae.train import build_step, code_monitor, evaluator, init_state
 from jaxae.types import Batch
 
 DATA = np.random.default_rng(0).normal(size=(11, 5)).astype(np.float32)
@@ -64,6 +64,26 @@ def test_codebook_statistics_are_not_touched():
     evaluate = evaluator(objective, DATA, 9)
     assert evaluate(state) == evaluate(state)
     jax.tree.map(np.testing.assert_array_equal, state.state, before)
+
+
+def test_code_monitor_counts_what_numpy_counts():
+    layer = bottlenecks.residual(bottlenecks.vector_quantizer(8), 2)
+    objective, state = made(layer)
+    state = jax.jit(build_step(objective, optax.sgd(1e-3)))(state, DATA)[0]  # codes move to tokens
+    h = DATA @ np.array(state.params["model"]["encoder"]["params"]["Dense_0"]["kernel"])
+    symbols = np.array(
+        layer.apply(state.params["model"]["bottleneck"], state.state["model"], None, jnp.array(h))[0].symbols
+    )
+    share = np.bincount(symbols.ravel(), minlength=8) / symbols.size
+    bits = -np.log2(share[share > 0])
+    entropy = (share[share > 0] * bits).sum()
+    found = code_monitor(objective, DATA, 8, batch_size=4)(state)
+    assert found["codes_in_use"] == (share > 0).sum() == 8 - found["dead_codes"]
+    np.testing.assert_allclose(found["usage"], (share > 0).mean())
+    np.testing.assert_allclose(found["perplexity"], 2**entropy, rtol=1e-5)
+    np.testing.assert_allclose(found["bits_per_example"], 2 * entropy, rtol=1e-5)
+    with pytest.raises(ValueError, match="counts up to 1048576 codes, got None"):
+        code_monitor(objective, DATA, None)
 
 
 @pytest.mark.parametrize(

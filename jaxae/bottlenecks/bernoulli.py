@@ -101,7 +101,7 @@ def bernoulli(
         p = jax.nn.sigmoid(prior_logits(params, jnp.zeros(h.shape)))
         return jax.random.bernoulli(rng, p).astype(jnp.float32)
 
-    return Bottleneck(init, apply, sample, lookup)
+    return Bottleneck(init, apply, sample, lookup, 2)
 
 
 def _log_prob(bits, logits):

@@ -108,7 +108,7 @@ def categorical(
         drawn = jax.random.randint(rng, (*h.shape[:-1], variables), 0, classes)
         return flat(jax.nn.one_hot(drawn, classes))
 
-    return Bottleneck(init, apply, sample, lookup)
+    return Bottleneck(init, apply, sample, lookup, classes)
 
 
 def exact_expectation(posterior: Categorical, function: Callable, max_latents: int = 4096) -> Array:

@@ -98,4 +98,4 @@ def fsq(levels: Sequence[int], *, noise_dropout: float = 0.0) -> Bottleneck:
     def sample(params, state, rng, h, condition=None):
         return decode(jax.random.randint(rng, h.shape, 0, along(sizes.astype(np.int32), len(h.shape))))
 
-    return Bottleneck(lambda rng, h, condition=None: ({}, ()), apply, sample, lookup)
+    return Bottleneck(lambda rng, h, condition=None: ({}, ()), apply, sample, lookup, math.prod(levels))

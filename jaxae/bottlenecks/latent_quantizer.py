@@ -81,7 +81,7 @@ def latent_quantizer(levels: Sequence[int], *, commitment: float = 0.1, quantiza
         drawn = [jax.random.randint(key, h.shape[:-1], 0, n) for key, n in zip(keys, levels, strict=True)]
         return read(params, jnp.stack(drawn, -1))
 
-    return Bottleneck(init, apply, sample, lookup)
+    return Bottleneck(init, apply, sample, lookup, max(levels))
 
 
 def _each(values, ndim):

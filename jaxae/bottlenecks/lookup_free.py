@@ -126,7 +126,7 @@ def _signs(name, bits, spherical, entropy, diversity, commitment, temperature, g
     def sample(params, state, rng, h, condition=None):
         return corner(jax.random.bernoulli(rng, 0.5, h.shape))
 
-    return Bottleneck(lambda rng, h, condition=None: ({}, ()), apply, sample, lookup)
+    return Bottleneck(lambda rng, h, condition=None: ({}, ()), apply, sample, lookup, 2**bits)
 
 
 def _check(name, bits, entropy, diversity, commitment, temperature, group_bits):

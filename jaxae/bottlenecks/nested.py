@@ -60,4 +60,4 @@ def nested(encoder: Network, bottleneck: Bottleneck, decoder: Network = identity
         assert bottleneck.lookup is not None
         return decode(params, bottleneck.lookup(params["bottleneck"], state, symbols, condition), condition)
 
-    return Bottleneck(init, apply, bottleneck.sample and sample, bottleneck.lookup and lookup)
+    return Bottleneck(init, apply, bottleneck.sample and sample, bottleneck.lookup and lookup, bottleneck.num_codes)

@@ -9,6 +9,9 @@ from jax.core import Tracer
 MAX_CODES = 2**31
 """Symbols are int32."""
 
+DROPPED = -2
+"""The symbol of a level that quantize dropout left out; -1 marks a token that is not finite."""
+
 
 def unpadded(name: str, h: Array, condition=None, width: int | None = None) -> tuple[Array, Array | None]:
     """`h` in float32 with zeros where `condition["mask"]` is 0, and that mask (None where there is none).

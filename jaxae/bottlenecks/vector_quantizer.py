@@ -1,53 +1,95 @@
-"""Vector quantization with a learned codebook: by exponential moving averages or by gradient."""
+"""Vector quantization: each token becomes a code of a learned book."""
 
 import math
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 from jax.lax import stop_gradient
 
-from jaxae.bottlenecks.nearest import nearest_code
+from jaxae.bottlenecks import codebooks, estimators
+from jaxae.bottlenecks.codebooks import Codebook, Upkeep
+from jaxae.bottlenecks.nearest import drawn_code, map_rows, nearest_code, squared_distances
+from jaxae.bottlenecks.tokens import checked_symbols, tokens_per_example, unpadded
 from jaxae.numerics import straight_through, sum_per_example
 from jaxae.types import Bottleneck, Code
+
+LEARN = ("ema", "gradient", "frozen")
+ESTIMATORS = ("straight_through", "rotation", "gumbel")
+SEEDING = ("data", "kmeans", "random")
 
 
 def vector_quantizer(
     num_codes: int,
     *,
     learn: str = "ema",
-    commitment: float = 0.25,
-    decay: float = 0.99,
-    restart_below: float = 0.1,
+    estimator: str = "straight_through",
+    commitment: float | Array = 1.0,
+    decay: float | Array | None = None,
+    smoothing: float | Array = 1e-5,
+    restart_below: float | Array = 0.1,
+    seeding: str = "data",
+    cosine: bool = False,
+    orthogonality: float | Array = 0.0,
+    diversity: float | Array = 0.0,
+    temperature: float | Array = 0.0,
     axis_name: str | None = None,
 ) -> Bottleneck:
-    """Each vector of `h` becomes the nearest of `num_codes` codes; straight-through gradient to the encoder.
+    """Each vector of `h`, a token, becomes the nearest of `num_codes` codes.
 
-    `penalty = commitment * |h - sg(code)|^2` summed over an example's vectors, and with `learn="gradient"` also
-    `|sg(h) - code|^2`. `rate` is `log num_codes` nats a vector, the code length under a uniform prior.
+    The penalty's terms, each a sum over an example's tokens and named in `Code.terms`:
 
-    Statistics start empty, so the first training batch restarts every code at one of its own vectors: that is the
-    initialisation. Later a code whose running count falls below `restart_below` of the mean count is restarted in
-    the same way, with its statistics. The codebook of `learn="gradient"` belongs to the optimizer; its restarts are
-    a shift kept in the state, and the book in use is their sum.
+    - "commitment": `commitment * |h - sg(code)|^2`;
+    - "codebook", with `learn="gradient"`: `|sg(h) - code|^2`;
+    - "orthogonality", where asked for: `orthogonality * |E E' - I|^2 / K^2` of the unit codes E, the same for every
+      example;
+    - "diversity", where asked for: `diversity * (mean_t H(q_t) - H(mean_t q_t))` of the batch's soft assignments
+      `q_t = softmax(-|h_t - code|^2)`, the same for every example: it is least when every token is sure of its code
+      and all codes are used alike.
+
+    `rate` is `log num_codes` nats a token, the code length under a uniform prior. A token with NaN or infinity keeps
+    NaN in the latent, has symbol -1 and teaches the book nothing.
+
+    Books stay alive by restarts: a code whose running count falls below `restart_below` of the mean count moves to a
+    token of the batch, with its statistics. These start empty, so the first training batch restarts every code: that
+    is the initialisation.
 
     Args:
       num_codes: K, at least 2.
-      learn: "ema" (codes are running means of the vectors they quantize; no parameters) or "gradient".
-      commitment: weight of the commitment term, >= 0.
-      decay: of the running counts and sums, in [0, 1).
-      restart_below: fraction of the mean count under which a code is restarted; 0 switches restarts off, and the
-        book then starts (and may stay) at random normal vectors.
-      axis_name: under `pmap` or `shard_map` alone, the mapped axis: vectors are gathered from all replicas before the
+      learn: "ema" (codes are running means of the tokens they quantize; no parameters), "gradient" (codes are
+        parameters, restarts a shift in the state), or "frozen" (random normal codes that stay as they are).
+      estimator: of the gradient to `h`: "straight_through" (identity), "rotation" (turned and scaled as the token is to
+        its code), "gumbel" (with a key, a code is drawn by `softmax(-|h - code|^2)`, the gradient that of the draw
+        relaxed at `temperature`, to the codes as well).
+      commitment: weight of the commitment term, >= 0. It stands against the likelihood's nats: 1 suits a normal
+        likelihood whose scale is the data's deviation, a quarter (the paper's) one of scale 1 on pixels in [0, 1].
+      decay: of the running counts and sums, in [0, 1). None: so slow that a code's mean holds about 60 tokens, within
+        0.9 and 0.99; a small book that follows the encoder fast loses less.
+      smoothing: Laplace smoothing of the counts that the sums are divided by, >= 0.
+      restart_below: fraction of the mean count under which a code is restarted, in [0, 1); 0 switches restarts off,
+        and with seeding "data" the book then starts (and may stay) at random normal vectors.
+      seeding: "data" (the first batch's tokens, drawn without replacement), "kmeans" (k-means++ and ten steps of
+        Lloyd's algorithm on the first batch) or "random" (normal).
+      cosine: nearest by angle: tokens and codes are scaled to length 1, and so is the latent; the Jacobian is then the
+        estimator's times that of the scaling.
+      orthogonality: weight of that term, >= 0; needs `learn="gradient"`.
+      diversity: weight of that term, >= 0; costs a product of tokens and codes more, and two in the backward pass.
+      temperature: with "gumbel" of the relaxed draw, above 0; else of the draw that replaces the nearest code in calls
+        with a key, `softmax(-|h - code|^2 / temperature)`, 0 for none.
+      axis_name: under `pmap` or `shard_map` alone, the mapped axis: tokens are gathered from all replicas before the
         statistics are updated, and restarts drawn once for all. Under `jit` with a sharded batch leave it None.
 
     Returns:
-      A `Bottleneck` with `lookup`, whose latents equal those that the decoder read bit for bit.
+      A `Bottleneck` with `lookup`, whose latents equal those that the decoder read bit for bit. `condition["mask"]`
+      `[B, ...]` leaves padded tokens out.
 
     Raises:
-      ValueError: an argument is out of its range.
+      ValueError: an argument is out of its range, or two do not go together; from `apply` another width than at the
+        start; from `lookup` symbols out of range.
 
     Source: van den Oord, Vinyals and Kavukcuoglu 2017, equation 3 and appendix A.1; restarts: Dhariwal et al. 2020,
-    "Jukebox", section 3.1.
+    "Jukebox", section 3.1; cosine: Yu et al. 2022, "Vector-quantized Image Modeling with Improved VQGAN";
+    orthogonality: Shin et al. 2023, "Exploration into Translation-Equivariant Image Quantization".
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -59,80 +101,154 @@ def vector_quantizer(
       >>> code.latent.shape, code.symbols.shape
       ((2, 5, 3), (2, 5))
     """
-    _check(num_codes, learn, commitment, decay, restart_below)
-    by_gradient = learn == "gradient"
+    name = "vector_quantizer"
+    check_numbers(name, num_codes, commitment=commitment, smoothing=smoothing, diversity=diversity)
+    check_numbers(name, num_codes, temperature=temperature, orthogonality=orthogonality)
+    for key, value in {"decay": decay, "restart_below": restart_below}.items():
+        if isinstance(value, int | float) and not 0 <= value < 1:
+            raise ValueError(f"{name}: {key} must be in [0, 1), got {value}")
+    for key, value, known in (
+        ("learn", learn, LEARN),
+        ("estimator", estimator, ESTIMATORS),
+        ("seeding", seeding, SEEDING),
+    ):
+        if value not in known:
+            raise ValueError(f"{name}: {key} must be one of {', '.join(known)}; got {value!r}")
+    if learn != "gradient" and isinstance(orthogonality, int | float) and orthogonality > 0:
+        raise ValueError(f'{name}: orthogonality={orthogonality} moves no code with learn="{learn}": take "gradient"')
+    if estimator == "gumbel" and isinstance(temperature, int | float) and temperature == 0:
+        raise ValueError(f'{name}: estimator="gumbel" needs a temperature above 0, such as 1.0; got 0')
+    upkeep = Upkeep(decay, restart_below, seeding, axis_name)
+    book = {
+        "ema": lambda: codebooks.moving_average(num_codes, upkeep, smoothing),
+        "gradient": lambda: codebooks.by_gradient(num_codes, upkeep),
+        "frozen": lambda: codebooks.frozen(num_codes),
+    }[learn]()
+    weights = {"commitment": commitment, "codebook": 1.0 if learn == "gradient" else 0.0}
+    weights |= {"orthogonality": orthogonality, "diversity": diversity}
+    return quantizer(name, book, weights, estimator=estimator, cosine=cosine, temperature=temperature)
 
-    def init(rng, h, condition=None):
-        book = jax.random.normal(rng, (num_codes, h.shape[-1]))
-        counts = jnp.zeros(num_codes)
-        if by_gradient:
-            return {"codebook": book}, {"shift": jnp.zeros_like(book), "counts": counts}
-        return {}, {"codebook": book, "counts": counts, "sums": jnp.zeros_like(book)}
 
-    def book_of(params, state):
-        return params["codebook"] + state["shift"] if by_gradient else state["codebook"]
+def quantizer(
+    name: str,
+    book: Codebook,
+    weights: dict,
+    *,
+    estimator: str = "straight_through",
+    cosine: bool = False,
+    temperature: float | Array = 0.0,
+) -> Bottleneck:
+    """The bottleneck over any `Codebook`: `vector_quantizer` and `sim_vq` are this one with their books.
+
+    Args:
+      name: for errors.
+      book: the codes and how they learn.
+      weights: of the terms "commitment", "codebook", "orthogonality" and "diversity"; those that are the number 0 are
+        left out.
+      estimator: as for `vector_quantizer`.
+      cosine: as for `vector_quantizer`.
+      temperature: as for `vector_quantizer`.
+
+    Example:
+      >>> from jaxae.bottlenecks import codebooks
+      >>> from jaxae.bottlenecks.vector_quantizer import quantizer
+      >>> layer = quantizer("frozen", codebooks.frozen(8), {"commitment": 1.0})
+    """
+    weights = {key: weight for key, weight in weights.items() if not (isinstance(weight, int | float) and weight == 0)}
+
+    def codes_of(params, state):
+        codes = book.read(params, state)
+        return _unit(codes) if cosine else codes
+
+    def chosen(rng, tokens, codes):
+        """`(ids, values)`, the values with the estimator's gradient."""
+        if rng is not None and estimator == "gumbel":
+            return estimators.gumbel(rng, tokens, codes, temperature)
+        if rng is None or (isinstance(temperature, int | float) and temperature == 0):
+            ids = nearest_code(tokens, codes)
+        else:
+            ids = drawn_code(rng, tokens, codes, temperature)
+        values = _rows(stop_gradient(codes), ids)
+        return ids, estimators.rotation(values, tokens) if estimator == "rotation" else straight_through(values, tokens)
 
     def apply(params, state, rng, h, condition=None):
-        h = h.astype(jnp.float32)
-        book = book_of(params, state)
-        vectors = h.reshape(-1, h.shape[-1])
-        ids = nearest_code(vectors, book)
-        codes = _rows(book, ids).reshape(h.shape)
-        penalty = commitment * sum_per_example((h - stop_gradient(codes)) ** 2)
-        if by_gradient:
-            penalty = penalty + sum_per_example((stop_gradient(h) - codes) ** 2)
-        if rng is not None:
-            state = jax.tree.map(stop_gradient, update(params, state, rng, stop_gradient(vectors), ids))
-        rate = jnp.full(h.shape[0], math.prod(h.shape[1:-1]) * math.log(num_codes), jnp.float32)
-        latent = straight_through(stop_gradient(codes), h)
-        return Code(latent, penalty, rate, ids.reshape(h.shape[:-1])), state
+        h, mask = unpadded(name, h, condition)
+        codes = codes_of(params, state)
+        if codes.shape[-1] != h.shape[-1]:
+            raise ValueError(f"{name}: codes are {codes.shape[-1]} wide, h is {h.shape[-1]}: keep the encoder's width")
+        h = _unit(h) if cosine else h
+        known = jnp.isfinite(h).all(-1)
+        finite = jnp.where(known[..., None], h, 0.0)
+        tokens = finite.reshape(-1, h.shape[-1])
+        pick, renew = (None, None) if rng is None else jax.random.split(rng)
+        ids, values = chosen(pick, tokens, codes)
+        counted = known if mask is None else known & (mask > 0)
+        weight = counted.reshape(-1).astype(jnp.float32)
+        terms = charges(h, _rows(codes, ids).reshape(h.shape), codes, tokens, weight, mask)
+        if renew is not None:
+            arguments = stop_gradient((params, state)), renew, stop_gradient(tokens), ids, weight
+            state = book.update(*arguments[0], *arguments[1:])
+        latent = jnp.where(known[..., None], values.reshape(h.shape), jnp.nan)
+        symbols = jnp.where(known, ids.reshape(h.shape[:-1]), -1)
+        rate = tokens_per_example(h, mask) * math.log(book.size)
+        penalty = sum(terms.values(), jnp.zeros(h.shape[0]))
+        return Code(latent, penalty, rate, symbols, terms=terms), state
 
-    def update(params, state, rng, vectors, ids):
-        draws = jax.random.randint(rng, (num_codes,), 0, vectors.shape[0] * _replicas(axis_name))
-        if axis_name is not None:
-            vectors = jax.lax.all_gather(vectors, axis_name, tiled=True)
-            ids = jax.lax.all_gather(ids, axis_name, tiled=True)
-            draws = jax.lax.all_gather(draws, axis_name)[0]  # replicas hold different keys: all follow the first
-        seen = jnp.zeros(num_codes).at[ids].add(1.0)
-        counts = decay * state["counts"] + (1 - decay) * seen
-        mean_count = vectors.shape[0] / num_codes
-        dead = counts < restart_below * mean_count
-        fresh = vectors[draws]
-        new_counts = jnp.where(dead, mean_count, counts)
-        if by_gradient:
-            shift = jnp.where(dead[:, None], fresh - params["codebook"], state["shift"])
-            return {"shift": shift, "counts": new_counts}
-        sums = decay * state["sums"] + (1 - decay) * jnp.zeros_like(state["sums"]).at[ids].add(vectors)
-        # the restart resets count and sum too, or the next step would undo it
-        sums = jnp.where(dead[:, None], fresh * mean_count, sums)
-        used = (new_counts > 0)[:, None]
-        book = jnp.where(used, sums / jnp.where(used, new_counts[:, None], 1.0), state["codebook"])
-        return {"codebook": book, "counts": new_counts, "sums": sums}
+    def charges(h, codes_read, codes, tokens, weight, mask):
+        mask = None if mask is None else mask[..., None] > 0
+        found = {
+            "commitment": lambda: sum_per_example((h - stop_gradient(codes_read)) ** 2, mask),
+            "codebook": lambda: sum_per_example((stop_gradient(h) - codes_read) ** 2, mask),
+            "orthogonality": lambda: jnp.broadcast_to(_overlap(codes), h.shape[:1]),
+            "diversity": lambda: jnp.broadcast_to(_uncertainty(tokens, codes, weight), h.shape[:1]),
+        }
+        return {key: weight * found[key]() for key, weight in weights.items()}
 
     def lookup(params, state, symbols, condition=None):
-        return _rows(stop_gradient(book_of(params, state)), symbols)
+        ids, known = checked_symbols(name, symbols, book.size)
+        return jnp.where(known[..., None], _rows(stop_gradient(codes_of(params, state)), ids), jnp.nan)
 
     def sample(params, state, rng, h, condition=None):
-        return lookup(params, state, jax.random.randint(rng, h.shape[:-1], 0, num_codes))
+        return lookup(params, state, jax.random.randint(rng, h.shape[:-1], 0, book.size))
 
-    return Bottleneck(init, apply, sample, lookup)
-
-
-def _rows(book, ids):
-    # ids come from the lookup or from a caller's symbols: clipping keeps a foreign symbol from reading elsewhere
-    return book.at[ids].get(mode="clip")
+    return Bottleneck(lambda rng, h, condition=None: book.init(rng, h.shape[-1]), apply, sample, lookup, book.size)
 
 
-def _replicas(axis_name):
-    return 1 if axis_name is None else jax.lax.axis_size(axis_name)
-
-
-def _check(num_codes, learn, commitment, decay, restart_below):
+def check_numbers(name: str, num_codes: int, **numbers) -> None:
+    """Refuse a book of fewer than 2 codes, and weights that are negative or not finite."""
     if num_codes < 2:
-        raise ValueError(f"vector_quantizer: num_codes must be at least 2, got {num_codes}")
-    if learn not in ("ema", "gradient"):
-        raise ValueError(f'vector_quantizer: learn must be "ema" or "gradient", got {learn!r}')
-    ranges = {"commitment": (commitment, math.inf), "decay": (decay, 1), "restart_below": (restart_below, 1)}
-    for name, (value, top) in ranges.items():
-        if isinstance(value, int | float) and not 0 <= value < top:
-            raise ValueError(f"vector_quantizer: {name} must be in [0, {top}), got {value}")
+        raise ValueError(f"{name}: num_codes must be at least 2, got {num_codes}")
+    for key, value in numbers.items():
+        if isinstance(value, int | float) and not 0 <= value < math.inf:
+            raise ValueError(f"{name}: {key} must be a finite number >= 0, got {value}")
+
+
+def _rows(codes, ids):
+    return codes.at[ids].get(mode="clip")
+
+
+def _unit(a):
+    # the small term only meets 0 (padding), where the gradient would be NaN
+    return a * jax.lax.rsqrt((a**2).sum(-1, keepdims=True) + 1e-24)
+
+
+def _overlap(codes):
+    # |E E' - I|^2 = |E' E|^2 - K for rows of length 1: a D x D product where the definition has K x K
+    units = _unit(codes)
+    product = jnp.matmul(units.T, units, precision=jax.lax.Precision.HIGHEST)
+    return ((product**2).sum() - codes.shape[0]) / codes.shape[0] ** 2
+
+
+def _uncertainty(tokens, codes, weight):
+    """`mean H(q_t) - H(mean q_t)`, nats, over the tokens that count."""
+
+    @jax.checkpoint
+    def chunk(rows, share):
+        log_q = jax.nn.log_softmax(-squared_distances(rows, codes), -1)
+        q = jnp.exp(log_q)
+        return -(q * log_q).sum(-1), (q * share[:, None]).sum(0, keepdims=True)
+
+    share = weight / jnp.maximum(weight.sum(), 1.0)
+    entropies, parts = map_rows(chunk, codes.shape[0], tokens, share)
+    mean = parts.sum(0)
+    return (share * entropies).sum() + jnp.where(mean > 0, mean * jnp.log(jnp.where(mean > 0, mean, 1.0)), 0.0).sum()

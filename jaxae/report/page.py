@@ -86,6 +86,9 @@ def drawings(run: Run) -> list[Drawing]:
     if run.log:
         caption = "Mean loss per example on the rows trained on and, as validation, on rows held out of training."
         found.append(Drawing("loss", lambda path: training.losses(path, run.log), caption))
+    if any("validation_codes_in_use" in record for record in run.log):
+        caption = "How many codes the held-out rows have, and how evenly (perplexity: as if so many were used alike)."
+        found.append(Drawing("codes", lambda path: training.codes(path, run.log), caption))
     if (samples := run.samples) is not None and samples.ndim > 2:
         caption = "Examples that the model makes up: decoded from codes that were drawn from its prior."
         found.append(Drawing("samples", lambda path: pictures.sample_grid(path, samples), caption))

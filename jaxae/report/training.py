@@ -1,4 +1,4 @@
-"""The loss over training."""
+"""The loss over training, and the codes of a discrete latent."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,6 +50,35 @@ def losses(path: str | Path, records: Sequence[dict]) -> Path | None:
     axes.set_xlim(left=0)
     canvas.name_axes(axes, "step", "loss per example")
     canvas.key(axes, 3)
+    return canvas.write(figure, path)
+
+
+def codes(path: str | Path, records: Sequence[dict]) -> Path | None:
+    """Codes in use and their perplexity over steps, on held-out rows.
+
+    Args:
+      path: the PNG to write.
+      records: dicts with "step", "validation_codes_in_use", "validation_dead_codes" and "validation_perplexity".
+
+    Returns:
+      The path, or None where no record has these.
+    """
+    steps, perplexity = _series(records, "validation_perplexity")
+    _, used = _series(records, "validation_codes_in_use")
+    _, dead = _series(records, "validation_dead_codes")
+    if not len(steps) or len({len(steps), len(used), len(dead)}) > 1:
+        return None
+    size = used[-1] + dead[-1]
+    title = f"{100 * used[-1] / size:.4g} % of {size:,.0f} codes are in use at the end"
+    figure, axes = canvas.panel(f"{title}; perplexity {number(perplexity[-1])}")
+    axes.plot(steps, used, "o-", color=NORMAL, linewidth=1.5, markersize=4, label="in use")
+    axes.plot(steps, perplexity, "o-", color=ANOMALY, linewidth=1.5, markersize=4, label="perplexity")
+    axes.set_ylim(0, 1.05 * size)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.set_xlim(left=0)
+    canvas.name_axes(axes, "step", "codes")
+    canvas.key(axes, 2)
     return canvas.write(figure, path)
 
 

@@ -1,6 +1,7 @@
 """Training: one pure step, and one loop that scans it."""
 
 from jaxae.train import ensemble
+from jaxae.train.codes import code_monitor, countable
 from jaxae.train.evaluation import evaluator
 from jaxae.train.loop import Fit, NonFiniteError, fit
 from jaxae.train.refine import refined
@@ -11,6 +12,8 @@ __all__ = [
     "Fit",
     "NonFiniteError",
     "build_step",
+    "code_monitor",
+    "countable",
     "ensemble",
     "evaluator",
     "fit",

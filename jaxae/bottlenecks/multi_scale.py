@@ -1,0 +1,107 @@
+"""Multi-scale quantization: coarse maps of symbols first, each scale codes what the coarser ones left."""
+
+import itertools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jax.lax import stop_gradient
+
+from jaxae.bottlenecks.stacks import charged, require_lookup
+from jaxae.numerics import straight_through
+from jaxae.types import Bottleneck, Code
+
+
+def multi_scale(bottleneck: Bottleneck, sizes: Sequence[int], *, shared: bool = True) -> Bottleneck:
+    """A map `h [B, H, W, D]` as a sum of coded maps of rising resolution.
+
+    At each scale the rest of `h` is resized to `size x size` (area average), coded, resized back (linear) and taken
+    off. The gradient is straight-through once, at the end, so that the Jacobian of latent to input is the identity;
+    penalty, rate and terms are sums over scales.
+
+    Args:
+      bottleneck: the base, with `lookup`.
+      sizes: rising, each at least 1; the last should be the map's own, which must be square then.
+      shared: one base for all scales instead of one each; its state passes from scale to scale (see `residual`).
+
+    Returns:
+      A `Bottleneck` with `lookup`; symbols are a tuple of `[B, size, size]`, coarse to fine. Unless shared, params and
+      state are tuples with one entry a scale. A token mask is refused: the scales have other tokens.
+
+    Raises:
+      ValueError: no sizes, sizes that do not rise or are below 1, a base without `lookup`; from `apply` an `h` that is
+        no map, or smaller than the last size; a condition with "mask".
+
+    Source: Tian et al. 2024, "Visual Autoregressive Modeling", algorithms 1 and 2, without its convolutions.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxae import bottlenecks
+      >>> layer = bottlenecks.multi_scale(bottlenecks.vector_quantizer(8), (1, 2, 4))
+      >>> h = jax.random.normal(jax.random.key(0), (3, 4, 4, 2))
+      >>> params, state = layer.init(jax.random.key(1), h)
+      >>> code, state = layer.apply(params, state, jax.random.key(2), h)
+      >>> [s.shape for s in code.symbols]
+      [(3, 1, 1), (3, 2, 2), (3, 4, 4)]
+    """
+    base_lookup, base_sample = require_lookup("multi_scale", bottleneck)
+    sizes = tuple(sizes)
+    if not sizes or sizes[0] < 1 or any(a >= b for a, b in itertools.pairwise(sizes)):
+        raise ValueError(f"multi_scale: sizes must rise and be at least 1, such as (1, 2, 4, 8); got {sizes}")
+
+    def check(h, condition):
+        if len(h.shape) != 4 or min(h.shape[1:3]) < sizes[-1]:
+            raise ValueError(f"multi_scale: h must be a map [B, H, W, D] of at least {sizes[-1]} a side, got {h.shape}")
+        if isinstance(condition, dict) and condition.get("mask") is not None:
+            raise ValueError('multi_scale: condition["mask"] has no meaning here: each scale has tokens of its own')
+
+    def at(h, size):
+        return jax.ShapeDtypeStruct((h.shape[0], size, size, h.shape[-1]), jnp.float32)
+
+    def init(rng, h, condition=None):
+        check(h, condition)
+        if shared:
+            return bottleneck.init(rng, at(h, sizes[-1]), condition)
+        keys = jax.random.split(rng, len(sizes))
+        each = [bottleneck.init(key, at(h, size), condition) for key, size in zip(keys, sizes, strict=True)]
+        return tuple(params for params, _ in each), tuple(state for _, state in each)
+
+    def apply(params, state, rng, h, condition=None):
+        check(h, condition)
+        h = h.astype(jnp.float32)
+        keys = [None] * len(sizes) if rng is None else jax.random.split(rng, len(sizes))
+        total, codes, states = jnp.zeros_like(h), [], []
+        for i, size in enumerate(sizes):
+            left = jax.image.resize(h - total, at(h, size).shape, "linear", antialias=True)
+            code, new = bottleneck.apply(
+                params if shared else params[i], state if shared else state[i], keys[i], left, condition
+            )
+            state = new if shared else state
+            total = total + _raised(stop_gradient(code.latent), h.shape[1:3])
+            codes.append(code)
+            states.append(new)
+        symbols = tuple(code.symbols for code in codes)
+        return Code(straight_through(total, h), symbols=symbols, **charged(codes)), state if shared else tuple(states)
+
+    def lookup(params, state, symbols, condition=None):
+        if len(symbols) != len(sizes):
+            raise ValueError(f"multi_scale: symbols must be a tuple of {len(sizes)} maps, got {len(symbols)}")
+        total = jnp.float32(0)
+        for i, ids in enumerate(symbols):
+            read = base_lookup(params if shared else params[i], state if shared else state[i], ids, condition)
+            total = total + _raised(read, 2 * (sizes[-1],))
+        return total
+
+    def sample(params, state, rng, h, condition=None):
+        keys = jax.random.split(rng, len(sizes))
+        total = jnp.float32(0)
+        for i, size in enumerate(sizes):
+            own = (params, state) if shared else (params[i], state[i])
+            total = total + _raised(base_sample(*own, keys[i], at(h, size), condition), h.shape[1:3])
+        return total
+
+    return Bottleneck(init, apply, sample, lookup, (bottleneck.num_codes,) * len(sizes))
+
+
+def _raised(latent, sides):
+    return jax.image.resize(latent, (latent.shape[0], *sides, latent.shape[-1]), "linear")

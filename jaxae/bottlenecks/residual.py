@@ -1,0 +1,131 @@
+"""Residual quantization: each level codes what the levels before it left."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax.lax import stop_gradient
+
+from jaxae.bottlenecks.stacks import require_lookup, with_mask
+from jaxae.bottlenecks.tokens import DROPPED, unpadded
+from jaxae.numerics import straight_through
+from jaxae.types import Bottleneck, Code
+
+
+def residual(
+    bottleneck: Bottleneck,
+    depth: int,
+    *,
+    shared: bool = False,
+    scale: float = 1.0,
+    least: int | None = None,
+) -> Bottleneck:
+    """`latent = sum_l scale^l q_l` with `q_l` the code of `(h - latent so far) / scale^l`; level 0 first.
+
+    The gradient is straight-through once, at the end: the Jacobian of latent to input is the identity, whatever the
+    base's own is. Each level's penalty reads its own residual, in which the levels before are constants; penalty, rate
+    and terms are sums over levels.
+
+    Args:
+      bottleneck: the base, with `lookup`.
+      depth: levels, at least 1.
+      shared: one base for all levels instead of one each. Its state passes from level to level, so with a key and a
+        base that keeps statistics, symbols belong to a book between the state that came and the one that goes.
+      scale: of each level against the one before, a power of 2 (others round, and lookup would not give the latent's
+        bits); below 1 for bases of bounded latents (`fsq`, `lfq`, `bsq`), whose levels would else be all alike.
+      least: quantize dropout in calls with a key: each example keeps its first n levels, n uniform in [least, depth];
+        the others add nothing and teach nothing. None: no dropout.
+
+    Returns:
+      A `Bottleneck` with `lookup`; symbols are `[B, ..., depth]` (the base's symbols with a last axis for levels), a
+      dropped level's -2, which `lookup` takes as nothing. Keep the first n levels of any symbols by setting the others
+      to -2. Parameters and state have a leading axis for levels, unless shared.
+
+    Raises:
+      ValueError: depth < 1, least not in [1, depth], a scale that is no power of 2, or a base without `lookup`.
+
+    Source: Zeghidour et al. 2021, "SoundStream", section III-C, with its quantize dropout; Lee et al. 2022,
+    "Autoregressive Image Generation using Residual Quantization".
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxae import bottlenecks
+      >>> layer = bottlenecks.residual(bottlenecks.vector_quantizer(8), depth=3)
+      >>> h = jax.random.normal(jax.random.key(0), (4, 5, 2))
+      >>> params, state = layer.init(jax.random.key(1), h)
+      >>> layer.apply(params, state, jax.random.key(2), h)[0].symbols.shape
+      (4, 5, 3)
+    """
+    base_lookup, base_sample = require_lookup("residual", bottleneck)
+    if depth < 1:
+        raise ValueError(f"residual: depth must be at least 1, got {depth}")
+    if least is not None and not 1 <= least <= depth:
+        raise ValueError(f"residual: least must be in [1, depth = {depth}], got {least}")
+    if scale <= 0 or math.frexp(scale)[0] != 0.5:
+        raise ValueError(f"residual: scale must be a power of 2, such as 0.5 or 0.25, got {scale}")
+    factors = jnp.float32(scale) ** jnp.arange(depth)
+
+    def init(rng, h, condition=None):
+        if shared:
+            return bottleneck.init(rng, h, condition)
+        return jax.vmap(lambda key: bottleneck.init(key, h, condition))(jax.random.split(rng, depth))
+
+    def apply(params, state, rng, h, condition=None):
+        h, mask = unpadded("residual", h, condition)
+        level_rng, drop_rng = (None, None) if rng is None else jax.random.split(rng)
+        keep = None
+        if least is not None and drop_rng is not None:
+            keep = jax.random.randint(drop_rng, h.shape[:1], least, depth + 1)
+
+        def level(carry, xs):
+            total, one_state = carry
+            i, factor, key, inner, own = xs
+            narrowed, kept = condition, None
+            if keep is not None:
+                kept = keep > i
+                tokens = jnp.broadcast_to(_like(kept, h)[..., 0], h.shape[:-1])
+                narrowed = with_mask("residual", condition, tokens if mask is None else tokens & (mask > 0))
+            left = (h - total) / factor
+            code, new = bottleneck.apply(params if shared else inner, one_state if shared else own, key, left, narrowed)
+            read = factor * stop_gradient(code.latent)
+            symbols = code.symbols
+            if kept is not None:
+                read = jnp.where(_like(kept, read), read, 0.0)
+                symbols = jax.tree.map(lambda s: jnp.where(_like(kept, s), s, DROPPED), symbols)
+            ends = (total + read, new) if shared else (total + read, one_state)
+            return ends, (code._replace(latent=None, symbols=symbols, posterior=None), () if shared else new)
+
+        keys = None if level_rng is None else jax.random.split(level_rng, depth)
+        own = (None, None) if shared else (params, state)
+        xs = (jnp.arange(depth), factors, keys, *own)
+        (total, last), (codes, states) = jax.lax.scan(level, (jnp.zeros_like(h), state if shared else ()), xs)
+        sums = {key: jax.tree.map(lambda a: a.sum(0), getattr(codes, key)) for key in ("penalty", "rate", "terms")}
+        symbols = jax.tree.map(lambda s: jnp.moveaxis(s, 0, -1), codes.symbols)
+        return Code(straight_through(total, h), symbols=symbols, **sums), last if shared else states
+
+    def of_level(params, state, i):
+        return (params, state) if shared else jax.tree.map(lambda a: a[i], (params, state))
+
+    def lookup(params, state, symbols, condition=None):
+        if any(ids.shape[-1] != depth for ids in jax.tree.leaves(symbols)):
+            shapes = [ids.shape for ids in jax.tree.leaves(symbols)]
+            raise ValueError(f"residual: symbols need a last axis of {depth} levels, got {shapes}")
+        total = jnp.float32(0)
+        for i in range(depth):
+            ids = jax.tree.map(lambda s, i=i: s[..., i], symbols)
+            dropped = jax.tree.map(lambda s: s == DROPPED, ids)
+            there = jax.tree.map(lambda s, d: jnp.where(d, 0, s), ids, dropped)
+            read = base_lookup(*of_level(params, state, i), there, condition)
+            total = total + jnp.where(_like(jax.tree.leaves(dropped)[0], read), 0.0, factors[i] * read)
+        return total
+
+    def sample(params, state, rng, h, condition=None):
+        keys = jax.random.split(rng, depth)
+        drawn = [base_sample(*of_level(params, state, i), keys[i], h, condition) for i in range(depth)]
+        return sum(factor * latent for factor, latent in zip(factors, drawn, strict=True))
+
+    return Bottleneck(init, apply, sample, lookup, bottleneck.num_codes)
+
+
+def _like(a, b):
+    return a.reshape(*a.shape, *(1,) * (b.ndim - a.ndim))
