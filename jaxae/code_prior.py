@@ -12,7 +12,6 @@ import optax
 
 from jaxae import objectives, runs
 from jaxae.checkpoint import checkpoints
-from jaxae.presets import PRESETS
 from jaxae.priors import SYMBOL_PRIORS, uniform
 from jaxae.scoring import score_batches
 from jaxae.train import init_state
@@ -89,7 +88,7 @@ def without_prior(model: Trained) -> CodePrior:
       ValueError: the model's code is no single array of symbols.
     """
     symbols = symbols_of(model, model.example)
-    num_codes = num_codes_of(model.config, symbols)
+    num_codes = num_codes_of(model)
     return CodePrior(uniform(num_codes), (), symbols.shape[1:], num_codes, {"prior": "uniform", "by_class": False})
 
 
@@ -190,11 +189,16 @@ def symbols_of(model: Trained, x: np.ndarray) -> np.ndarray:
     return found
 
 
-def num_codes_of(config: dict, symbols: np.ndarray) -> int:
-    """The book's size where the preset names it; else as many as the rows show."""
-    parameter = inspect.signature(PRESETS[config["model"]]).parameters.get("num_codes")
-    seen = int(symbols.max()) + 1
-    return max(2, seen if parameter is None else config["options"].get("num_codes", parameter.default))
+def num_codes_of(model: Trained) -> int:
+    """How many codes the model's symbols are among.
+
+    Raises:
+      ValueError: its symbols are several arrays, of a hierarchy.
+    """
+    num_codes = model.recipe.model.num_codes
+    if not isinstance(num_codes, int):
+        raise ValueError(f"a prior over codes needs one array of symbols; {model.config['model']} has {num_codes}")
+    return num_codes
 
 
 def steps_of(num_rows: int, epochs: int | None) -> int:

@@ -130,7 +130,7 @@ def _config(model: Trained, settings: Settings, dataset: Dataset, data: Batch) -
         "command": "train-prior",
         "version": __version__,
         **settings._asdict(),
-        "num_codes": num_codes_of(model.config, data.x),
+        "num_codes": num_codes_of(model),
         "shape": list(data.x.shape[1:]),
         "rows": len(data.x),
         "model_step": model.step,
