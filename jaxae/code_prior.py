@@ -23,6 +23,8 @@ BATCH_SIZE = 128
 # passes over the rows where --epochs does not say, and the least number of steps then
 EPOCHS = 8
 LEAST_STEPS = 1000
+# each has a row in the tables of a transformer
+MOST_CODES = 2**17
 
 
 class CodePrior(NamedTuple):
@@ -87,9 +89,14 @@ def without_prior(model: Trained) -> CodePrior:
     Raises:
       ValueError: the model's code is no single array of symbols.
     """
-    symbols = symbols_of(model, model.example)
     num_codes = num_codes_of(model)
-    return CodePrior(uniform(num_codes), (), symbols.shape[1:], num_codes, {"prior": "uniform", "by_class": False})
+    return CodePrior(
+        uniform(num_codes),
+        (),
+        symbols_of(model, model.example).shape[1:],
+        num_codes,
+        {"prior": "uniform", "by_class": False},
+    )
 
 
 def build(config: dict[str, Any], **narrowing: Any) -> Prior:
@@ -171,7 +178,7 @@ def symbols_of(model: Trained, x: np.ndarray) -> np.ndarray:
     """The symbols that the model gives to rows as they are stored: `[N, ...]` int32.
 
     Raises:
-      ValueError: the model gives several arrays of symbols, or symbols that are none (NaN in the rows).
+      ValueError: symbols that are none: the model gives NaN.
     """
     recipe = model.recipe
 
@@ -180,25 +187,23 @@ def symbols_of(model: Trained, x: np.ndarray) -> np.ndarray:
         return recipe.model.encode(params, state, recipe.scaling(None, Batch(x)).x).symbols
 
     found = score_batches(lambda rows: encode(model.params, model.state, rows), x)
-    if not isinstance(found, np.ndarray):
-        raise ValueError(
-            f"{model.config['model']} gives {len(jax.tree.leaves(found))} arrays of symbols; a prior is trained for one"
-        )
     if found.min() < 0:
         raise ValueError(f"{int((found < 0).sum())} codes are none: the model gives NaN for some rows")
     return found
 
 
 def num_codes_of(model: Trained) -> int:
-    """How many codes the model's symbols are among.
+    """The size of the book.
 
     Raises:
-      ValueError: its symbols are several arrays, of a hierarchy.
+      ValueError: the model has several arrays of symbols, or more codes than a transformer's table can hold.
     """
-    num_codes = model.recipe.model.num_codes
-    if not isinstance(num_codes, int):
-        raise ValueError(f"a prior over codes needs one array of symbols; {model.config['model']} has {num_codes}")
-    return num_codes
+    name, sizes = model.config["model"], model.recipe.model.num_codes
+    if not isinstance(sizes, int):
+        raise ValueError(f"{name} gives {len(jax.tree.leaves(sizes))} arrays of symbols; a prior is trained for one")
+    if sizes > MOST_CODES:
+        raise ValueError(f"{name} has {sizes} codes; a prior is trained for at most {MOST_CODES}")
+    return sizes
 
 
 def steps_of(num_rows: int, epochs: int | None) -> int:

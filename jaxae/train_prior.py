@@ -111,7 +111,9 @@ def _with_codes(run) -> Trained:
             f"the codes of {config['model']} in {run} are continuous: a prior over codes needs discrete ones, as of "
             "`jaxae train --model vq_vae`"
         )
-    return trained(run)
+    model = trained(run)
+    num_codes_of(model)
+    return model
 
 
 def _require_settings(settings):
