@@ -66,6 +66,20 @@ def mean_per_example(values: Shaped[Array, "B *dims"], mask: Array | None = None
     return sum_per_example(values, mask) / jnp.maximum(count, jnp.finfo(values.dtype).tiny)
 
 
+def weighted_mean(values: Shaped[Array, "B *dims"], weight: Shaped[Array, " B"]) -> Shaped[Array, " *dims"]:
+    """Mean over the rows of a batch: sum, then divide; rows of weight 0 count for nothing, NaN or not.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.numerics import weighted_mean
+      >>> weighted_mean(jnp.array([[1.0], [3.0], [jnp.nan]]), jnp.array([1.0, 1.0, 0.0])).tolist()
+      [2.0]
+    """
+    along = weight.reshape(-1, *(1,) * (values.ndim - 1))
+    total = jnp.where(along > 0, values * along, 0).sum(0)
+    return total / jnp.maximum(weight.sum(), jnp.finfo(weight.dtype).tiny)
+
+
 def straight_through(hard: Array, soft: Array) -> Array:
     """The value of `hard`, bit for bit, with the gradient of `soft`.
 

@@ -1,7 +1,6 @@
 """From a preset's name and the training rows to everything that training needs: one recipe for every command."""
 
 import functools
-import inspect
 import math
 from typing import NamedTuple
 
@@ -11,7 +10,7 @@ import numpy as np
 import optax
 
 from jaxae import objectives, transforms
-from jaxae.presets import PRESETS
+from jaxae.presets import PRESETS, keywords
 from jaxae.scoring import latent, prepared, reconstruction
 from jaxae.scoring.fusion import fused
 from jaxae.scoring.normalisation import relative
@@ -96,7 +95,7 @@ def build(
     scaling = transforms.scale_uint8()
     if standardisation is not None:
         scaling = transforms.standardise(jnp.asarray(standardisation.mean), jnp.asarray(standardisation.scale))
-    known = set(inspect.signature(PRESETS[name]).parameters) - {"shape", "transform", "axis_name"}
+    known = set(keywords(PRESETS[name])) - {"transform", "axis_name"}
     if unknown := sorted(set(options) - known):
         raise ValueError(f"{name} has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}")
     shape, scaling = _viewed(tuple(shape), scaling, view)

@@ -16,15 +16,25 @@ from jaxae.bottlenecks.projected import projected
 from jaxae.bottlenecks.random_projection import random_projection
 from jaxae.bottlenecks.residual import residual
 from jaxae.bottlenecks.sim_vq import sim_vq
+from jaxae.bottlenecks.top_k import top_k
+from jaxae.bottlenecks.vamp import vamp
 from jaxae.bottlenecks.vector_quantizer import vector_quantizer
-from jaxae.networks import mlp
-from jaxae.priors import mixture
+from jaxae.networks import inverse_autoregressive, mlp
+from jaxae.priors import conditional_normal, mixture
 
 BOTTLENECKS = {
     "identity": identity,
+    "top_k": lambda: top_k(2),
     "gaussian": gaussian,
     "gaussian_mixture": lambda: gaussian(prior=mixture(3)),
     "gaussian_free_bits": lambda: gaussian(free_bits=0.1),
+    "gaussian_iaf": lambda: nested(mlp(6), gaussian(flow=inverse_autoregressive(8)), mlp(4)),
+    "vamp": lambda: vamp(mlp(6), 5),
+    "ladder": lambda: hierarchical(
+        nested(mlp(4), gaussian(), mlp(3)),
+        nested(mlp(4), gaussian(conditional_normal(mlp(4)))),
+        conditional=True,
+    ),
     "vector_quantizer": lambda: vector_quantizer(8),
     "vector_quantizer_gradient": lambda: vector_quantizer(8, learn="gradient"),
     "bernoulli": lambda: bernoulli(4),
@@ -72,5 +82,7 @@ __all__ = [
     "random_projection",
     "residual",
     "sim_vq",
+    "top_k",
+    "vamp",
     "vector_quantizer",
 ]

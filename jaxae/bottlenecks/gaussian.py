@@ -4,6 +4,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from jaxae.numerics import bounded_log_variance, normal_log_prob, sum_per_example
 from jaxae.priors import standard_normal
@@ -71,9 +72,7 @@ def gaussian(prior: Prior | None = None, flow: Network | None = None, free_bits:
 
     def apply(params, state, rng, h, condition=None):
         posterior, context = read(h)
-        z = posterior.mean
-        if rng is not None:
-            z = z + jnp.exp(0.5 * posterior.log_variance) * jax.random.normal(rng, z.shape)
+        z = reparametrised(posterior, rng)
         log_q = sum_per_example(normal_log_prob(z, *posterior))
         if flow is not None:
             z, log_det = flow.apply(params["flow"], z, *context)
@@ -95,3 +94,18 @@ def gaussian(prior: Prior | None = None, flow: Network | None = None, free_bits:
         return prior.sample(params["prior"], rng, latent, condition)
 
     return Bottleneck(init, apply, sample)
+
+
+def reparametrised(posterior: Gaussian, rng: Array | None) -> Array:
+    """`mean + exp(log_variance / 2) * noise`; without a key the mean.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.bottlenecks.gaussian import reparametrised
+      >>> from jaxae.types import Gaussian
+      >>> reparametrised(Gaussian(jnp.ones(2), jnp.zeros(2)), None).tolist()
+      [1.0, 1.0]
+    """
+    if rng is None:
+        return posterior.mean
+    return posterior.mean + jnp.exp(0.5 * posterior.log_variance) * jax.random.normal(rng, posterior.mean.shape)

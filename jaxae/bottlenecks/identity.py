@@ -2,11 +2,18 @@
 
 import jax.numpy as jnp
 
-from jaxae.types import Bottleneck, Code
+from jaxae.types import Bottleneck, Code, Prior
 
 
-def identity() -> Bottleneck:
-    """The encoder's output is the latent; no charge, no probability model, so no `sample` and no `lookup`.
+def identity(prior: Prior | None = None) -> Bottleneck:
+    """The encoder's output is the latent; no charge, no probability model, so no `lookup`.
+
+    Args:
+      prior: what `sample` draws from, where an objective pulls the latents towards it (a Wasserstein or adversarial
+        autoencoder); it has no parameters that learn here. None: no `sample`.
+
+    Raises:
+      ValueError: (from `init`) a prior with parameters: nothing here would train them.
 
     Source: Hinton and Salakhutdinov 2006, "Reducing the Dimensionality of Data with Neural Networks".
 
@@ -18,7 +25,16 @@ def identity() -> Bottleneck:
       ((2, 3), [0.0, 0.0])
     """
 
+    def init(rng, h, condition=None):
+        if prior is not None and prior.init(rng, h, condition) != ():
+            raise ValueError("identity takes a prior without parameters: nothing would train them here")
+        return (), ()
+
     def apply(params, state, rng, h, condition=None):
         return Code(latent=h, penalty=jnp.zeros(h.shape[0], jnp.float32)), state
 
-    return Bottleneck(init=lambda rng, h, condition=None: ((), ()), apply=apply)
+    def sample(params, state, rng, h, condition=None):
+        assert prior is not None
+        return prior.sample((), rng, h, condition)
+
+    return Bottleneck(init, apply, None if prior is None else sample)

@@ -1,14 +1,17 @@
 """Encoders, decoders and heads: constructors of `Network`. The only room that imports Flax."""
 
 from jaxae.networks.adapters import from_linen, from_nnx
-from jaxae.networks.combinators import conditional, identity
+from jaxae.networks.autoregressive import autoregressive_mlp
+from jaxae.networks.combinators import conditional, identity, shared_scale
 from jaxae.networks.convolutional import conv_decoder, conv_encoder
 from jaxae.networks.default import default_decoder, default_encoder
+from jaxae.networks.flows import inverse_autoregressive, planar
 from jaxae.networks.mlp import mlp
 from jaxae.networks.transformer import Transformer, transformer
 
 __all__ = [
     "Transformer",
+    "autoregressive_mlp",
     "conditional",
     "conv_decoder",
     "conv_encoder",
@@ -17,6 +20,9 @@ __all__ = [
     "from_linen",
     "from_nnx",
     "identity",
+    "inverse_autoregressive",
     "mlp",
+    "planar",
+    "shared_scale",
     "transformer",
 ]

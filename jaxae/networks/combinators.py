@@ -46,6 +46,40 @@ def conditional(network: Network) -> Network:
     return Network(init, apply)
 
 
+def shared_scale(network: Network, log_variance: float = 0.0) -> Network:
+    """A decoder beside one learned number: `[prediction, log-variance]`, as `likelihoods.gaussian(None)` reads them.
+
+    One scale for all elements of all examples: the sigma-VAE, which needs no weight on the KL. Where it has converged
+    the scale is the optimal one, the root of the mean squared error.
+
+    Args:
+      network: gives `[B, ..., C]`, the mean.
+      log_variance: where it starts (before the likelihood's bound of ±10).
+
+    Returns:
+      A `Network` that gives `[B, ..., 2 C]`; its params are a dict with "network" and "log_variance".
+
+    Source: Rybkin, Daniilidis and Levine 2021, "Simple and Effective VAE Training with Calibrated Decoders", section 3.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxae import networks
+      >>> decoder = networks.shared_scale(networks.mlp(3))
+      >>> params = decoder.init(jax.random.key(0), jnp.ones((5, 2)))
+      >>> decoder.apply(params, jnp.ones((5, 2))).shape
+      (5, 6)
+    """
+
+    def init(rng, x, condition=None):
+        return {"network": network.init(rng, x, condition), "log_variance": jnp.float32(log_variance)}
+
+    def apply(params, x, condition=None):
+        mean = network.apply(params["network"], x, condition)
+        return jnp.concatenate([mean, jnp.broadcast_to(params["log_variance"], mean.shape)], -1)
+
+    return Network(init, apply)
+
+
 def _join(x: Array, condition: PyTree) -> Array:
     if condition is None:
         raise ValueError("a conditional network needs a condition: set Batch.condition, or take conditional() away")

@@ -1,12 +1,22 @@
 """Priors `p(z | condition)`: inside a bottleneck, or fitted to latents or symbols after training."""
 
 from jaxae.priors.autoregressive import autoregressive
+from jaxae.priors.fit_mixture import fit_mixture
+from jaxae.priors.flows import autoregressive_flow, coupling_flow
+from jaxae.priors.full_mixture import full_mixture
+from jaxae.priors.hypersphere import hypersphere
 from jaxae.priors.masked import masked
 from jaxae.priors.mixture import mixture
 from jaxae.priors.normal import conditional_normal, standard_normal
 from jaxae.priors.unigram import fit_unigram, uniform, unigram
 
-PRIORS = {"standard_normal": standard_normal, "mixture": lambda: mixture(3)}
+PRIORS = {
+    "standard_normal": standard_normal,
+    "mixture": lambda: mixture(3),
+    "full_mixture": lambda: full_mixture(3),
+    "coupling_flow": lambda: coupling_flow(8),
+    "autoregressive_flow": lambda: autoregressive_flow(8),
+}
 """Name to constructor without arguments, over continuous latents: what the contract tests walk through."""
 
 SYMBOL_PRIORS = {"autoregressive": autoregressive, "masked": masked, "unigram": unigram, "uniform": uniform}
@@ -16,8 +26,13 @@ __all__ = [
     "PRIORS",
     "SYMBOL_PRIORS",
     "autoregressive",
+    "autoregressive_flow",
     "conditional_normal",
+    "coupling_flow",
+    "fit_mixture",
     "fit_unigram",
+    "full_mixture",
+    "hypersphere",
     "masked",
     "mixture",
     "standard_normal",

@@ -1,0 +1,94 @@
+"""Weak supervision by pairs: what two examples share is found, and coded once for both (Ada-GVAE)."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxae.bottlenecks.gaussian import reparametrised
+from jaxae.numerics import at_step, sum_per_example
+from jaxae.objectives.elbo import Weight
+from jaxae.priors import standard_normal
+from jaxae.types import Autoencoder, Batch, Code, Gaussian, Objective, Output
+
+
+def ada_gvae(model: Autoencoder, beta: Weight = 1.0) -> Objective:
+    """The ELBO of pairs of which some unknown factors are equal; their posteriors are averaged where they agree.
+
+    A dimension counts as shared where `KL(q_d(z|x_1) || q_d(z|x_2))` lies below the middle between the pair's least and
+    greatest; there both get the normal of the mean of the two means and of the two variances.
+
+    Args:
+      model: an `Autoencoder` with `bottlenecks.gaussian()`, its prior standard normal.
+      beta: weight of the KL, a number or a schedule.
+
+    Returns:
+      An `Objective` over batches of pairs, `x [B, 2, ...]` (target, mask and condition alike). The loss of a pair is
+      the mean of its two; the metrics are "nll", "penalty" (both nats) and "shared", the share of dimensions. The
+      output holds the first of each pair.
+
+    Raises:
+      ValueError: (from apply) x holds no pairs, or the posterior is not normal.
+
+    Source: Locatello et al. 2020, "Weakly-Supervised Disentanglement Without Compromises", section 4.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxae import objectives, presets
+      >>> from jaxae.types import Batch
+      >>> model, _ = presets.vae((5,), latent_size=2)
+      >>> objective = objectives.ada_gvae(model)
+      >>> pairs = Batch(jax.random.normal(jax.random.key(0), (4, 2, 5)))
+      >>> params, state = objective.init(jax.random.key(1), pairs)
+      >>> objective.apply(params, state, jax.random.key(2), pairs, 0)[0].shape
+      (4,)
+    """
+
+    def init(rng, batch):
+        first = _first(batch)
+        params, state = model.init(rng, first.x, first.condition)
+        return {"model": params}, {"model": state}
+
+    def apply(params, state, rng, batch, step):
+        rows = batch.x.shape[0]
+        _first(batch)
+        both = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), batch._replace(weight=None))
+        code = model.encode(params["model"], state["model"], both.x, both.condition)
+        if not isinstance(code.posterior, Gaussian):
+            raise ValueError("ada_gvae needs a normal posterior: the bottleneck must be a gaussian one")
+        posterior, shared = _averaged(*(leaf.reshape(rows, 2, -1) for leaf in code.posterior))
+        posterior = Gaussian(*(leaf.reshape(code.latent.shape) for leaf in posterior))
+        latent = reparametrised(posterior, rng)
+        prediction = model.decode(params["model"], latent, both.condition)
+        target = both.x if both.target is None else both.target
+        nll = -sum_per_example(model.likelihood.log_prob(target, prediction), both.mask)
+        kl = sum_per_example(_prior_kl(posterior))
+        metrics = {"nll": nll.reshape(rows, 2).mean(1), "penalty": kl.reshape(rows, 2).mean(1), "shared": shared}
+        loss = metrics["nll"] + at_step(beta, step) * metrics["penalty"]
+        first = Output(Code(latent[::2], kl[::2], posterior=Gaussian(*(p[::2] for p in posterior))), prediction[::2])
+        return loss, (first, state, metrics)
+
+    return Objective(init, apply)
+
+
+def _first(batch: Batch) -> Batch:
+    if batch.x.ndim < 3 or batch.x.shape[1] != 2:
+        raise ValueError(f"ada_gvae reads pairs, x [B, 2, ...]; got {batch.x.shape}")
+    return jax.tree.map(lambda leaf: leaf[:, 0], batch._replace(weight=None))
+
+
+def _averaged(mean: Array, log_variance: Array) -> tuple[Gaussian, Array]:
+    """`[B, 2, D]` posteriors, averaged over the pair where they agree, and the share `[B]` of such dimensions."""
+    variance = jnp.exp(log_variance)
+    gap, ratio = mean[:, 0] - mean[:, 1], log_variance[:, 0] - log_variance[:, 1]
+    kl = (jnp.exp(ratio) - ratio - 1 + gap**2 / variance[:, 1]) / 2
+    middle = (kl.max(1, keepdims=True) + kl.min(1, keepdims=True)) / 2
+    shared = (kl < middle)[:, None]
+    mean = jnp.where(shared, mean.mean(1, keepdims=True), mean)
+    log_variance = jnp.where(shared, jnp.log(variance.mean(1, keepdims=True)), log_variance)
+    return Gaussian(mean, log_variance), shared[:, 0].mean(1)
+
+
+def _prior_kl(posterior: Gaussian) -> Array:
+    kl = standard_normal().kl
+    assert kl is not None
+    return kl((), posterior)

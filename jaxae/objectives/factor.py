@@ -1,0 +1,27 @@
+"""FactorVAE: a critic estimates the total correlation."""
+
+from jaxae.objectives.adversarial import adversarial
+from jaxae.objectives.elbo import Weight
+from jaxae.objectives.references import permuted
+from jaxae.types import Network, Objective
+
+
+def factor(objective: Objective, critic: Network, gamma: Weight) -> Objective:
+    """FactorVAE: `adversarial` against the latents with their dimensions `permuted`, by the density ratio.
+
+    The metric "total_correlation" is the critic's logit, an estimate of `log q(z) / prod_d q(z_d)`. The shuffled
+    latents are those of the same batch; the paper draws a second one.
+
+    Args:
+      objective: the ELBO of a model with a gaussian bottleneck.
+      critic: `[B, D] -> [B, 1]`.
+      gamma: weight of the total correlation.
+
+    Source: Kim and Mnih 2018, "Disentangling by Factorising", equation 3 and algorithm 2.
+
+    Example:
+      >>> from jaxae import networks, objectives, presets
+      >>> model, _ = presets.vae((5,), latent_size=2)
+      >>> objective = objectives.factor(objectives.elbo(model), networks.mlp(64, 64, 1), gamma=6.0)
+    """
+    return adversarial(objective, "total_correlation", critic, permuted, gamma, "ratio")

@@ -1,0 +1,71 @@
+"""Named recipes: each a few lines over the parts, returning a model and its objective.
+
+Every preset is called with one example's shape and returns `(Autoencoder, Objective)`. Its own keywords are in its
+signature; the keywords that all share, `latent_size`, `encoder`, `decoder`, `likelihood` and `transform`, are those of
+`presets.Parts`. A shape or a size that is no positive whole number is refused with a `ValueError`.
+
+The objective reads what the data room delivers: pixels 0..255 (uint8) are scaled to 0..1 inside it, floating values
+pass through.
+"""
+
+from jaxae.presets.bounds import ciwae, iwae, miwae, piwae
+from jaxae.presets.discrete import vq_vae
+from jaxae.presets.disentangled import beta_tc_vae, dip_vae, factor_vae, info_vae
+from jaxae.presets.parts import Networks, Parts, keywords
+from jaxae.presets.plain import adversarial_ae, ae, contractive_ae, denoising_ae, rae, sparse_ae, wae
+from jaxae.presets.variational import conditional_vae, flow_vae, hierarchical_vae, sigma_vae, vae, vamp_vae
+
+PRESETS = {
+    "ae": ae,
+    "denoising_ae": denoising_ae,
+    "sparse_ae": sparse_ae,
+    "contractive_ae": contractive_ae,
+    "rae": rae,
+    "wae": wae,
+    "adversarial_ae": adversarial_ae,
+    "vae": vae,
+    "sigma_vae": sigma_vae,
+    "conditional_vae": conditional_vae,
+    "vamp_vae": vamp_vae,
+    "flow_vae": flow_vae,
+    "hierarchical_vae": hierarchical_vae,
+    "iwae": iwae,
+    "miwae": miwae,
+    "piwae": piwae,
+    "ciwae": ciwae,
+    "beta_tc_vae": beta_tc_vae,
+    "factor_vae": factor_vae,
+    "dip_vae": dip_vae,
+    "info_vae": info_vae,
+    "vq_vae": vq_vae,
+}
+"""Name to preset: what the command line and the contract tests read."""
+
+__all__ = [
+    "Networks",
+    "PRESETS",
+    "Parts",
+    "adversarial_ae",
+    "ae",
+    "beta_tc_vae",
+    "ciwae",
+    "conditional_vae",
+    "contractive_ae",
+    "denoising_ae",
+    "dip_vae",
+    "factor_vae",
+    "flow_vae",
+    "hierarchical_vae",
+    "info_vae",
+    "iwae",
+    "keywords",
+    "miwae",
+    "piwae",
+    "rae",
+    "sigma_vae",
+    "sparse_ae",
+    "vae",
+    "vamp_vae",
+    "vq_vae",
+    "wae",
+]

@@ -1,0 +1,213 @@
+"""Autoencoders without a posterior: plain, denoising, sparse, contractive, regularised, Wasserstein, adversarial."""
+
+from typing import Unpack
+
+from jaxae import bottlenecks, networks, objectives, priors, transforms
+from jaxae.objectives.elbo import Weight
+from jaxae.presets.parts import Parts, plain, scaled
+from jaxae.transforms import Transform
+from jaxae.types import Autoencoder, Network, Objective, Prior
+
+
+def ae(shape: tuple[int, ...], **parts: Unpack[Parts]) -> tuple[Autoencoder, Objective]:
+    """A plain autoencoder: squared error through a narrow latent.
+
+    Args:
+      shape: one example's, without the batch: `(28, 28, 1)` for an image, `(21,)` for a table's row.
+      **parts: `Parts`.
+
+    Returns:
+      `(Autoencoder, Objective)`.
+
+    Raises:
+      ValueError: a shape or size that is no positive whole number.
+
+    Example:
+      >>> from jaxae import presets
+      >>> model, objective = presets.ae((28, 28, 1), latent_size=16)
+    """
+    model = plain(shape, bottlenecks.identity(), **parts)
+    return model, scaled(objectives.elbo(model), parts)
+
+
+def denoising_ae(
+    shape: tuple[int, ...], *, corruption: Transform | None = None, **parts: Unpack[Parts]
+) -> tuple[Autoencoder, Objective]:
+    """An autoencoder that rebuilds the uncorrupted example from a corrupted one.
+
+    Args:
+      shape: one example's, without the batch.
+      corruption: what the encoder sees in training; None: `transforms.gaussian_noise(0.3)`, in the unit of the
+        scaled data.
+      **parts: `Parts`; the transform comes before the corruption.
+
+    Source: Vincent et al. 2010, "Stacked Denoising Autoencoders".
+
+    Example:
+      >>> from jaxae import presets, transforms
+      >>> model, objective = presets.denoising_ae((28, 28, 1), corruption=transforms.salt_and_pepper(0.2))
+    """
+    model = plain(shape, bottlenecks.identity(), **parts)
+    corrupted = objectives.prepared(objectives.elbo(model), corruption or transforms.gaussian_noise(0.3))
+    return model, scaled(corrupted, parts)
+
+
+def sparse_ae(
+    shape: tuple[int, ...],
+    *,
+    sparsity: str = "l1",
+    weight: Weight = 0.1,
+    target: float = 0.05,
+    k: int = 8,
+    **parts: Unpack[Parts],
+) -> tuple[Autoencoder, Objective]:
+    """An autoencoder of which few latents are on at a time.
+
+    Args:
+      shape: one example's, without the batch.
+      sparsity: "l1" charges the sum of the latents' absolute values, "kl" the divergence of each latent's mean
+        activation from `target`, "top_k" keeps the k largest and charges nothing.
+      weight: of the charge, a number or a schedule.
+      target: for "kl".
+      k: for "top_k".
+      **parts: `Parts`.
+
+    Raises:
+      ValueError: an unknown sparsity.
+
+    Source: Ng 2011, "Sparse autoencoder"; Makhzani and Frey 2014, "k-Sparse Autoencoders".
+
+    Example:
+      >>> from jaxae import presets
+      >>> model, objective = presets.sparse_ae((28, 28, 1), latent_size=256, weight=0.5)
+    """
+    charges = {"l1": objectives.absolute_sum, "kl": objectives.activation_kl(target), "top_k": None}
+    if sparsity not in charges:
+        raise ValueError(f"sparse_ae: the sparsity is one of {', '.join(charges)}, not {sparsity!r}")
+    charge = charges[sparsity]
+    model = plain(shape, bottlenecks.identity() if charge else bottlenecks.top_k(k), **parts)
+    objective = objectives.elbo(model)
+    if charge:
+        objective = objectives.penalized(objective, "sparsity", charge, weight)
+    return model, scaled(objective, parts)
+
+
+def contractive_ae(
+    shape: tuple[int, ...], *, weight: Weight = 0.01, num_probes: int | None = 1, **parts: Unpack[Parts]
+) -> tuple[Autoencoder, Objective]:
+    """An autoencoder whose latent changes little where the input does.
+
+    Args:
+      shape: one example's, without the batch.
+      weight: of the encoder's squared Jacobian norm, a number or a schedule.
+      num_probes: of the norm's estimate; None: exact, at `latent_size` backward passes a step.
+      **parts: `Parts`.
+
+    Source: Rifai et al. 2011, "Contractive Auto-Encoders".
+
+    Example:
+      >>> from jaxae import presets
+      >>> model, objective = presets.contractive_ae((21,), latent_size=4, num_probes=None)
+    """
+    model = plain(shape, bottlenecks.identity(), **parts)
+    penalty = objectives.contractive(model, num_probes)
+    return model, scaled(objectives.penalized(objectives.elbo(model), "jacobian", penalty, weight), parts)
+
+
+def rae(
+    shape: tuple[int, ...],
+    *,
+    regulariser: str = "gradient",
+    beta: Weight = 1e-2,
+    weight: Weight | None = None,
+    num_probes: int | None = 1,
+    **parts: Unpack[Parts],
+) -> tuple[Autoencoder, Objective]:
+    """A regularised autoencoder: a small latent and a smooth decoder; draw from a mixture fitted to its latents.
+
+    Args:
+      shape: one example's, without the batch.
+      regulariser: of the decoder: "gradient" charges its squared Jacobian norm, "l2" the squares of its parameters.
+      beta: weight of half the latent's squared norm.
+      weight: of the regulariser; None: 1e-3 for "gradient", 1e-5 for "l2".
+      num_probes: of the Jacobian's norm; None: exact.
+      **parts: `Parts`.
+
+    Raises:
+      ValueError: an unknown regulariser.
+
+    Source: Ghosh et al. 2020, "From Variational to Deterministic Autoencoders".
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxae import presets, priors
+      >>> model, objective = presets.rae((5,), latent_size=2)
+      >>> params, state = model.init(jax.random.key(0), jnp.ones((9, 5)))
+      >>> latents = model.encode(params, state, jax.random.normal(jax.random.key(1), (9, 5))).latent
+      >>> prior = priors.fit_mixture(latents, 2, jax.random.key(2), covariance="full")
+      >>> drawn = priors.full_mixture(2).sample(prior, jax.random.key(3), latents)
+      >>> model.decode(params, drawn).shape
+      (9, 5)
+    """
+    if regulariser not in ("gradient", "l2"):
+        raise ValueError(f"rae: the regulariser is gradient or l2, not {regulariser!r}")
+    model = plain(shape, bottlenecks.identity(), **parts)
+    objective = objectives.penalized(objectives.elbo(model), "latent_norm", objectives.latent_norm, beta)
+    if regulariser == "gradient":
+        penalty, usual = objectives.decoder_gradient(model, num_probes), 1e-3
+    else:
+        penalty, usual = objectives.decoder_norm, 1e-5
+    weight = usual if weight is None else weight
+    return model, scaled(objectives.penalized(objective, "decoder", penalty, weight), parts)
+
+
+def wae(
+    shape: tuple[int, ...], *, weight: Weight = 10.0, prior: Prior | None = None, **parts: Unpack[Parts]
+) -> tuple[Autoencoder, Objective]:
+    """A Wasserstein autoencoder: all latents together are to look like the prior's draws, by their discrepancy.
+
+    Args:
+      shape: one example's, without the batch.
+      weight: of the maximum mean discrepancy, a number or a schedule.
+      prior: without parameters; None: the standard normal.
+      **parts: `Parts`.
+
+    Source: Tolstikhin et al. 2018, "Wasserstein Auto-Encoders".
+
+    Example:
+      >>> from jaxae import presets
+      >>> model, objective = presets.wae((28, 28, 1), latent_size=8)
+    """
+    model = plain(shape, bottlenecks.identity(prior or priors.standard_normal()), **parts)
+    penalty = objectives.mmd(objectives.prior_draws(model))
+    return model, scaled(objectives.penalized(objectives.elbo(model), "mmd", penalty, weight), parts)
+
+
+def adversarial_ae(
+    shape: tuple[int, ...],
+    *,
+    weight: Weight = 1.0,
+    prior: Prior | None = None,
+    critic: Network | None = None,
+    **parts: Unpack[Parts],
+) -> tuple[Autoencoder, Objective]:
+    """An adversarial autoencoder: a critic tells latents from the prior's draws, and the encoder misleads it.
+
+    Args:
+      shape: one example's, without the batch.
+      weight: of the encoder's term, a number or a schedule.
+      prior: without parameters; None: the standard normal.
+      critic: `[B, D] -> [B, 1]`; None: an MLP of two layers of 256.
+      **parts: `Parts`.
+
+    Source: Makhzani et al. 2015, "Adversarial Autoencoders".
+
+    Example:
+      >>> from jaxae import presets
+      >>> model, objective = presets.adversarial_ae((28, 28, 1), latent_size=8)
+    """
+    model = plain(shape, bottlenecks.identity(prior or priors.standard_normal()), **parts)
+    critic = critic or networks.mlp(256, 256, 1)
+    reference = objectives.prior_draws(model)
+    objective = objectives.adversarial(objectives.elbo(model), "divergence", critic, reference, weight)
+    return model, scaled(objective, parts)

@@ -1,0 +1,236 @@
+"""Variational autoencoders by their parts: prior, posterior, likelihood, condition, levels."""
+
+from typing import Unpack
+
+import jax
+import jax.numpy as jnp
+
+from jaxae import bottlenecks, likelihoods, networks, objectives
+from jaxae.networks import conditional, default_decoder, default_encoder
+from jaxae.objectives.elbo import Weight
+from jaxae.presets.parts import Parts, check, scaled, variational
+from jaxae.priors import conditional_normal
+from jaxae.types import Autoencoder, Network, Objective, Prior
+
+
+def vae(
+    shape: tuple[int, ...],
+    *,
+    beta: Weight = 1.0,
+    capacity: Weight | None = None,
+    prior: Prior | None = None,
+    free_bits: float = 0.0,
+    **parts: Unpack[Parts],
+) -> tuple[Autoencoder, Objective]:
+    """A variational autoencoder; with `beta` a beta-VAE or, given a schedule, a KL warm-up.
+
+    Args:
+      shape: one example's, without the batch.
+      beta: weight of the KL, a number or a schedule `step -> number`.
+      capacity: nats that the KL is held at, a number or a schedule (annealed capacity); None: none.
+      prior: `p(z)`; None: the standard normal.
+      free_bits: nats per latent dimension without charge.
+      **parts: `Parts`.
+
+    Source: Kingma and Welling 2014, "Auto-Encoding Variational Bayes"; Higgins et al. 2017, "beta-VAE".
+
+    Example:
+      >>> from jaxae import likelihoods, presets, transforms
+      >>> binary = transforms.chain(transforms.scale_uint8(), transforms.binarise())
+      >>> model, objective = presets.vae((28, 28, 1), likelihood=likelihoods.bernoulli(), transform=binary)
+    """
+    model = variational(shape, bottlenecks.gaussian(prior, free_bits=free_bits), **parts)
+    return model, scaled(objectives.elbo(model, beta, capacity), parts)
+
+
+def sigma_vae(shape: tuple[int, ...], **parts: Unpack[Parts]) -> tuple[Autoencoder, Objective]:
+    """A variational autoencoder that learns the scale of its normal likelihood, one number for all elements.
+
+    Args:
+      shape: one example's, without the batch.
+      **parts: `Parts`; the likelihood must be `likelihoods.gaussian(None)`, which is its default.
+
+    Source: Rybkin, Daniilidis and Levine 2021, "Simple and Effective VAE Training with Calibrated Decoders".
+
+    Example:
+      >>> from jaxae import presets
+      >>> model, objective = presets.sigma_vae((28, 28, 1))
+    """
+    check(shape)
+    decoder = networks.shared_scale(parts.get("decoder") or default_decoder(shape))
+    given: Parts = {"likelihood": likelihoods.gaussian(None), **parts, "decoder": decoder}
+    model = variational(shape, bottlenecks.gaussian(), **given)
+    return model, scaled(objectives.elbo(model), parts)
+
+
+def vamp_vae(
+    shape: tuple[int, ...],
+    *,
+    num_pseudo_inputs: int = 100,
+    initial: jax.Array | None = None,
+    beta: Weight = 1.0,
+    **parts: Unpack[Parts],
+) -> tuple[Autoencoder, Objective]:
+    """A variational autoencoder whose prior is the mixture of the posteriors of learned inputs.
+
+    Args:
+      shape: one example's, without the batch.
+      num_pseudo_inputs: components of the prior; each step encodes as many more examples.
+      initial: `[K, *shape]`, see `bottlenecks.vamp`.
+      beta: weight of the sampled KL, a number or a schedule.
+      **parts: `Parts`.
+
+    Source: Tomczak and Welling 2018, "VAE with a VampPrior".
+
+    Example:
+      >>> from jaxae import presets
+      >>> model, objective = presets.vamp_vae((28, 28, 1), num_pseudo_inputs=50)
+    """
+    size = parts.get("latent_size", 32)
+    check(shape, latent_size=size)
+    encoder = parts.get("encoder") or default_encoder(shape, 2 * size)
+    layer = bottlenecks.vamp(encoder, num_pseudo_inputs, initial)
+    given: Parts = {**parts, "encoder": networks.identity}
+    model = variational(shape, layer, **given)
+    return model, scaled(objectives.elbo(model, beta), parts)
+
+
+def flow_vae(
+    shape: tuple[int, ...],
+    *,
+    flow: Network | None = None,
+    prior: Prior | None = None,
+    beta: Weight = 1.0,
+    **parts: Unpack[Parts],
+) -> tuple[Autoencoder, Objective]:
+    """A variational autoencoder whose posterior is a normal pushed through a flow.
+
+    Args:
+      shape: one example's, without the batch.
+      flow: `networks.planar(...)` or `networks.inverse_autoregressive(...)`; None: two layers of the latter.
+      prior: `p(z)`, e.g. `priors.coupling_flow()`; None: the standard normal.
+      beta: weight of the sampled KL, a number or a schedule.
+      **parts: `Parts`; the encoder gives three numbers for each latent: mean, log-variance, context.
+
+    Source: Rezende and Mohamed 2015; Kingma et al. 2016, "Improving Variational Inference with Inverse Autoregressive
+    Flow".
+
+    Example:
+      >>> from jaxae import networks, presets
+      >>> model, objective = presets.flow_vae((28, 28, 1), flow=networks.planar(8))
+    """
+    layer = bottlenecks.gaussian(prior, flow=flow or networks.inverse_autoregressive())
+    model = variational(shape, layer, 3, **parts)
+    return model, scaled(objectives.elbo(model, beta), parts)
+
+
+def hierarchical_vae(
+    shape: tuple[int, ...],
+    *,
+    top_size: int = 16,
+    width: int = 128,
+    beta: Weight = 1.0,
+    **parts: Unpack[Parts],
+) -> tuple[Autoencoder, Objective]:
+    """Two levels of latents: the upper one has a standard normal prior, the lower one a prior that reads the upper.
+
+    `q(z_2|x) q(z_1|x, z_2)` and `p(z_2) p(z_1|z_2) p(x|z_1, z_2)`, all between MLPs of one hidden layer.
+
+    Args:
+      shape: one example's, without the batch.
+      top_size: width of the upper latent; `latent_size` is the lower one's.
+      width: of the layers between the levels, and of what the decoder reads beside the lower latent.
+      beta: weight of the KL of both, a number or a schedule.
+      **parts: `Parts`; the encoder gives four features for each lower latent.
+
+    Source: Sønderby et al. 2016, "Ladder Variational Autoencoders"; Tomczak and Welling 2018, section 4.
+
+    Example:
+      >>> from jaxae import presets
+      >>> model, objective = presets.hierarchical_vae((28, 28, 1), top_size=8)
+    """
+    size, mlp = parts.get("latent_size", 32), networks.mlp
+    check(shape, latent_size=size, top_size=top_size, width=width)
+    top = bottlenecks.nested(mlp(width, 2 * top_size), bottlenecks.gaussian(), mlp(width, width))
+    lower = bottlenecks.gaussian(conditional_normal(mlp(width, 2 * size)))
+    layer = bottlenecks.hierarchical(top, bottlenecks.nested(mlp(width, 2 * size), lower), conditional=True)
+    model = variational(shape, layer, 4, **parts)
+    return model, scaled(objectives.elbo(model, beta), parts)
+
+
+def conditional_vae(
+    shape: tuple[int, ...], *, num_classes: int = 10, beta: Weight = 1.0, **parts: Unpack[Parts]
+) -> tuple[Autoencoder, Objective]:
+    """A variational autoencoder of examples with labels: encoder, prior and decoder read the label.
+
+    Args:
+      shape: one example's, without the batch.
+      num_classes: K; `Batch.condition` is `[B]` labels 0..K-1.
+      beta: weight of the KL, a number or a schedule.
+      **parts: `Parts`; the encoder's output and the latent get the one-hot label as further channels.
+
+    Raises:
+      ValueError: num_classes below 1; (from the model) a batch without a condition.
+
+    Source: Sohn, Lee and Yan 2015, "Learning Structured Output Representation using Deep Conditional Generative
+    Models".
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxae import presets
+      >>> from jaxae.types import Batch
+      >>> model, objective = presets.conditional_vae((5,), num_classes=3, latent_size=2)
+      >>> batch = Batch(jnp.ones((4, 5)), condition=jnp.array([0, 1, 2, 0]))
+      >>> params, state = objective.init(jax.random.key(0), batch)
+      >>> model.sample(params["model"], state["model"], jax.random.key(1), batch.x, batch.condition).shape
+      (4, 2)
+    """
+    size = parts.get("latent_size", 32)
+    check(shape, latent_size=size, num_classes=num_classes)
+    features = parts.get("encoder") or default_encoder(shape, 4 * size)
+    decoder = parts.get("decoder")
+    if decoder is None:
+        likelihood = parts.get("likelihood")
+        decoder = default_decoder(shape, likelihood.num_params if likelihood else 1)
+    head = conditional(networks.mlp(4 * size, 2 * size))
+    given: Parts = {
+        **parts,
+        "encoder": _labelled(_after(features, head), num_classes),
+        "decoder": _labelled(conditional(decoder), num_classes),
+    }
+    reads = Network(
+        lambda rng, c, condition=None: networks.mlp(2 * size).init(rng, _one_hot(c, num_classes)),
+        lambda params, c, condition=None: networks.mlp(2 * size).apply(params, _one_hot(c, num_classes)),
+    )
+    model = variational(shape, bottlenecks.gaussian(conditional_normal(reads)), **given)
+    return model, scaled(objectives.elbo(model, beta), parts)
+
+
+def _one_hot(labels, num_classes):
+    if labels is None:
+        raise ValueError(f"a conditional model needs labels: set Batch.condition, [B] below {num_classes}")
+    if isinstance(labels, jax.ShapeDtypeStruct):
+        return jax.ShapeDtypeStruct((*labels.shape, num_classes), jnp.float32)
+    return jax.nn.one_hot(labels, num_classes)
+
+
+def _labelled(network: Network, num_classes: int) -> Network:
+    """A network whose condition is `[B]` labels."""
+    return Network(
+        lambda rng, x, condition=None: network.init(rng, x, _one_hot(condition, num_classes)),
+        lambda params, x, condition=None: network.apply(params, x, _one_hot(condition, num_classes)),
+    )
+
+
+def _after(first: Network, second: Network) -> Network:
+    """`second(relu(first(x)))`; the condition reaches both."""
+
+    def init(rng, x, condition=None):
+        one, two = jax.random.split(rng)
+        params = first.init(one, x, condition)
+        return params, second.init(two, jax.eval_shape(first.apply, params, x, condition), condition)
+
+    def apply(params, x, condition=None):
+        return second.apply(params[1], jax.nn.relu(first.apply(params[0], x, condition)), condition)
+
+    return Network(init, apply)
