@@ -49,7 +49,7 @@ from common import emit
 from jaxae import bottlenecks, likelihoods, networks, objectives, presets, scoring, train, transforms
 from jaxae.data.adbench import Halves, clean_split, published_split
 from jaxae.model import autoencoder as autoencoder_of
-from jaxae.numerics import as_batch, split_keys, target_of
+from jaxae.numerics import as_batch, split_keys
 from jaxae.scoring import baselines, metrics
 from jaxae.train import ensemble
 from jaxae.types import Autoencoder, Objective, Scorer
@@ -68,19 +68,6 @@ WIDTH, LATENT, STEPS, RATE = 256, 128, 1500, 2e-3
 NOISE = (0.05, 1.0)
 
 
-def log_uniform_noise(low: float, high: float) -> transforms.Transform:
-    """Corruption: normal noise whose size is drawn anew for every row, uniform in its logarithm."""
-
-    def apply(rng, batch):
-        if rng is None:
-            return batch
-        size_rng, noise_rng = jax.random.split(rng)
-        size = jnp.exp(jax.random.uniform(size_rng, (batch.x.shape[0], 1), minval=np.log(low), maxval=np.log(high)))
-        return batch._replace(x=batch.x + size * jax.random.normal(noise_rng, batch.x.shape), target=target_of(batch))
-
-    return apply
-
-
 def autoencoder(width: int) -> Callable:
     """A denoising autoencoder wider than the data; the score is its squared error on the row as it is.
 
@@ -88,7 +75,7 @@ def autoencoder(width: int) -> Callable:
     """
     model, objective = presets.denoising_ae(
         (width,),
-        corruption=log_uniform_noise(*NOISE),
+        corruption=transforms.log_uniform_noise(*NOISE),
         encoder=networks.mlp(WIDTH, LATENT),
         decoder=networks.mlp(WIDTH, width),
     )
