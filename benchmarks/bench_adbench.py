@@ -229,6 +229,7 @@ def settings() -> dict[str, dict[str, baselines.Baseline]]:
 
 
 def read(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
+    """X and y of a file."""
     with np.load(path, allow_pickle=False) as file:
         return file["X"], file["y"]
 
@@ -241,19 +242,23 @@ def standardised(halves: Halves) -> Halves:
 
 
 def cut(rows: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """Numbers of at most so many rows, drawn without replacement, in ascending order."""
     return np.sort(np.random.default_rng(seed).permutation(len(rows))[:most])
 
 
 def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """In per cent, of scores of any precision."""
     ranks = np.unique(scores, return_inverse=True)[1]  # float64 distances may differ by less than float32 can tell
     return 100 * float(metrics.auroc(labels, ranks.astype(np.float32)))
 
 
 def baseline_score(name: str, fit: baselines.Baseline, rows: np.ndarray, seed: int) -> Callable:
+    """A baseline fitted to the rows, or to a part of them where it is quadratic in their number."""
     return fit(rows[cut(rows, QUADRATIC_ROWS, seed)] if name in QUADRATIC else rows)
 
 
 def compare(arguments: argparse.Namespace, paths: list[pathlib.Path], column: str) -> None:
+    """Every method on every set by one column's protocol: a line for each, and their means at the end."""
     published = {} if arguments.published is None else _published(arguments.published)
     table: dict[str, dict[str, float]] = {name: {} for name in arguments.methods}
     seconds = dict.fromkeys(arguments.methods, 0.0)
