@@ -46,6 +46,7 @@ PRIORS = ("unigram", "masked", "autoregressive")
 
 
 def reconstructed(model: Trained, x: np.ndarray) -> np.ndarray:
+    """What the model makes of its own codes of `x`."""
     recipe = model.recipe
 
     @jax.jit

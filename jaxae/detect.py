@@ -20,12 +20,13 @@ from jaxae.calibrate import PADDED_BATCH, Decided, decide, rehearse
 from jaxae.calibrate import facts as facts_of
 from jaxae.data import Dataset, Splits, load
 from jaxae.data.duplicates import digests
-from jaxae.data.splits import split
+from jaxae.data.splits import sizes_of, split
 from jaxae.numerics import as_batch
 from jaxae.pollution import cleaned_splits, known_anomalies
 from jaxae.recipes import Recipe
 from jaxae.scores_table import write_scores
 from jaxae.scoring import thresholds
+from jaxae.scoring.saving import limits_of
 from jaxae.training import begin, fit_recipe, write_examples
 from jaxae.types import CostTable, Threshold
 
@@ -206,13 +207,6 @@ def threshold_for(settings: Settings, table: CostTable, labelled: bool) -> Thres
     return rules.threshold(settings.rule, table, settings.anomaly_rate, settings.confidence, labelled)
 
 
-def sizes_of(splits: Splits) -> dict[str, int]:
-    """Rows of each part, but for a certify part that nobody asked for."""
-    names = ("train", "validation", "calibration", "dev", "certify", "test")
-    sizes = {name: len(getattr(splits, name).x) for name in names}
-    return {name: size for name, size in sizes.items() if size or name != "certify"}
-
-
 def _require_rates(settings, table):
     """Whatever rule is asked for, expected costs are reported: their settings are checked before anything is read."""
     thresholds.expected_cost(table, settings.anomaly_rate)
@@ -238,10 +232,8 @@ def _fit_detector(recipe: Recipe, rule: Threshold, state, splits: Splits, labell
 
 def _save_detector(path, recipe: Recipe, rule: Threshold, fitted, splits: Splits, config):
     card = {"config": config, "padded_batch": PADDED_BATCH, "sizes": sizes_of(splits)}
-    # images of floating numbers lie in 0..1, bytes cannot lie elsewhere, and far values are what tables are about
-    limits = (0.0, 1.0) if splits.train.x.ndim == 4 and splits.train.x.dtype.kind == "f" else None
     detector = scoring.detector(recipe.scorer, rule)
-    scoring.save_detector(path, detector, fitted, splits.train.x[:1], card, limits=limits)
+    scoring.save_detector(path, detector, fitted, splits.train.x[:1], card, limits=limits_of(splits.train.x))
 
 
 def _figures(verdict, splits: Splits, table: CostTable, anomaly_rate: float) -> dict:

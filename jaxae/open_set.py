@@ -18,12 +18,13 @@ import numpy as np
 
 from jaxae import __version__, downstream, networks, recipes, report, rules, runs, scoring, transforms
 from jaxae.data import Dataset, Splits, load
-from jaxae.data.splits import Part, normal_classes, split
+from jaxae.data.splits import Part, normal_classes, sizes_of, split
 from jaxae.recipes import Recipe
 from jaxae.scores_table import write_scores
 from jaxae.scoring import confidence, latent, metrics
 from jaxae.scoring.open_set import cost_table
 from jaxae.scoring.open_set import open_set as decide
+from jaxae.scoring.saving import limits_of
 from jaxae.training import fit_recipe
 from jaxae.transforms import Transform
 from jaxae.types import Batch, CostTable, Detector, Threshold, TrainState
@@ -120,8 +121,8 @@ def open_set(
     decider, fitted = _fit_detector(recipe, rule, settings, state, splits, known)
     card = {"config": config, "padded_batch": PADDED_BATCH, "sizes": sizes_of(splits)}
     card["classes"] = [*splits.normal, "unknown"]
-    limits = (0.0, 1.0) if splits.train.x.ndim == 4 and splits.train.x.dtype.kind == "f" else None
-    scoring.save_detector(folder / "detector", decider, fitted, splits.train.x[:1], card, limits=limits)
+    x = splits.train.x
+    scoring.save_detector(folder / "detector", decider, fitted, x[:1], card, limits=limits_of(x))
     loaded = scoring.load_detector(folder / "detector")
     verdict = scoring.score_batches(loaded.apply, splits.test.x, PADDED_BATCH)
     closed = scoring.score_batches(_closed_set(recipe, state, len(known)), splits.test.x, PADDED_BATCH)
@@ -173,11 +174,6 @@ def build(settings: Settings, splits: Splits, num_classes: int, standardisation)
 
 def _of_x_alone(transform: Transform) -> Transform:
     return lambda rng, batch: transform(rng, batch._replace(target=None))._replace(target=batch.target)
-
-
-def sizes_of(splits: Splits) -> dict[str, int]:
-    """Rows of each part."""
-    return {name: len(getattr(splits, name).x) for name in ("train", "validation", "calibration", "dev", "test")}
 
 
 def _require_settings(settings):
