@@ -49,7 +49,7 @@ from common import emit
 from jaxae import bottlenecks, likelihoods, networks, objectives, presets, scoring, train, transforms
 from jaxae.data.adbench import Halves, clean_split, published_split
 from jaxae.model import autoencoder as autoencoder_of
-from jaxae.numerics import as_batch, split_keys, target_of
+from jaxae.numerics import as_batch, split_keys
 from jaxae.scoring import baselines, metrics
 from jaxae.train import ensemble
 from jaxae.types import Autoencoder, Objective, Scorer
@@ -68,19 +68,6 @@ WIDTH, LATENT, STEPS, RATE = 256, 128, 1500, 2e-3
 NOISE = (0.05, 1.0)
 
 
-def log_uniform_noise(low: float, high: float) -> transforms.Transform:
-    """Corruption: normal noise whose size is drawn anew for every row, uniform in its logarithm."""
-
-    def apply(rng, batch):
-        if rng is None:
-            return batch
-        size_rng, noise_rng = jax.random.split(rng)
-        size = jnp.exp(jax.random.uniform(size_rng, (batch.x.shape[0], 1), minval=np.log(low), maxval=np.log(high)))
-        return batch._replace(x=batch.x + size * jax.random.normal(noise_rng, batch.x.shape), target=target_of(batch))
-
-    return apply
-
-
 def autoencoder(width: int) -> Callable:
     """A denoising autoencoder wider than the data; the score is its squared error on the row as it is.
 
@@ -88,7 +75,7 @@ def autoencoder(width: int) -> Callable:
     """
     model, objective = presets.denoising_ae(
         (width,),
-        corruption=log_uniform_noise(*NOISE),
+        corruption=transforms.log_uniform_noise(*NOISE),
         encoder=networks.mlp(WIDTH, LATENT),
         decoder=networks.mlp(WIDTH, width),
     )
@@ -242,6 +229,7 @@ def settings() -> dict[str, dict[str, baselines.Baseline]]:
 
 
 def read(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
+    """X and y of a file."""
     with np.load(path, allow_pickle=False) as file:
         return file["X"], file["y"]
 
@@ -254,19 +242,23 @@ def standardised(halves: Halves) -> Halves:
 
 
 def cut(rows: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """Numbers of at most so many rows, drawn without replacement, in ascending order."""
     return np.sort(np.random.default_rng(seed).permutation(len(rows))[:most])
 
 
 def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """In per cent, of scores of any precision."""
     ranks = np.unique(scores, return_inverse=True)[1]  # float64 distances may differ by less than float32 can tell
     return 100 * float(metrics.auroc(labels, ranks.astype(np.float32)))
 
 
 def baseline_score(name: str, fit: baselines.Baseline, rows: np.ndarray, seed: int) -> Callable:
+    """A baseline fitted to the rows, or to a part of them where it is quadratic in their number."""
     return fit(rows[cut(rows, QUADRATIC_ROWS, seed)] if name in QUADRATIC else rows)
 
 
 def compare(arguments: argparse.Namespace, paths: list[pathlib.Path], column: str) -> None:
+    """Every method on every set by one column's protocol: a line for each, and their means at the end."""
     published = {} if arguments.published is None else _published(arguments.published)
     table: dict[str, dict[str, float]] = {name: {} for name in arguments.methods}
     seconds = dict.fromkeys(arguments.methods, 0.0)

@@ -67,6 +67,7 @@ def pasted(rng, batch: Batch) -> Batch:
 
 
 def windows_of(images: np.ndarray, seed: int) -> np.ndarray:
+    """Windows at random places of random images, `[N, H, W, 1]` bytes."""
     rng = np.random.default_rng(seed)
     rows = rng.integers(0, len(images), WINDOWS)
     top, left = rng.integers(0, images.shape[1] - WINDOW + 1, (2, WINDOWS))
@@ -75,6 +76,7 @@ def windows_of(images: np.ndarray, seed: int) -> np.ndarray:
 
 
 def trained(templates: np.ndarray, arguments):
+    """Params and state of the model, trained on the templates' windows."""
     rows = windows_of(templates, arguments.seed)
     objective = objectives.prepared(objectives.elbo(MODEL), pasted)
     optimizer = optax.adam(optax.cosine_decay_schedule(1e-3, arguments.steps))
@@ -104,6 +106,8 @@ def residual(params, state, image):
 
 
 def scorer_of(sigma: float) -> Scorer:
+    """The map is the blurred squared residual; the score the mean of its highest 0.2 %."""
+
     def score_map(fitted, rng, batch):
         found = jax.lax.map(lambda image: residual(fitted["params"], fitted["state"], image), batch.x[..., 0])
         return gaussian_blur(found[..., None], sigma) ** 2

@@ -10,9 +10,20 @@ the best that this decoder can do. All images are rounded to bytes.
 
     python benchmarks/bench_generation.py --data fashion_mnist.npz --out runs/generation
 
-What is in `--out` already is not trained again. `--data fashion-sample --epochs 5 --prior-epochs 5` takes a minute.
+What is in `--out` already is not trained again. `--data fashion-sample --epochs 5 --prior-epochs 5` takes some minutes.
 
-RESULT
+Result, test split, one seed; the classifier's accuracy is 0.908:
+
+| 10,000 images    | Fréchet | precision | recall | nats of the codes | bits per dimension |
+| ---------------- | ------- | --------- | ------ | ----------------- | ------------------ |
+| train split      | 0.19    | 0.873     | 0.873  |                   |                    |
+| reconstructions  | 16.4    | 0.940     | 0.400  |                   |                    |
+| autoregressive   | 26.3    | 0.861     | 0.305  | 44.9              | 4.401              |
+| masked           | 39.8    | 0.830     | 0.230  | 50.8              | 4.412              |
+| unigram          | 140.9   | 0.545     | 0.233  | 59.6              | 4.428              |
+| uniform          | 166.4   | 0.638     | 0.078  | 99.8              | 4.502              |
+
+Three quarters of an hour on two cores that other work shared, most of it the two transformers.
 """
 
 import argparse
@@ -34,17 +45,8 @@ from jaxae.types import Batch
 PRIORS = ("unigram", "masked", "autoregressive")
 
 
-def as_bytes(images: np.ndarray) -> np.ndarray:
-    return np.round(255 * np.clip(images, 0, 1)).astype(np.uint8)
-
-
-def compared(real: np.ndarray, images: np.ndarray, space: generation.FeatureSpace) -> dict:
-    features = space.features(images)
-    precision, recall = generation.precision_recall(real, features)
-    return {"frechet": generation.frechet_distance(real, features), "precision": precision, "recall": recall}
-
-
 def reconstructed(model: Trained, x: np.ndarray) -> np.ndarray:
+    """What the model makes of its own codes of `x`."""
     recipe = model.recipe
 
     @jax.jit
@@ -94,8 +96,9 @@ def main() -> None:
     emit(what="classifier", accuracy=accuracy, seconds=time.monotonic() - started, model_seconds=seconds)
     number = min(len(data.x_test), len(data.x_train))
     real = space.features(data.x_test)[:number]
-    emit(what="train split", **compared(real, data.x_train[:number], space))
-    emit(what="reconstructions", **compared(real, as_bytes(reconstructed(model, data.x_test[:number])), space))
+    emit(what="train split", **generation.compare(real, space.features(data.x_train[:number])))
+    rebuilt = generation.as_bytes(reconstructed(model, data.x_test[:number]))
+    emit(what="reconstructions", **generation.compare(real, space.features(rebuilt)))
     folder = run / "figures"
     for name in ("uniform", *arguments.priors):
         if name == "uniform":
@@ -105,10 +108,10 @@ def main() -> None:
             codes = code_prior.load_prior(run, model)
             assert codes is not None
         started = time.monotonic()
-        images = as_bytes(code_prior.draw(model, codes, number, arguments.seed))
+        images = generation.as_bytes(code_prior.draw(model, codes, number, arguments.seed))
         took = time.monotonic() - started
         report.sample_grid(folder / f"samples-{name}.png", images[:100])
-        emit(what=name, **compared(real, images, space), draw_seconds=took, **figures)
+        emit(what=name, **generation.compare(real, space.features(images)), draw_seconds=took, **figures)
 
 
 if __name__ == "__main__":

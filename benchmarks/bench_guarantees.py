@@ -69,6 +69,7 @@ def population(scores: np.ndarray, labels: np.ndarray):
 
 
 def cost(false_alarm_rate, miss_rate):
+    """Expected cost at the deployment's rate."""
     return RATE * TABLE.costs[1, 0] * miss_rate + (1 - RATE) * TABLE.costs[0, 1] * false_alarm_rate
 
 
@@ -138,6 +139,8 @@ def selection(key, normals, anomalies, rates, main: int, sizes):
 
 
 def discoveries(values, num_anomalies: int):
+    """False discovery proportion and power of each procedure at each level; the last rows are the anomalies."""
+
     def at(level, null_share):
         is_discovery = benjamini_hochberg(values, level, null_share).is_discovery
         hits = is_discovery[-num_anomalies:].sum()
@@ -156,6 +159,7 @@ def share(bad: np.ndarray) -> dict:
 
 
 def mean_interval(values: np.ndarray) -> list[float]:
+    """Of the mean over repetitions, 95 %."""
     margin = 1.96 * values.std(ddof=1) / np.sqrt(values.size)
     return [round(float(v), 5) for v in (values.mean() - margin, values.mean() + margin)]
 

@@ -28,6 +28,7 @@ METRICS = {
 
 
 def drawn(rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels, a tenth of them anomalies, and normal scores one deviation apart."""
     rng = np.random.default_rng(0)
     labels = (rng.random(rows) < 0.1).astype(np.int32)
     return labels, rng.normal(size=rows).astype(np.float32) + labels
@@ -44,6 +45,7 @@ def timed(call: Callable[[], object], repeats: int) -> tuple[float, float]:
 
 
 def resampled(labels: np.ndarray, scores: np.ndarray, times: int) -> np.ndarray:
+    """A bootstrap interval as one writes it with scikit-learn."""
     rng, of = np.random.default_rng(0), [np.flatnonzero(labels == c) for c in (0, 1)]
     draws = [np.concatenate([rng.choice(rows, len(rows)) for rows in of]) for _ in range(times)]
     return np.quantile([sklearn.metrics.roc_auc_score(labels[rows], scores[rows]) for rows in draws], [0.025, 0.975])

@@ -171,6 +171,7 @@ def one_split(known: tuple, data: dict, far: dict, arguments) -> dict:
 
 
 def read(path: str, dev: bool) -> dict:
+    """The arrays of a file, images with a channel axis; `dev`: the train split's last 10,000 rows as test."""
     with np.load(path, allow_pickle=False) as file:
         data = {name: file[name] for name in file.files}
     data = {name: value[..., None] if name.startswith("x") else value for name, value in data.items()}

@@ -85,6 +85,7 @@ def _with_relu(network):
 
 
 def pyods(**options):
+    """`(rows, seed) -> score` of PyOD's autoencoder."""
     from pyod.models.auto_encoder import AutoEncoder
 
     def fit(x, seed):
@@ -96,6 +97,7 @@ def pyods(**options):
 
 
 def timed(fit, x, new, labels, seed) -> dict:
+    """Seconds of fitting and scoring, and how well it scores."""
     started, busy = time.perf_counter(), time.process_time()
     score = fit(x, seed)
     fitted = time.perf_counter()

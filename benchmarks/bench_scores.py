@@ -64,6 +64,7 @@ def scorers_of_autoencoder(recipe, shape, held_out) -> dict:
 
 
 def scorers_of_vae(recipe) -> dict:
+    """Of a model with a posterior: its error and bounds on the likelihood."""
     members = {
         "VAE: smooth": reconstruction(recipe.model, "smooth"),
         "VAE: ELBO, 16 samples": bound(recipe.model, 1, 16),
@@ -73,6 +74,7 @@ def scorers_of_vae(recipe) -> dict:
 
 
 def scorers_of_vq_vae(recipe) -> dict:
+    """Of a model with discrete codes: its error and the codes' surprisal."""
     members = {
         "VQ-VAE: smooth": reconstruction(recipe.model, "smooth"),
         "VQ-VAE: surprisal": surprisal(recipe.model, 512),
@@ -123,6 +125,7 @@ def one_set(name, rows, held_out, x, labels, arguments) -> None:
 
 
 def trained_together(recipe, rows, seed):
+    """Members trained in one vmap: params, state, seconds a member."""
     started = time.perf_counter()
     states = jax.jit(
         lambda key: ensemble.init_states(recipe.objective, recipe.optimizer, key, rows[: recipe.batch_size], MEMBERS)
@@ -140,6 +143,7 @@ def trained_together(recipe, rows, seed):
 
 
 def pneumonia(path, arguments) -> None:
+    """MedMNIST's X-rays: its three parts as they are."""
     with np.load(path, allow_pickle=False) as file:
         parts = {
             part: (file[f"{part}_images"][..., None], file[f"{part}_labels"].ravel())

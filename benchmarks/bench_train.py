@@ -35,6 +35,7 @@ CHUNK = 20  # steps in one call
 
 
 def torch_conv(torch):
+    """Strided convolutions and their transposes, ReLU between."""
     nn = torch.nn
     return nn.Sequential(
         *(nn.Conv2d(1, 32, 4, 2, 1), nn.ReLU(), nn.Conv2d(32, 64, 4, 2, 1), nn.ReLU()),
@@ -51,6 +52,7 @@ def torch_padded_conv(torch):
 
 
 def torch_mlp(torch):
+    """A perceptron 784-512-256 to the latent and back."""
     nn = torch.nn
     sizes = (784, 512, 256, LATENT, 256, 512, 784)
     layers = [nn.Flatten()]
@@ -70,6 +72,7 @@ def torch_patches(torch):
 
 
 def torch_step(torch, network, rate=1e-3):
+    """A step of Adam on the squared error, and its optimizer."""
     optimizer = torch.optim.Adam(network.parameters(), rate)
 
     def step(x):
@@ -114,12 +117,14 @@ def jax_runners(rows):
 
 
 def keep_memory():
+    """Freed memory stays with the process: no page faults for it again."""
     libc = ctypes.CDLL("libc.so.6")
     libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
     libc.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
 
 
 def bench_steps(rounds: int):
+    """Time the variants in turn; a line for each."""
     rows = np.random.default_rng(0).random((CHUNK, BATCH, 32, 32, 1), np.float32)
     run_lone, run_epoch = jax_runners(jnp.asarray(rows))
     runners = {"jaxae lone step": (run_lone, 1), "jaxae scanned epoch": (run_epoch, CHUNK)}
@@ -156,6 +161,7 @@ def bench_steps(rounds: int):
 
 
 def import_torch():
+    """torch with its seed set; None where it is not installed."""
     try:
         import torch
     except ImportError:
@@ -165,6 +171,7 @@ def import_torch():
 
 
 def versions(torch) -> dict:
+    """Of torch, for the lines."""
     return {} if torch is None else {"torch": torch.__version__, "torch_threads": torch.get_num_threads()}
 
 
@@ -258,6 +265,7 @@ def quality_variants(same_recipe: bool) -> dict:
 
 
 def bench_quality(path: str, label: int, same_recipe: bool, budgets: tuple[float, ...]):
+    """Error after fixed times of training, and one-class AUROC; a line for each variant."""
     with np.load(path, allow_pickle=False) as file:
         x, y, held_out, labels = (file[k] for k in ("x_train", "y_train", "x_test", "y_test"))
     for name, (run, anew) in quality_variants(same_recipe).items():

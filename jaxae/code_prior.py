@@ -12,7 +12,6 @@ import optax
 
 from jaxae import objectives, runs
 from jaxae.checkpoint import checkpoints
-from jaxae.presets import PRESETS
 from jaxae.priors import SYMBOL_PRIORS, uniform
 from jaxae.scoring import score_batches
 from jaxae.train import init_state
@@ -24,6 +23,8 @@ BATCH_SIZE = 128
 # passes over the rows where --epochs does not say, and the least number of steps then
 EPOCHS = 8
 LEAST_STEPS = 1000
+# each has a row in the tables of a transformer
+MOST_CODES = 2**17
 
 
 class CodePrior(NamedTuple):
@@ -53,12 +54,14 @@ def load_prior(run: str | os.PathLike, model: Trained, **narrowing: Any) -> Code
       **narrowing: temperature, top_k and top_p of the draws.
 
     Raises:
-      ValueError: the prior is of an earlier state of the model, or it cannot be read.
+      ValueError: the prior's training was not finished, it is of an earlier state of the model, or it cannot be read.
     """
     folder = pathlib.Path(run) / FOLDER
     if not folder.is_dir():
         return None
     config = runs.read_config(folder)
+    if not (folder / "metrics.json").is_file():
+        raise ValueError(f"the training of {folder} was not finished: `jaxae train-prior RUN --resume` continues it")
     if config["model_step"] != model.step:
         raise ValueError(
             f"{folder} is of the model at step {config['model_step']}, now it is at step {model.step}: train it anew "
@@ -86,9 +89,14 @@ def without_prior(model: Trained) -> CodePrior:
     Raises:
       ValueError: the model's code is no single array of symbols.
     """
-    symbols = symbols_of(model, model.example)
-    num_codes = num_codes_of(model.config, symbols)
-    return CodePrior(uniform(num_codes), (), symbols.shape[1:], num_codes, {"prior": "uniform", "by_class": False})
+    num_codes = num_codes_of(model)
+    return CodePrior(
+        uniform(num_codes),
+        (),
+        symbols_of(model, model.example).shape[1:],
+        num_codes,
+        {"prior": "uniform", "by_class": False},
+    )
 
 
 def build(config: dict[str, Any], **narrowing: Any) -> Prior:
@@ -170,7 +178,7 @@ def symbols_of(model: Trained, x: np.ndarray) -> np.ndarray:
     """The symbols that the model gives to rows as they are stored: `[N, ...]` int32.
 
     Raises:
-      ValueError: the model gives several arrays of symbols, or symbols that are none (NaN in the rows).
+      ValueError: symbols that are none: the model gives NaN.
     """
     recipe = model.recipe
 
@@ -179,20 +187,23 @@ def symbols_of(model: Trained, x: np.ndarray) -> np.ndarray:
         return recipe.model.encode(params, state, recipe.scaling(None, Batch(x)).x).symbols
 
     found = score_batches(lambda rows: encode(model.params, model.state, rows), x)
-    if not isinstance(found, np.ndarray):
-        raise ValueError(
-            f"{model.config['model']} gives {len(jax.tree.leaves(found))} arrays of symbols; a prior is trained for one"
-        )
     if found.min() < 0:
         raise ValueError(f"{int((found < 0).sum())} codes are none: the model gives NaN for some rows")
     return found
 
 
-def num_codes_of(config: dict, symbols: np.ndarray) -> int:
-    """The book's size where the preset names it; else as many as the rows show."""
-    parameter = inspect.signature(PRESETS[config["model"]]).parameters.get("num_codes")
-    seen = int(symbols.max()) + 1
-    return max(2, seen if parameter is None else config["options"].get("num_codes", parameter.default))
+def num_codes_of(model: Trained) -> int:
+    """The size of the book.
+
+    Raises:
+      ValueError: the model has several arrays of symbols, or more codes than a transformer's table can hold.
+    """
+    name, sizes = model.config["model"], model.recipe.model.num_codes
+    if not isinstance(sizes, int):
+        raise ValueError(f"{name} gives {len(jax.tree.leaves(sizes))} arrays of symbols; a prior is trained for one")
+    if sizes > MOST_CODES:
+        raise ValueError(f"{name} has {sizes} codes; a prior is trained for at most {MOST_CODES}")
+    return sizes
 
 
 def steps_of(num_rows: int, epochs: int | None) -> int:

@@ -20,11 +20,13 @@ from jaxae.calibrate import PADDED_BATCH, Decided, decide, rehearse
 from jaxae.calibrate import facts as facts_of
 from jaxae.data import Dataset, Splits, load
 from jaxae.data.duplicates import digests
-from jaxae.data.splits import split
+from jaxae.data.splits import sizes_of, split
 from jaxae.numerics import as_batch
 from jaxae.pollution import cleaned_splits, known_anomalies
 from jaxae.recipes import Recipe
+from jaxae.scores_table import write_scores
 from jaxae.scoring import thresholds
+from jaxae.scoring.saving import limits_of
 from jaxae.training import begin, fit_recipe, write_examples
 from jaxae.types import CostTable, Threshold
 
@@ -147,7 +149,7 @@ def detect(
     loaded = scoring.load_detector(folder / "detector")
     verdict = scoring.score_batches(loaded.apply, splits.test.x, PADDED_BATCH)
     figures = _figures(verdict, splits, table, settings.anomaly_rate) | {"guarantees": facts_of(decided)}
-    _write_scores(folder / "scores.csv", verdict, splits.test.labels)
+    write_scores(folder / "scores.csv", verdict, splits.test.labels)
     _write_dev(folder / "dev.npz", decided, splits if labelled else None, table)
     _write_examples(folder / "examples.npz", recipe, state, fitted, splits.test.x, verdict, splits.test.labels)
     figures["seconds"] = time.monotonic() - started
@@ -171,7 +173,7 @@ def score(
     Args:
       detector: folder that `save_detector` wrote.
       data: where the data is, see `data.load`.
-      out: the `.csv` to write: `index,score,p_value,is_anomaly,label`; `index` is the row in the test part.
+      out: the `.csv` to write, see `scores_table.write_scores`; `index` is the row in the test part.
       label_column: of a table.
       overwrite: replace `out` if it exists.
       echo: takes a line for the user; None: silent.
@@ -192,7 +194,8 @@ def score(
     verdict = scoring.score_batches(loaded.apply, dataset.x_test, loaded.card.get("padded_batch", PADDED_BATCH))
     labels = _labels_of(dataset, config.get("normal"))
     out.parent.mkdir(parents=True, exist_ok=True)
-    _write_scores(out, verdict, labels)
+    classes = loaded.card.get("classes")
+    write_scores(out, verdict, labels, classes, _names_of(dataset))
     if echo is not None:
         flagged = int(verdict.is_anomaly.sum())
         echo(f"{out}: {len(verdict.score)} rows, {flagged} flagged at λ = {float(verdict.threshold[0]):.6g}")
@@ -202,13 +205,6 @@ def score(
 def threshold_for(settings: Settings, table: CostTable, labelled: bool) -> Threshold:
     """The `Threshold` that the settings ask for; errors as `rules.threshold`."""
     return rules.threshold(settings.rule, table, settings.anomaly_rate, settings.confidence, labelled)
-
-
-def sizes_of(splits: Splits) -> dict[str, int]:
-    """Rows of each part, but for a certify part that nobody asked for."""
-    names = ("train", "validation", "calibration", "dev", "certify", "test")
-    sizes = {name: len(getattr(splits, name).x) for name in names}
-    return {name: size for name, size in sizes.items() if size or name != "certify"}
 
 
 def _require_rates(settings, table):
@@ -236,10 +232,8 @@ def _fit_detector(recipe: Recipe, rule: Threshold, state, splits: Splits, labell
 
 def _save_detector(path, recipe: Recipe, rule: Threshold, fitted, splits: Splits, config):
     card = {"config": config, "padded_batch": PADDED_BATCH, "sizes": sizes_of(splits)}
-    # images of floating numbers lie in 0..1, bytes cannot lie elsewhere, and far values are what tables are about
-    limits = (0.0, 1.0) if splits.train.x.ndim == 4 and splits.train.x.dtype.kind == "f" else None
     detector = scoring.detector(recipe.scorer, rule)
-    scoring.save_detector(path, detector, fitted, splits.train.x[:1], card, limits=limits)
+    scoring.save_detector(path, detector, fitted, splits.train.x[:1], card, limits=limits_of(splits.train.x))
 
 
 def _figures(verdict, splits: Splits, table: CostTable, anomaly_rate: float) -> dict:
@@ -270,18 +264,10 @@ def _labels_of(dataset: Dataset, normal) -> np.ndarray | None:
     return np.array([dataset.label_names[int(y)] not in normal for y in dataset.y_test], np.int32)
 
 
-def _write_scores(path, verdict, labels):
-    shown = [""] * len(verdict.score) if labels is None else [int(y) for y in labels]
-    # repr of a float32 through float64 reads back to the same float32
-    rows = zip(
-        range(len(verdict.score)),
-        (repr(float(s)) for s in verdict.score),
-        (repr(float(p)) for p in verdict.p_value),
-        (int(a) for a in verdict.is_anomaly),
-        shown,
-        strict=True,
-    )
-    runs.write_csv(path, ["index", "score", "p_value", "is_anomaly", "label"], rows)
+def _names_of(dataset: Dataset) -> list[str] | None:
+    if dataset.y_test is None or dataset.label_names is None:
+        return None
+    return [dataset.label_names[int(y)] for y in dataset.y_test]
 
 
 def _write_dev(path, decided: Decided, splits: Splits | None, table):

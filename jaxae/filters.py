@@ -3,6 +3,7 @@
 import math
 from typing import cast
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -76,6 +77,36 @@ def oriented_gradients(
     edges = jnp.concatenate([jnp.maximum(values, 0) for values in (across, -across, down, -down)], axis=-1)
     # the root's slope at 0 is infinite
     return jnp.sqrt(jnp.maximum(gaussian_blur(edges, coarse, reflect=True)[:, ::stride, ::stride], 1e-12))
+
+
+def warped(
+    images: Float[Array, "B H W C"], matrix: Float[Array, "B 2 2"], offset: Float[Array, "B 2"]
+) -> Float[Array, "B H W C"]:
+    """Each image read at `M (place - centre) + centre + offset`, linearly between pixels and as 0 outside.
+
+    Args:
+      images: `[B, H, W, C]` floating.
+      matrix: one a row, rows before columns.
+      offset: pixels.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.filters import warped
+      >>> image = jnp.array([[1.0, 2.0, 3.0]])[None, :, :, None]
+      >>> warped(image, jnp.eye(2)[None], jnp.array([[0.0, 0.5]]))[0, 0, :, 0].tolist()
+      [1.5, 2.5, 0.0]
+    """
+    size = images.shape[1:3]
+    centre = (jnp.asarray(size, jnp.float32) - 1) / 2
+    places = jnp.stack(jnp.meshgrid(*(jnp.arange(n, dtype=jnp.float32) for n in size), indexing="ij"), -1)
+    places = places - centre[None, None]
+
+    def one(image, matrix, offset):
+        read = jnp.moveaxis(places @ matrix.T + (centre + offset)[None, None], -1, 0)
+        channel = lambda values: jax.scipy.ndimage.map_coordinates(values, list(read), order=1)  # noqa: E731
+        return jax.vmap(channel, -1, -1)(image)
+
+    return jax.vmap(one)(images, matrix, offset)
 
 
 def _band(size: int, sigma: float, cut: float, reflect: bool) -> np.ndarray:

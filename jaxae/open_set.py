@@ -18,11 +18,13 @@ import numpy as np
 
 from jaxae import __version__, downstream, networks, recipes, report, rules, runs, scoring, transforms
 from jaxae.data import Dataset, Splits, load
-from jaxae.data.splits import Part, normal_classes, split
+from jaxae.data.splits import Part, normal_classes, sizes_of, split
 from jaxae.recipes import Recipe
+from jaxae.scores_table import write_scores
 from jaxae.scoring import confidence, latent, metrics
 from jaxae.scoring.open_set import cost_table
 from jaxae.scoring.open_set import open_set as decide
+from jaxae.scoring.saving import limits_of
 from jaxae.training import fit_recipe
 from jaxae.transforms import Transform
 from jaxae.types import Batch, CostTable, Detector, Threshold, TrainState
@@ -119,13 +121,16 @@ def open_set(
     decider, fitted = _fit_detector(recipe, rule, settings, state, splits, known)
     card = {"config": config, "padded_batch": PADDED_BATCH, "sizes": sizes_of(splits)}
     card["classes"] = [*splits.normal, "unknown"]
-    limits = (0.0, 1.0) if splits.train.x.ndim == 4 and splits.train.x.dtype.kind == "f" else None
-    scoring.save_detector(folder / "detector", decider, fitted, splits.train.x[:1], card, limits=limits)
+    x = splits.train.x
+    scoring.save_detector(folder / "detector", decider, fitted, x[:1], card, limits=limits_of(x))
     loaded = scoring.load_detector(folder / "detector")
     verdict = scoring.score_batches(loaded.apply, splits.test.x, PADDED_BATCH)
     closed = scoring.score_batches(_closed_set(recipe, state, len(known)), splits.test.x, PADDED_BATCH)
     figures = _figures(verdict, closed, splits, known, settings)
-    _write_scores(folder / "scores.csv", verdict, splits.test, [*splits.normal, "unknown"], dataset.label_names)
+    assert splits.test.classes is not None
+    assert dataset.label_names is not None
+    truth = [dataset.label_names[c] for c in splits.test.classes]
+    write_scores(folder / "scores.csv", verdict, splits.test.labels, card["classes"], truth)
     dev_scores = scoring.score_batches(loaded.apply, splits.dev.x, PADDED_BATCH).score
     runs.write_arrays(
         folder / "dev.npz",
@@ -169,11 +174,6 @@ def build(settings: Settings, splits: Splits, num_classes: int, standardisation)
 
 def _of_x_alone(transform: Transform) -> Transform:
     return lambda rng, batch: transform(rng, batch._replace(target=None))._replace(target=batch.target)
-
-
-def sizes_of(splits: Splits) -> dict[str, int]:
-    """Rows of each part."""
-    return {name: len(getattr(splits, name).x) for name in ("train", "validation", "calibration", "dev", "test")}
 
 
 def _require_settings(settings):
@@ -287,24 +287,6 @@ def _figures(verdict, closed, splits: Splits, known, settings: Settings) -> dict
     figures["known_decided_right"] = float(decided_right.mean())
     figures["known_wrong_class"] = float((named[labels == 0] & ~decided_right).mean())
     return figures
-
-
-def _write_scores(path, verdict, test: Part, names, label_names):
-    assert test.labels is not None
-    assert test.classes is not None
-    rows = zip(
-        range(len(verdict.score)),
-        # repr of a float32 through float64 reads back to the same float32
-        *((repr(float(v)) for v in column) for column in (verdict.score, verdict.p_value)),
-        (int(a) for a in verdict.is_anomaly),
-        (int(y) for y in test.labels),
-        (names[a] for a in verdict.action),
-        (label_names[c] for c in test.classes),
-        *((repr(-float(v)) for v in column) for column in (verdict.score, verdict.threshold)),
-        strict=True,
-    )
-    header = ["index", "score", "p_value", "is_anomaly", "label", "decision", "truth", "confidence", "lambda"]
-    runs.write_csv(path, header, rows)
 
 
 def _headline(dataset, splits: Splits, known):

@@ -20,6 +20,8 @@ CONTENTS = (
     "dev.npz",
     "examples.npz",
     "samples.npz",
+    "samples.json",
+    "samples.csv",
     "rows.npz",
     "standardise.npz",
     "report.html",

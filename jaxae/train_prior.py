@@ -111,7 +111,9 @@ def _with_codes(run) -> Trained:
             f"the codes of {config['model']} in {run} are continuous: a prior over codes needs discrete ones, as of "
             "`jaxae train --model vq_vae`"
         )
-    return trained(run)
+    model = trained(run)
+    num_codes_of(model)
+    return model
 
 
 def _require_settings(settings):
@@ -130,7 +132,7 @@ def _config(model: Trained, settings: Settings, dataset: Dataset, data: Batch) -
         "command": "train-prior",
         "version": __version__,
         **settings._asdict(),
-        "num_codes": num_codes_of(model.config, data.x),
+        "num_codes": num_codes_of(model),
         "shape": list(data.x.shape[1:]),
         "rows": len(data.x),
         "model_step": model.step,

@@ -172,6 +172,38 @@ def gaussian_noise(scale: float | Array) -> Transform:
     return _corruption(lambda rng, x: x + scale * jax.random.normal(rng, x.shape, x.dtype))
 
 
+def log_uniform_noise(low: float, high: float) -> Transform:
+    """Corruption: normal noise whose deviation is drawn anew for every example, uniform in its logarithm.
+
+    One model learns to take out small and large deviations alike, where the size that tells anomalies is not known.
+
+    Args:
+      low: the least standard deviation, in the data's unit, > 0.
+      high: the largest, at least `low`.
+
+    Raises:
+      ValueError: the deviations are not finite, positive and in order.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxae import transforms
+      >>> from jaxae.types import Batch
+      >>> noisy = transforms.log_uniform_noise(0.01, 1.0)(jax.random.key(0), Batch(jnp.zeros((100, 400))))
+      >>> 0.008 < float(noisy.x.std(-1).min()) < 0.02, 0.5 < float(noisy.x.std(-1).max()) < 1.2
+      (True, True)
+    """
+    if not (math.isfinite(high) and 0 < low <= high):
+        raise ValueError(f"log_uniform_noise: deviations must be finite with 0 < low <= high, got {low} and {high}")
+
+    def corrupt(rng, x):
+        size_rng, noise_rng = jax.random.split(rng)
+        each = (x.shape[0], *(1,) * (x.ndim - 1))
+        size = jnp.exp(jax.random.uniform(size_rng, each, minval=math.log(low), maxval=math.log(high)))
+        return x + size.astype(x.dtype) * jax.random.normal(noise_rng, x.shape, x.dtype)
+
+    return _corruption(corrupt)
+
+
 def feature_dropout(rate: float | Array) -> Transform:
     """Corruption: sets each element to 0 with probability `rate`, without rescaling the others.
 
@@ -327,30 +359,16 @@ def random_affine(
             return batch
         if batch.x.ndim != 4:
             raise ValueError(f"random_affine: images must be [B, H, W, C], got shape {batch.x.shape}")
-        return batch._replace(x=_warped(batch.x, *matrices(rng, batch.x.shape[0])))
+        return batch._replace(x=filters.warped(batch.x, *matrices(rng, batch.x.shape[0])))
 
     return apply
-
-
-def _warped(images, matrix, offset):
-    """`[B, H, W, C]` images read at `matrix (place - centre) + centre + offset`."""
-    size = images.shape[1:3]
-    centre = (jnp.asarray(size, jnp.float32) - 1) / 2
-    places = jnp.stack(jnp.meshgrid(*(jnp.arange(n, dtype=jnp.float32) for n in size), indexing="ij"), -1)
-    places = places - centre[None, None]
-
-    def one(image, matrix, offset):
-        read = jnp.moveaxis(places @ matrix.T + (centre + offset)[None, None], -1, 0)
-        channel = lambda values: jax.scipy.ndimage.map_coordinates(values, list(read), order=1)  # noqa: E731
-        return jax.vmap(channel, -1, -1)(image)
-
-    return jax.vmap(one)(images, matrix, offset)
 
 
 TRANSFORMS = {
     "scale_uint8": scale_uint8,
     "binarise": binarise,
     "gaussian_noise": lambda: gaussian_noise(0.3),
+    "log_uniform_noise": lambda: log_uniform_noise(0.05, 1.0),
     "feature_dropout": lambda: feature_dropout(0.3),
     "salt_and_pepper": lambda: salt_and_pepper(0.3),
     "patch_mask": lambda: patch_mask(4, 0.5),

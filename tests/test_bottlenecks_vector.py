@@ -257,7 +257,7 @@ def test_gumbel_gradient_is_that_of_the_relaxed_draw():
 
 
 def test_each_residual_level_codes_what_is_left():
-    layer = residual(vector_quantizer(8), 3)
+    layer = residual(vector_quantizer(8, commitment=0.25), 3)
     h = normal(0, 10, 2)
     params, state = started(layer, h)
     code, _ = layer.apply(params, state, None, h)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from jaxae import training
 from jaxae.cli import main
 
 
@@ -20,6 +21,13 @@ def refused(*arguments):
     assert len(lines) == 1, lines
     assert lines[0].startswith("jaxae: ")
     return lines[0]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_checkpoints():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "CHUNKS", 3)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +49,7 @@ def run(images, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "vq"
     sizes = ("--set", "num_codes=8", "--set", "num_tokens=3", "--set", "code_size=4")
     jaxae("train", "--data", images, "--model", "vq_vae", *sizes, "--epochs", 60, "--out", out)
+    (out / "examples.npz").unlink()  # or each report draws them anew
     return out
 
 
@@ -54,6 +63,14 @@ def prior(run):
 def images_of(path):
     with np.load(path, allow_pickle=False) as file:
         return file["images"]
+
+
+def unlabelled(run, folder):
+    np.savez(folder / "x.npz", x=np.random.default_rng(0).integers(0, 255, (50, 6, 6), np.uint8))
+    config = json.loads((run / "config.json").read_text())
+    (folder / "other").mkdir()
+    (folder / "other" / "config.json").write_text(json.dumps({**config, "data": str(folder / "x.npz")}))
+    return folder / "other"
 
 
 def brighter_right(images):
@@ -77,19 +94,28 @@ def test_train_prior_writes_its_figures(prior, run):
     assert parts[0] == pytest.approx(figures["nats"] / 36 / np.log(2), rel=1e-5)
     assert parts[2] == pytest.approx(parts[0] + parts[1], rel=1e-5)
     assert "bits per dimension" in printed
+    assert json.loads(jaxae("info", run).output)["prior"] == figures
     assert "validation_loss" in (folder / "metrics.jsonl").read_text()
     assert images_of(run / "samples.npz").shape == (64, 6, 6, 1)
 
 
 def test_samples_are_of_the_class_that_was_asked_for(prior, run, tmp_path):
     for name, right in (("left", 0), ("right", 1)):
-        result = jaxae("sample", run, "-n", 40, "--label", name, "--out", tmp_path / f"{name}.png")
+        flags = ("--score",) if right else ()
+        result = jaxae("sample", run, "-n", 40, "--label", name, *flags, "--out", tmp_path / f"{name}.png")
         assert "autoregressive" in result.output
         assert (tmp_path / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
         assert abs(brighter_right(images_of(tmp_path / f"{name}.npz")).mean() - right) < 0.1
+    figures = json.loads((tmp_path / "right.json").read_text())
+    assert figures["number"] < 40  # as many as the test part has of the class
+    assert 0 <= figures["floor"]["frechet"] < figures["generated"]["frechet"]
+    assert "Fréchet distance" in result.output
     assert "there are left, right" in refused("sample", run, "--label", "top")
     jaxae("sample", run, "-n", 8, "--top-k", 1, "--label", "left", "--noise", "--out", tmp_path / "g.png")
     noisy = images_of(tmp_path / "g.npz")
+    # unlabelled images give no feature space
+    assert "--score needs at least 20 images" in refused("sample", run, "-n", 9, "--score")
+    assert "--score needs images with labels" in refused("sample", unlabelled(run, tmp_path), "--score")
     assert noisy.std(0).mean() == pytest.approx(1, abs=0.2)  # greedy codes are all the same, the noise is not
 
 
@@ -112,6 +138,8 @@ def test_another_prior_takes_its_place_and_a_stale_one_is_refused(prior, run, tm
     path = run / "prior" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "model_step": 1}))
     assert "train it anew" in refused("sample", run)
+    (run / "prior" / "metrics.json").unlink()
+    assert "was not finished" in refused("sample", run)
 
 
 def test_what_cannot_have_a_prior_is_one_line(run, tmp_path):

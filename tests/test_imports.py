@@ -30,7 +30,7 @@ ORDER = (
     ("report",),
     ("runs",),
     ("recipes", "rules"),
-    ("training",),
+    ("training", "scores_table"),
     ("pollution", "calibrate", "trained"),
     ("code_prior",),
     ("detect", "open_set", "sample", "train_prior"),

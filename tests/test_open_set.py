@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxae import detect, scoring
 from jaxae import open_set as job
-from jaxae import scoring
 from jaxae.data import load
 from jaxae.data.splits import split
 from jaxae.types import Batch
@@ -49,6 +49,8 @@ def test_run_folder_holds_decisions_that_the_saved_detector_repeats(table, tmp_p
     verdict = loaded.apply(load(table).x_test)
     assert [loaded.card["classes"][a] for a in verdict.action] == [row["decision"] for row in rows]
     assert (folder / "report.html").is_file()
+    again = detect.score(folder / "detector", table, tmp_path / "again.csv")
+    assert list(csv.DictReader(again.read_text().splitlines())) == rows
 
 
 def test_classifier_of_images_learns_its_auxiliary_task_too():

@@ -332,4 +332,6 @@ def info(path):
     facts = {"config": runs.read_config(path)}
     if (path / "metrics.json").is_file():
         facts["metrics"] = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
+    if (path / "prior" / "metrics.json").is_file():
+        facts["prior"] = json.loads((path / "prior" / "metrics.json").read_text(encoding="utf-8"))
     click.echo(json.dumps(facts, indent=2))

@@ -82,6 +82,7 @@ DRAWS = _options(
     click.option("--temperature", type=float, default=1.0, metavar="T", help="Below 1: probable codes more often."),
     click.option("--top-k", type=int, metavar="K", help="Of each code's values keep the K most probable."),
     click.option("--top-p", type=float, metavar="P", help="Of each code's values keep the fewest of this mass."),
+    click.option("--score", is_flag=True, help="Fréchet distance to the test part, by a classifier trained for it."),
     click.option("--noise", is_flag=True, help="Draw from the likelihood too, instead of showing its mean."),
 )
 

@@ -149,6 +149,19 @@ def split(
     return Splits(train, *held_out, test, names, left_out, duplicates)
 
 
+def sizes_of(splits: Splits) -> dict[str, int]:
+    """Rows of each part, but for a certify part that nobody asked for.
+
+    Example:
+      >>> from jaxae.data import load, splits
+      >>> splits.sizes_of(splits.split(load("fashion-sample"), normal="Trouser"))
+      {'train': 600, 'validation': 100, 'calibration': 150, 'dev': 9150, 'test': 2000}
+    """
+    names = ("train", *HELD_OUT, "certify", "test")
+    sizes = {name: len(getattr(splits, name).x) for name in names}
+    return {name: size for name, size in sizes.items() if size or name != "certify"}
+
+
 def _set_aside(home, share: float, strata, groups, rng: np.random.Generator, group_duplicates: bool) -> None:
     """Move a share of dev to certify, in place: of each class alike, or whole groups of equal rows."""
     if not 0 <= share < 1:

@@ -1,14 +1,17 @@
 """How good generated examples are: Fréchet distance, precision and recall, bits per dimension."""
 
 from jaxae.generation.bits import bits_per_dimension, discretized_normal
+from jaxae.generation.comparison import as_bytes, compare
 from jaxae.generation.features import FeatureSpace, classifier_features
 from jaxae.generation.frechet import frechet_distance, normal_frechet
 from jaxae.generation.manifold import precision_recall
 
 __all__ = [
     "FeatureSpace",
+    "as_bytes",
     "bits_per_dimension",
     "classifier_features",
+    "compare",
     "discretized_normal",
     "frechet_distance",
     "normal_frechet",

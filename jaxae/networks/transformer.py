@@ -67,8 +67,8 @@ def transformer(
       >>> import jax, jax.numpy as jnp
       >>> from jaxae import networks
       >>> network = networks.transformer(5, 4, width=8, depth=1, heads=2)
-      >>> params = network.init(jax.random.key(0), length=3)
-      >>> network.apply(params, jnp.zeros((2, 3), jnp.int32)).shape
+      >>> params = jax.jit(lambda rng: network.init(rng, length=3))(jax.random.key(0))
+      >>> jax.jit(network.apply)(params, jnp.zeros((2, 3), jnp.int32)).shape
       (2, 3, 4)
     """
     if min(num_inputs, num_outputs, width, depth, heads, num_classes or 1) < 1 or width % heads:

@@ -44,7 +44,7 @@ def vq_vae(
     likelihood = parts.get("likelihood") or likelihoods.gaussian()
     model = autoencoder(
         parts.get("encoder") or _cut(default_encoder(shape, num_tokens * code_size), num_tokens),
-        bottlenecks.vector_quantizer(num_codes, learn=learn, axis_name=axis_name),
+        bottlenecks.vector_quantizer(num_codes, learn=learn, commitment=0.25, axis_name=axis_name),
         parts.get("decoder") or joined(default_decoder(shape, likelihood.num_params)),
         likelihood,
     )

@@ -94,6 +94,20 @@ def save_detector(
         ) from error
 
 
+def limits_of(x: np.ndarray) -> tuple[float, float] | None:
+    """The `limits` of a detector trained on rows `[N, ...]`: 0 and 1 for images of floating numbers, none otherwise.
+
+    Bytes cannot lie elsewhere, and far values are what tables are about.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxae.scoring.saving import limits_of
+      >>> limits_of(np.zeros((2, 8, 8, 1), np.float32)), limits_of(np.zeros((2, 8, 8, 1), np.uint8))
+      ((0.0, 1.0), None)
+    """
+    return (0.0, 1.0) if x.ndim == 4 and x.dtype.kind == "f" else None
+
+
 def _export(
     detector: Detector, structure: Any, leaves: list, example: PyTree, platforms: Sequence[str]
 ) -> tuple[bytes, list[dict], list[str]]:

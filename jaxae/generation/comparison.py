@@ -1,0 +1,41 @@
+"""Generated images beside real ones: every figure of this room at once."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxae.generation.frechet import frechet_distance
+from jaxae.generation.manifold import precision_recall
+
+
+def compare(real: ArrayLike, generated: ArrayLike, k: int = 3) -> dict[str, float]:
+    """`frechet_distance` and `precision_recall` of two sets of features, under the names of their figures.
+
+    Args:
+      real: `[N, D]` features of real examples.
+      generated: `[M, D]` features of generated ones, as many for a fair comparison.
+      k: of `precision_recall`.
+
+    Returns:
+      "frechet", "precision" and "recall".
+
+    Raises:
+      ValueError: as the two functions.
+
+    Example:
+      >>> from jaxae.generation import compare
+      >>> sorted(compare([[0.0], [1.0], [2.0]], [[0.5], [1.5], [2.5]], k=1))
+      ['frechet', 'precision', 'recall']
+    """
+    precision, recall = precision_recall(real, generated, k)
+    return {"frechet": frechet_distance(real, generated), "precision": precision, "recall": recall}
+
+
+def as_bytes(images: ArrayLike) -> np.ndarray:
+    """Images in 0..1 (what lies outside is cut off) rounded to the 256 levels that real ones have.
+
+    Example:
+      >>> from jaxae.generation import as_bytes
+      >>> as_bytes([-0.1, 0.5, 1.2]).tolist()
+      [0, 128, 255]
+    """
+    return np.round(255 * np.clip(np.asarray(images, np.float32), 0, 1)).astype(np.uint8)
