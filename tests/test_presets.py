@@ -1,6 +1,9 @@
 """Every preset: ten steps of training, each loss term alive, its parts put together; what each refuses."""
 
 import functools
+import json
+import pathlib
+import re
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +15,13 @@ from jaxae import networks, presets
 from jaxae.presets import PRESETS
 from jaxae.scoring.likelihood import bound
 from jaxae.train import build_step, init_state
+from jaxae.training import Settings, train
 from jaxae.types import Batch, Network
 
 KEY = jax.random.key
 COLUMNS, SIZE, ROWS = 7, 3, 8
-X = np.random.default_rng(0).normal(size=(ROWS, COLUMNS)).astype(np.float32)
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(ROWS, COLUMNS)).astype(np.float32)
 WIDTH = {"flow_vae": 3 * SIZE, "hierarchical_vae": 8}  # of h; else the latent's, or twice that
 
 
@@ -214,6 +219,28 @@ def test_bad_keywords_get_one_line(make, message):
         make()
 
 
+def test_labels_travel_to_the_model_that_reads_them(tmp_path):
+    y = np.arange(60) % 3
+    np.savez(tmp_path / "rows.npz", x_train=RNG.normal(size=(60, 4)) + y[:, None], y_train=y)
+    settings = Settings(data=str(tmp_path / "rows.npz"), model="conditional_vae", epochs=1, options={"latent_size": 2})
+    folder = train(settings, tmp_path / "run")
+    assert json.loads((folder / "config.json").read_text())["options"]["num_classes"] == 3
+    assert np.load(folder / "samples.npz")["images"].shape == (64, 4)
+    np.savez(tmp_path / "bare.npz", x_train=RNG.normal(size=(60, 4)))
+    with pytest.raises(ValueError, match="the data has none"):
+        train(settings._replace(data=str(tmp_path / "bare.npz")), tmp_path / "other")
+
+
+PAGE = (pathlib.Path(__file__).parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
+
+
+def test_the_page_on_models_names_every_preset_and_its_python_runs():
+    assert not [name for name in PRESETS if f"`{name}" not in PAGE]
+    scope: dict = {}
+    for block in re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL):
+        exec(block, scope)  # one scope: later blocks go on from earlier ones
+
+
 def test_piwae_gives_each_player_its_own_bound():
     """The encoder's gradient is that of MIWAE's halved, the decoder's that of IWAE's."""
     gradients = {}
@@ -243,11 +270,11 @@ def test_sigma_vae_learns_the_root_mean_squared_error():
     step = build_step(objective, optimizer)
 
     @jax.jit
-    def train(rng):
+    def fitted(rng):
         state = init_state(objective, optimizer, rng, x)
         return jax.lax.scan(lambda s, _: step(s, x), state, length=600)
 
-    state, metrics = train(KEY(0))
+    state, metrics = fitted(KEY(0))
     raw = state.params["model"]["decoder"]["log_variance"]
     scale = np.exp(10 * np.tanh(raw / 10) / 2)
     per_element = metrics["nll"][-50:].mean() / COLUMNS

@@ -41,7 +41,11 @@ PRESETS = {
 }
 """Name to preset: what the command line and the contract tests read."""
 
+CONDITIONAL = frozenset({"conditional_vae"})
+"""Presets whose model needs `Batch.condition`: labels `[B]`."""
+
 __all__ = [
+    "CONDITIONAL",
     "PRESETS",
     "Networks",
     "Parts",
