@@ -47,11 +47,12 @@ def masked_ae(
     """
     size, likelihood = parts.get("latent_size", 32), parts.get("likelihood") or likelihoods.gaussian()
     check(shape, latent_size=size)
-    same = {"patch": patch, "width": width}
+    encoder = networks.patch_encoder(shape, size, patch=patch, width=width, depth=depth)
+    decoder = networks.patch_decoder(shape, likelihood.num_params, patch=patch, width=width)
     given: Parts = {
         **parts,
-        "encoder": parts.get("encoder") or networks.patch_encoder(shape, size, depth=depth, **same),
-        "decoder": parts.get("decoder") or networks.patch_decoder(shape, likelihood.num_params, **same),
+        "encoder": parts.get("encoder") or encoder,
+        "decoder": parts.get("decoder") or decoder,
     }
     model = plain(shape, bottlenecks.identity(), **given)
     seen = visible_patches(patch, rate, hidden_only)
