@@ -80,7 +80,9 @@ def require_same(found, wanted):
     (state, terms), (wanted_state, wanted_terms) = found, wanted
     assert terms.keys() == wanted_terms.keys()
     for name in terms:
-        np.testing.assert_allclose(terms[name], wanted_terms[name], rtol=1e-5, atol=1e-6, err_msg=name)
+        # a difference of two sums of some tens of nats
+        near = 1e-5 if name == "total_correlation" else 1e-6
+        np.testing.assert_allclose(terms[name], wanted_terms[name], rtol=1e-5, atol=near, err_msg=name)
     chex.assert_trees_all_equal_shapes_and_dtypes(state, wanted_state)
     chex.assert_trees_all_close(state.state, wanted_state.state, rtol=1e-4, atol=1e-5)
 
