@@ -5,15 +5,18 @@ from jaxae.generation.comparison import as_bytes, compare
 from jaxae.generation.features import FeatureSpace, classifier_features
 from jaxae.generation.frechet import frechet_distance, normal_frechet
 from jaxae.generation.manifold import precision_recall
+from jaxae.generation.posterior import active_units, kl_per_dimension
 
 __all__ = [
     "FeatureSpace",
+    "active_units",
     "as_bytes",
     "bits_per_dimension",
     "classifier_features",
     "compare",
     "discretized_normal",
     "frechet_distance",
+    "kl_per_dimension",
     "normal_frechet",
     "precision_recall",
 ]

@@ -1,0 +1,61 @@
+"""What the latents of a variational autoencoder are used for: nats of each dimension, and which are in use at all."""
+
+import jax.numpy as jnp
+from jax import Array
+
+from jaxae.numerics import weighted_mean
+from jaxae.priors import standard_normal
+from jaxae.types import Gaussian
+
+
+def kl_per_dimension(posterior: Gaussian, weight: Array | None = None) -> Array:
+    """`mean_n KL(q(z_d|x_n) || N(0, 1))`, nats of each latent dimension; its sum is the rate of the whole code.
+
+    Args:
+      posterior: of the rows, mean and log-variance `[N, ..., D]`: `model.encode(...).posterior`.
+      weight: `[N]`, 0 where a row only pads.
+
+    Returns:
+      `[..., D]`. Near 0: the dimension has collapsed onto the prior.
+
+    Source: Kingma and Welling 2014, appendix B.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.generation import kl_per_dimension
+      >>> from jaxae.types import Gaussian
+      >>> kl_per_dimension(Gaussian(jnp.array([[1.0, 0.0]]), jnp.zeros((1, 2)))).tolist()
+      [0.5, 0.0]
+    """
+    kl = standard_normal().kl
+    assert kl is not None
+    return weighted_mean(kl((), posterior), _weight(posterior, weight))
+
+
+def active_units(posterior: Gaussian, threshold: float = 0.01, weight: Array | None = None) -> Array:
+    """Which dimensions are in use: the variance over the rows of the posterior's mean is above `threshold`.
+
+    Args:
+      posterior: of the rows, `[N, ..., D]`.
+      threshold: as published, 0.01.
+      weight: `[N]`, 0 where a row only pads.
+
+    Returns:
+      `[..., D]` bool; its sum is the number of active units.
+
+    Source: Burda, Grosse and Salakhutdinov 2016, section 5.2.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.generation import active_units
+      >>> from jaxae.types import Gaussian
+      >>> active_units(Gaussian(jnp.array([[1.0, 0.1], [-1.0, 0.1]]), jnp.zeros((2, 2)))).tolist()
+      [True, False]
+    """
+    weight = _weight(posterior, weight)
+    centred = posterior.mean - weighted_mean(posterior.mean, weight)[None]
+    return weighted_mean(centred**2, weight) > threshold
+
+
+def _weight(posterior: Gaussian, weight: Array | None) -> Array:
+    return jnp.ones(posterior.mean.shape[0]) if weight is None else weight
