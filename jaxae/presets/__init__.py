@@ -42,8 +42,8 @@ PRESETS = {
 """Name to preset: what the command line and the contract tests read."""
 
 __all__ = [
-    "Networks",
     "PRESETS",
+    "Networks",
     "Parts",
     "adversarial_ae",
     "ae",
