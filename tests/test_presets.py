@@ -19,6 +19,15 @@ COLUMNS, SIZE, ROWS = 7, 3, 8
 X = np.random.default_rng(0).normal(size=(ROWS, COLUMNS)).astype(np.float32)
 WIDTH = {"flow_vae": 3 * SIZE, "hierarchical_vae": 8}  # of h; else the latent's, or twice that
 
+
+def linear(size):
+    """A product: little to compile."""
+    return Network(
+        lambda rng, x, condition=None: 0.3 * jax.random.normal(rng, (x.shape[-1], size)),
+        lambda params, x, condition=None: x @ params,
+    )
+
+
 # what the loss is made of, each metric with its weight; no metric is left out but those that only inform
 TERMS = {
     "ae": {"nll": 1},
@@ -59,14 +68,6 @@ OPTIONS = {
 every = pytest.mark.parametrize("name", sorted(PRESETS))
 
 
-def linear(size):
-    """A product: little to compile."""
-    return Network(
-        lambda rng, x, condition=None: 0.3 * jax.random.normal(rng, (x.shape[-1], size)),
-        lambda params, x, condition=None: x @ params,
-    )
-
-
 def small(name, **options):
     options = {**OPTIONS.get(name, {}), **options}
     if name == "vq_vae":
@@ -82,7 +83,7 @@ def batch_of(name, x=X):
 @functools.cache
 def trained(name):
     model, objective = small(name)
-    optimizer, batch = optax.adam(1e-2), batch_of(name)
+    optimizer, batch = optax.sgd(1e-3), batch_of(name)
     step = build_step(objective, optimizer)
 
     @jax.jit

@@ -1,10 +1,4 @@
-"""Likelihoods: how a decoder's raw output, the prediction, is read as a distribution over the data.
-
-Each constructor returns a `Likelihood`: pure functions without parameters. With `num_params = n` a decoder gives
-`n` channels for each data channel, laid out as `n` blocks along the last axis. Log-probabilities are in nats per
-element and are not summed, since masks need the elements. They are computed in float32 whatever the networks'
-compute type is.
-"""
+"""Normal, Bernoulli, Laplace and categorical elements."""
 
 import math
 
@@ -194,17 +188,6 @@ def categorical(num_classes: int) -> Likelihood:
         mean=mean,
         sample=lambda rng, prediction: jax.random.categorical(rng, logits_of(prediction)),
     )
-
-
-LIKELIHOODS = {
-    "gaussian": gaussian,
-    "gaussian_learned": lambda: gaussian(None),
-    "bernoulli": bernoulli,
-    "laplace": laplace,
-    "laplace_learned": lambda: laplace(None),
-    "categorical": lambda: categorical(3),
-}
-"""Name to constructor without arguments: what the contract tests walk through."""
 
 
 def _check_positive(owner, name, value):
