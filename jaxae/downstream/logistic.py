@@ -106,6 +106,8 @@ def _check(features, labels, num_classes) -> None:
     if num_classes < 2:
         raise ValueError(f"logistic regression needs at least 2 classes; got {num_classes}")
     if features.shape[:1] != labels.shape or not features.size:
-        raise ValueError(f"features [N, D] and labels [N] must have one N, at least 1; got {features.shape}, {labels.shape}")
+        raise ValueError(
+            f"features [N, D] and labels [N] must have one N, at least 1; got {features.shape}, {labels.shape}"
+        )
     if not is_traced(labels) and (int(labels.min()) < 0 or int(labels.max()) >= num_classes):
         raise ValueError(f"labels must be 0..{num_classes - 1}; got {int(labels.min())}..{int(labels.max())}")
