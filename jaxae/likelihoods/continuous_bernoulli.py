@@ -24,7 +24,8 @@ def continuous_bernoulli() -> Likelihood:
       >>> import jax.numpy as jnp
       >>> from jaxae import likelihoods
       >>> one = likelihoods.continuous_bernoulli()
-      >>> abs(round(float(one.log_prob(jnp.full((1, 1), 0.3), jnp.zeros((1, 1)))[0, 0]), 4)), float(one.mean(jnp.zeros(())))
+      >>> nats = one.log_prob(jnp.full((1, 1), 0.3), jnp.zeros((1, 1)))
+      >>> abs(round(float(nats[0, 0]), 4)), float(one.mean(jnp.zeros(())))
       (0.0, 0.5)
     """
 
