@@ -16,6 +16,7 @@ from jaxae.checkpoint import checkpoints
 from jaxae.data import Dataset, batches, load
 from jaxae.data.splits import split
 from jaxae.numerics import as_batch
+from jaxae.presets import CONDITIONAL
 from jaxae.recipes import Recipe
 from jaxae.train import build_step, code_monitor, countable, evaluator, fit, init_state, metrics_log
 from jaxae.types import Batch, Objective, PyTree, TrainState
@@ -84,19 +85,19 @@ def train(
     dataset = load(settings.data, label_column=settings.label_column)
     train_rows, validation, normal = rows_of(dataset, settings.normal, settings.seed)
     rows, held_out = train_rows.x, validation.x
+    settings, train_rows, validation = _conditioned(settings, train_rows, validation)
     recipe, folder, _ = begin("train", settings, dataset, rows, out, resume, overwrite, normal=list(normal))
     echo(f"{dataset.name} · {settings.model} · train {len(rows)} · validation {len(held_out)}")
-    state = fit_recipe(recipe, rows, held_out, folder, settings.seed, settings.tensorboard)
+    state = fit_recipe(recipe, train_rows, validation, folder, settings.seed, settings.tensorboard)
     summary = {"steps": int(state.step), "seconds": time.monotonic() - started}
     if countable(recipe.model.num_codes):
         summary["codes"] = code_monitor(recipe.objective, held_out, recipe.model.num_codes)(state)
     runs.write_json(folder / "metrics.json", summary)
     params, inner = state.params["model"], state.state["model"]
-    write_examples(
-        folder / "examples.npz", recipe, params, inner, held_out[:12], kind=np.full(len(held_out[:12]), "held out")
-    )
+    first = jax.tree.map(lambda leaf: leaf[:12], validation)
+    write_examples(folder / "examples.npz", recipe, params, inner, first, kind=np.full(len(first.x), "held out"))
     if recipe.model.sample is not None:
-        drawn = _draw(recipe, state, 64, jax.random.key(settings.seed), rows[:1])
+        drawn = _draw(recipe, state, 64, jax.random.key(settings.seed), train_rows)
         runs.write_arrays(folder / "samples.npz", images=drawn)
     page = report.render(folder)
     echo(f"{int(state.step)} steps\n\n{page}  ({time.monotonic() - started:.0f} s)")
@@ -281,7 +282,19 @@ def _validation(objective, held_out, num_steps, num_codes):
     return lambda state: {**evaluate(state), **monitor(state)}
 
 
-def write_examples(path, recipe: Recipe, params, state, x: np.ndarray, fitted: Any = None, **columns) -> None:
+def _conditioned(settings, rows: Batch, validation: Batch):
+    """Labels travel to the models that read them alone; their number is an option of these."""
+    if settings.model not in CONDITIONAL:
+        return settings, rows._replace(condition=None), validation._replace(condition=None)
+    labels, held_out = rows.condition, validation.condition
+    if labels is None or held_out is None:
+        raise ValueError(f"{settings.model} reads labels, and the data has none: choose another model")
+    options = {"num_classes": int(max(labels.max(), held_out.max(initial=0))) + 1, **(settings.options or {})}
+    rows = rows._replace(condition=labels.astype(np.int32))
+    return settings._replace(options=options), rows, validation._replace(condition=held_out.astype(np.int32))
+
+
+def write_examples(path, recipe: Recipe, params, state, x: np.ndarray | Batch, fitted: Any = None, **columns) -> None:
     """Keep rows with their reconstruction and error map for the figures.
 
     Args:
@@ -293,11 +306,11 @@ def write_examples(path, recipe: Recipe, params, state, x: np.ndarray, fitted: A
       fitted: the scorer's arrays; None: fitted without a reference.
       **columns: `[n]` facts to keep beside them.
     """
-    batch = Batch(x)
+    batch = as_batch(x)
     scaled = recipe.scaling(None, batch)
 
     def reconstruct(params, state, x):
-        output, _ = recipe.model.apply(params, state, None, x)
+        output, _ = recipe.model.apply(params, state, None, x, batch.condition)
         return recipe.model.likelihood.mean(output.prediction)
 
     arrays = recipe.scorer.fit(params, state, None) if fitted is None else fitted
@@ -353,11 +366,13 @@ def rows_of(dataset: Dataset, normal: Sequence[str] | None, seed: int) -> tuple[
     return train, validation, ()
 
 
-def _draw(recipe, state, number, rng, example):
+def _draw(recipe, state, number, rng, rows: Batch):
     model, params = recipe.model, state.params["model"]
-    like = jax.ShapeDtypeStruct((number, *example.shape[1:]), np.float32)
+    like = jax.ShapeDtypeStruct((number, *rows.x.shape[1:]), np.float32)
+    labels = None if rows.condition is None else np.resize(np.unique(rows.condition), number)
 
     def draw(params, inner, rng):
-        return model.likelihood.mean(model.decode(params, model.sample(params, inner, rng, like)))
+        latent = model.sample(params, inner, rng, like, labels)
+        return model.likelihood.mean(model.decode(params, latent, labels))
 
     return np.asarray(jax.jit(draw)(params, state.state["model"], rng))

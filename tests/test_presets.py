@@ -1,6 +1,9 @@
 """Every preset: ten steps of training, each loss term alive, its parts put together; what each refuses."""
 
 import functools
+import json
+import pathlib
+import re
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +12,17 @@ import optax
 import pytest
 
 from jaxae import networks, presets
+from jaxae.networks import patches
 from jaxae.presets import PRESETS
 from jaxae.scoring.likelihood import bound
 from jaxae.train import build_step, init_state
+from jaxae.training import Settings, train
 from jaxae.types import Batch, Network
 
 KEY = jax.random.key
 COLUMNS, SIZE, ROWS = 7, 3, 8
-X = np.random.default_rng(0).normal(size=(ROWS, COLUMNS)).astype(np.float32)
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(ROWS, COLUMNS)).astype(np.float32)
 WIDTH = {"flow_vae": 3 * SIZE, "hierarchical_vae": 8}  # of h; else the latent's, or twice that
 
 
@@ -32,6 +38,7 @@ def linear(size):
 TERMS = {
     "ae": {"nll": 1},
     "denoising_ae": {"nll": 1},
+    "masked_ae": {"nll": 1},
     "sparse_ae": {"nll": 1, "sparsity": 0.1},
     "contractive_ae": {"nll": 1, "jacobian": 0.01},
     "rae": {"nll": 1, "latent_norm": 0.01, "decoder": 0.001},
@@ -53,7 +60,7 @@ TERMS = {
     "piwae": {"bound": None},  # beside a second bound, which is no metric
     "ciwae": {"bound": None},
 }
-NO_LATENT_PENALTY = {"ae", "denoising_ae", "sparse_ae", "contractive_ae", "rae", "wae", "adversarial_ae"}
+NO_LATENT_PENALTY = {"ae", "denoising_ae", "masked_ae", "sparse_ae", "contractive_ae", "rae", "wae", "adversarial_ae"}
 OPTIONS = {
     "vq_vae": {"num_codes": 8, "num_tokens": 2, "code_size": 2},
     "adversarial_ae": {"critic": linear(1)},
@@ -72,11 +79,15 @@ def small(name, **options):
     options = {**OPTIONS.get(name, {}), **options}
     if name == "vq_vae":
         return PRESETS[name]((COLUMNS,), **options)
+    if name == "masked_ae":
+        return PRESETS[name]((4, 3, 1), patch=2, latent_size=SIZE, width=4, depth=1)
     width = WIDTH.get(name, SIZE if name in NO_LATENT_PENALTY else 2 * SIZE)
     return PRESETS[name]((COLUMNS,), latent_size=SIZE, encoder=linear(width), decoder=linear(COLUMNS), **options)
 
 
 def batch_of(name, x=X):
+    if name == "masked_ae" and x is X:
+        x = np.concatenate([X, X[:, :5]], -1).reshape(ROWS, 4, 3, 1)
     return Batch(jnp.asarray(x), condition=jnp.arange(len(x)) % 10 if name == "conditional_vae" else None)
 
 
@@ -148,7 +159,7 @@ def test_rows_that_only_pad_change_nothing(name):
 def test_its_parts_fit_together(name):
     model, _, state, _ = trained(name)
     params, inner, batch = state.params["model"], state.state["model"], batch_of(name)
-    like = jax.ShapeDtypeStruct(X.shape, jnp.float32)
+    like = jax.ShapeDtypeStruct(batch.x.shape, jnp.float32)
 
     def whole(params, inner, rng):
         code = model.encode(params, inner, batch.x, batch.condition)
@@ -172,7 +183,7 @@ def test_default_networks_build_for_images_and_odd_shapes(name):
     params, _ = jax.eval_shape(lambda rng: objective.init(rng, batch_of(name, x)), KEY(0))
     assert "model" in params
     with pytest.raises(TypeError, match="unexpected keyword"):
-        PRESETS[name]((5,), latnt_size=3)
+        PRESETS[name]((5, 4, 1), latnt_size=3)
 
 
 VARIANTS = [
@@ -214,6 +225,53 @@ def test_bad_keywords_get_one_line(make, message):
         make()
 
 
+def test_labels_travel_to_the_model_that_reads_them(tmp_path):
+    y = np.arange(60) % 3
+    np.savez(tmp_path / "rows.npz", x_train=RNG.normal(size=(60, 4)) + y[:, None], y_train=y)
+    settings = Settings(data=str(tmp_path / "rows.npz"), model="conditional_vae", epochs=1, options={"latent_size": 2})
+    folder = train(settings, tmp_path / "run")
+    assert json.loads((folder / "config.json").read_text())["options"]["num_classes"] == 3
+    assert np.load(folder / "samples.npz")["images"].shape == (64, 4)
+    np.savez(tmp_path / "bare.npz", x_train=RNG.normal(size=(60, 4)))
+    with pytest.raises(ValueError, match="the data has none"):
+        train(settings._replace(data=str(tmp_path / "bare.npz")), tmp_path / "other")
+
+
+PAGE = (pathlib.Path(__file__).parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
+
+
+def test_the_page_on_models_names_every_preset_and_its_python_runs():
+    assert not [name for name in PRESETS if f"`{name}" not in PAGE]
+    scope: dict = {}
+    for block in re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL):
+        exec(block, scope)  # one scope: later blocks go on from earlier ones
+
+
+def test_a_masked_autoencoder_reads_the_visible_patches_alone():
+    """What is hidden changes no prediction; without a condition all of it is seen."""
+    model, _, state, _ = trained("masked_ae")
+    params, x = state.params["model"], np.asarray(batch_of("masked_ae").x)
+    seen = presets.visible_patches(2, 0.5)(KEY(0), Batch(jnp.asarray(x)))
+    assert seen.condition["visible"].shape == (ROWS, 2)
+    decoded = jax.jit(lambda x: model.apply(params, (), None, x, seen.condition)[0].prediction)
+    junk = np.where(np.asarray(seen.mask) > 0, 9.0, x).astype(np.float32)
+    assert (junk != x).any()
+    np.testing.assert_array_equal(decoded(x), decoded(junk))
+    assert model.encode(params, (), x).latent.shape == (ROWS, 4, SIZE)
+    with pytest.raises(ValueError, match="single patch"):
+        presets.visible_patches(4, 0.5)(KEY(0), Batch(jnp.asarray(x)))
+    with pytest.raises(ValueError, match="an image's shape"):
+        presets.masked_ae((5,))
+
+
+def test_patches_are_cut_and_joined_without_loss():
+    x = jnp.arange(2 * 5 * 4 * 3.0).reshape(2, 5, 4, 3)
+    tokens = patches._cut(x, 2, (3, 2))
+    assert tokens.shape == (2, 6, 12)
+    np.testing.assert_array_equal(tokens[0, 1], x[0, :2, 2:4].ravel())
+    np.testing.assert_array_equal(patches._joined(tokens, 2, (3, 2), (5, 4, 3)), x)
+
+
 def test_piwae_gives_each_player_its_own_bound():
     """The encoder's gradient is that of MIWAE's halved, the decoder's that of IWAE's."""
     gradients = {}
@@ -243,11 +301,11 @@ def test_sigma_vae_learns_the_root_mean_squared_error():
     step = build_step(objective, optimizer)
 
     @jax.jit
-    def train(rng):
+    def fitted(rng):
         state = init_state(objective, optimizer, rng, x)
         return jax.lax.scan(lambda s, _: step(s, x), state, length=600)
 
-    state, metrics = train(KEY(0))
+    state, metrics = fitted(KEY(0))
     raw = state.params["model"]["decoder"]["log_variance"]
     scale = np.exp(10 * np.tanh(raw / 10) / 2)
     per_element = metrics["nll"][-50:].mean() / COLUMNS

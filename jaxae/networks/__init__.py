@@ -7,6 +7,7 @@ from jaxae.networks.convolutional import conv_decoder, conv_encoder
 from jaxae.networks.default import default_decoder, default_encoder
 from jaxae.networks.flows import inverse_autoregressive, planar
 from jaxae.networks.mlp import mlp
+from jaxae.networks.patches import patch_decoder, patch_encoder
 from jaxae.networks.transformer import Transformer, transformer
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "identity",
     "inverse_autoregressive",
     "mlp",
+    "patch_decoder",
+    "patch_encoder",
     "planar",
     "shared_scale",
     "transformer",

@@ -11,6 +11,7 @@ pass through.
 from jaxae.presets.bounds import ciwae, iwae, miwae, piwae
 from jaxae.presets.discrete import vq_vae
 from jaxae.presets.disentangled import beta_tc_vae, dip_vae, factor_vae, info_vae
+from jaxae.presets.masked import masked_ae, visible_patches
 from jaxae.presets.parts import Networks, Parts, keywords
 from jaxae.presets.plain import adversarial_ae, ae, contractive_ae, denoising_ae, rae, sparse_ae, wae
 from jaxae.presets.variational import conditional_vae, flow_vae, hierarchical_vae, sigma_vae, vae, vamp_vae
@@ -18,6 +19,7 @@ from jaxae.presets.variational import conditional_vae, flow_vae, hierarchical_va
 PRESETS = {
     "ae": ae,
     "denoising_ae": denoising_ae,
+    "masked_ae": masked_ae,
     "sparse_ae": sparse_ae,
     "contractive_ae": contractive_ae,
     "rae": rae,
@@ -41,7 +43,11 @@ PRESETS = {
 }
 """Name to preset: what the command line and the contract tests read."""
 
+CONDITIONAL = frozenset({"conditional_vae"})
+"""Presets whose model needs `Batch.condition`: labels `[B]`."""
+
 __all__ = [
+    "CONDITIONAL",
     "PRESETS",
     "Networks",
     "Parts",
@@ -59,6 +65,7 @@ __all__ = [
     "info_vae",
     "iwae",
     "keywords",
+    "masked_ae",
     "miwae",
     "piwae",
     "rae",
@@ -66,6 +73,7 @@ __all__ = [
     "sparse_ae",
     "vae",
     "vamp_vae",
+    "visible_patches",
     "vq_vae",
     "wae",
 ]
