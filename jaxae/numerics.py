@@ -6,12 +6,18 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.core import Tracer
 from jax.lax import stop_gradient
 from jaxtyping import Shaped
 
 from jaxae.types import Batch, PyTree
 
 LOG_2PI = math.log(2 * math.pi)
+
+
+def is_traced(*values: object) -> bool:
+    """Whether any of these is known by its shape alone (under `jit`, `vmap`, `grad`)."""
+    return any(isinstance(value, Tracer) for value in values)
 
 
 def as_batch(x: PyTree) -> Batch:

@@ -174,6 +174,30 @@ def test_virtual_logit_is_that_of_scikit_learns_principal_directions(rows):
         confidence.vim(logits, latent.inputs, 4).fit({}, {}, rows)
 
 
+def test_open_max_is_that_of_scipys_weibull_distributions(rows):
+    logits, labels = np.asarray(rows.x[:, :K], np.float64), np.asarray(rows.target[:, 0])
+    queries = 4 * np.random.default_rng(3).normal(size=(9, K))
+    right = logits.argmax(-1) == labels
+    assert not right.all()
+    expected = []
+    means = np.stack([logits[right & (labels == k)].mean(0) for k in range(K)])
+    fits = []
+    for k in range(K):
+        distance = np.linalg.norm(logits[right & (labels == k)] - means[k], axis=1)
+        fits.append(scipy.stats.weibull_min.fit(np.sort(distance)[-6:], floc=0))
+    for v in queries:
+        revised, unknown = v.copy(), 0.0
+        for i, k in enumerate(np.argsort(-v)[:2]):
+            share = (2 - i) / 2 * scipy.stats.weibull_min.cdf(np.linalg.norm(v - means[k]), *fits[k])
+            revised[k], unknown = v[k] * (1 - share), unknown + v[k] * share
+        expected.append(scipy.special.log_softmax([unknown, *revised])[0])
+    scorer = confidence.openmax(plain, K, tail=6, revised=2)
+    found = scores(scorer, jnp.asarray(queries, jnp.float32), rows._replace(x=rows.x[:, :K]))
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+    with pytest.raises(ValueError, match="tail of at least 2 distances and 1 class to revise; got 1, 3"):
+        confidence.openmax(plain, K, tail=1)
+
+
 def test_shaped_activations_are_numpys(rows):
     weights = np.random.default_rng(2).normal(size=(4, K + 1))
     head = Network(lambda rng, x, condition=None: weights, lambda params, x, condition=None: x @ params)

@@ -8,8 +8,9 @@ from jaxae.data import batches as batches
 from jaxae.data import protocols as protocols
 from jaxae.data import splits as splits
 from jaxae.data.dataset import Dataset as Dataset
+from jaxae.data.dataset import Factors as Factors
 from jaxae.data.loading import load as load
 from jaxae.data.splits import Part as Part
 from jaxae.data.splits import Splits as Splits
 
-__all__ = ["Dataset", "Part", "Splits", "batches", "load", "protocols", "splits"]
+__all__ = ["Dataset", "Factors", "Part", "Splits", "batches", "load", "protocols", "splits"]

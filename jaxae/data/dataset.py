@@ -7,6 +7,22 @@ import numpy as np
 from jaxae.numerics import first_nonfinite
 
 
+class Factors(NamedTuple):
+    """The ground-truth factors of a data set's examples.
+
+    Attributes:
+      names: F names.
+      sizes: how many values each has; they are 0..size - 1.
+      train: `[N, F]` int32, of the rows of `x_train`.
+      test: `[M, F]` int32, or None before a test part is split off.
+    """
+
+    names: tuple[str, ...]
+    sizes: tuple[int, ...]
+    train: np.ndarray
+    test: np.ndarray | None = None
+
+
 class Dataset(NamedTuple):
     """A data set in memory: a train part and a test part.
 
@@ -23,6 +39,7 @@ class Dataset(NamedTuple):
       test_rows: `[M]` int64, the rows of the source that became the test part; None where the source itself has a
         test part, whose rows are then simply numbered.
       test_files: `M` paths below an image folder, or None.
+      factors: the ground-truth factors, where the data set has them.
     """
 
     name: str
@@ -36,6 +53,7 @@ class Dataset(NamedTuple):
     card: dict[str, Any] | None = None
     test_rows: np.ndarray | None = None
     test_files: tuple[str, ...] | None = None
+    factors: Factors | None = None
 
 
 class Raw(NamedTuple):
@@ -53,6 +71,7 @@ class Raw(NamedTuple):
       files: the path of each row of `x_train`, or None.
       test_files: the path of each row of `x_test`, or None.
       card: as in `Dataset`.
+      factors: as in `Dataset`.
     """
 
     name: str
@@ -66,6 +85,7 @@ class Raw(NamedTuple):
     files: tuple[str, ...] | None = None
     test_files: tuple[str, ...] | None = None
     card: dict[str, Any] | None = None
+    factors: Factors | None = None
 
 
 def as_examples(where: str, x: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxae.data.dataset import Dataset, Raw, as_examples, as_labels, check_parts, default_normal, encode
+from jaxae.data.dataset import Dataset, Factors, Raw, as_examples, as_labels, check_parts, default_normal, encode
 from jaxae.data.duplicates import allot, row_groups
 
 TEST_FRACTION = 0.3
@@ -27,6 +27,7 @@ def load(
       `X`, `y` (1 = anomaly).
     - a folder: images in `train/<class>/` and `test/<class>/`; or in `<class>/`; or flat, without labels.
     - `file.csv`, `file.parquet`: numeric columns, and the labels in `label_column`.
+    - `sprites`, `sprites:colour`, `sprites:room`: images rendered here from known factors (`data.sprites.read`).
     - `tfds:<name>`: a prepared TensorFlow Datasets set, read without TensorFlow.
 
     A source without a test part gets one: `test_fraction` of each class, at random by `seed`, and `test_rows` keeps
@@ -58,11 +59,11 @@ def load(
         raise ValueError(f"test_fraction must lie between 0 and 1, got {test_fraction}")
     if seed < 0:
         raise ValueError(f"seed must be >= 0, got {seed}")
-    raw = _read(str(spec), label_column, data_dir)
+    raw = _read(str(spec), label_column, data_dir, seed)
     return _finished(raw, seed, test_fraction, group_duplicates, scoring)
 
 
-def _read(spec: str, label_column: str | None, data_dir: str | Path | None) -> Raw:
+def _read(spec: str, label_column: str | None, data_dir: str | Path | None, seed: int) -> Raw:
     from jaxae.data import arrays
 
     path = Path(spec).expanduser()
@@ -71,12 +72,16 @@ def _read(spec: str, label_column: str | None, data_dir: str | Path | None) -> R
         raise ValueError(f"{spec}: a label column is for .csv and .parquet files")
     if spec == "fashion-sample":
         return arrays.read_sample(spec)
+    if spec == "sprites" or spec.startswith("sprites:"):
+        from jaxae.data import sprites
+
+        return sprites.read(spec.removeprefix("sprites").removeprefix(":"), seed)
     if spec.startswith("tfds:"):
         from jaxae.data import tfds_sets
 
         return tfds_sets.read(spec.removeprefix("tfds:"), data_dir)
     if not path.exists():
-        raise ValueError(f"{spec}: no such file or folder, and not one of fashion-sample, tfds:<name>")
+        raise ValueError(f"{spec}: no such file or folder, and not one of fashion-sample, sprites, tfds:<name>")
     if path.is_dir():
         from jaxae.data import folders
 
@@ -95,7 +100,7 @@ def _finished(raw: Raw, seed: int, test_fraction: float, group_duplicates: bool,
     if raw.y_train is not None:
         y = as_labels(f"{raw.name}: train labels", raw.y_train, len(x))
     if raw.x_test is not None:
-        x_train, y_train, rows = x, y, None
+        x_train, y_train, rows, is_test = x, y, None, None
         x_test = as_examples(f"{raw.name}: test part", raw.x_test)
         y_test = None if raw.y_test is None else as_labels(f"{raw.name}: test labels", raw.y_test, len(x_test))
     else:
@@ -113,9 +118,19 @@ def _finished(raw: Raw, seed: int, test_fraction: float, group_duplicates: bool,
     if raw.label_names is not None and names is not None:
         names, y_train, y_test = _named(raw, names, y_train, y_test)
     normal = raw.normal if raw.normal is not None else default_normal(names, y_train)
+    factors = _factors(raw.factors, rows, is_test)
     return check_parts(
-        Dataset(raw.name, x_train, y_train, x_test, y_test, names, normal, raw.feature_names, card, rows, files)
+        Dataset(
+            raw.name, x_train, y_train, x_test, y_test, names, normal, raw.feature_names, card, rows, files, factors
+        )
     )
+
+
+def _factors(factors: Factors | None, rows: np.ndarray | None, is_test: np.ndarray | None) -> Factors | None:
+    """Split as the rows are, where the source has no test part."""
+    if factors is None or rows is None or is_test is None:
+        return factors
+    return factors._replace(train=factors.train[~is_test], test=factors.train[rows])
 
 
 def _named(raw: Raw, values: tuple[str, ...], *labels: np.ndarray | None):

@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from jaxae.data.dataset import Raw
+from jaxae.data.dataset import Factors, Raw
 
 
 def read(name: str, data_dir: str | Path | None) -> Raw:
     """The splits "train" and "test" (if it has one) of a set stored as ArrayRecord.
+
+    Classes whose names begin with "label_" (dsprites, shapes3d, smallnorb) are taken as ground-truth factors; of those,
+    the shape or the category is also the label.
 
     Args:
       name: as TFDS knows it, e.g. "mnist" or "mnist:3.0.1".
@@ -27,12 +30,22 @@ def read(name: str, data_dir: str | Path | None) -> Raw:
     if "train" not in builder.info.splits:
         raise ValueError(f"tfds:{name} has no train split; its splits are {', '.join(builder.info.splits) or 'none'}")
     x_key, y_key = _keys(name, builder.info)
-    x_train, y_train = _columns(builder, "train", x_key, y_key)
+    factor_keys = sorted(key for key in builder.info.features if key.startswith("label_"))
+    if y_key is None:
+        y_key = next((key for key in ("label_shape", "label_category") if key in factor_keys), None)
+    x_train, y_train, train_factors = _columns(builder, "train", x_key, y_key, factor_keys)
     has_test = "test" in builder.info.splits
-    x_test, y_test = _columns(builder, "test", x_key, y_key) if has_test else (None, None)
+    x_test, y_test, test_factors = (
+        _columns(builder, "test", x_key, y_key, factor_keys) if has_test else (None, None, None)
+    )
+    factors = None
+    if factor_keys and train_factors is not None:
+        sizes = tuple(int(builder.info.features[key].num_classes) for key in factor_keys)
+        names = tuple(key.removeprefix("label_") for key in factor_keys)
+        factors = Factors(names, sizes, train_factors, test_factors)
     label_names = tuple(getattr(builder.info.features[y_key], "names", None) or ()) if y_key else ()
     card = {"source": f"TensorFlow Datasets {builder.info.full_name}", "description": builder.info.description}
-    return Raw(f"tfds:{name}", x_train, y_train, x_test, y_test, label_names or None, card=card)
+    return Raw(f"tfds:{name}", x_train, y_train, x_test, y_test, label_names or None, card=card, factors=factors)
 
 
 def _builder(tfds, name: str, data_dir: str | Path | None) -> Any:
@@ -65,7 +78,7 @@ def _keys(name: str, info) -> tuple[str, str | None]:
     return x_key, y_key if is_label else None
 
 
-def _columns(builder, split: str, x_key: str, y_key: str | None) -> tuple[np.ndarray, np.ndarray | None]:
+def _columns(builder, split: str, x_key: str, y_key: str | None, factor_keys: list[str]) -> tuple:
     import grain
 
     rows = grain.MapDataset.source(builder.as_data_source(split=split))
@@ -82,4 +95,8 @@ def _columns(builder, split: str, x_key: str, y_key: str | None) -> tuple[np.nda
     if len(shapes) > 1:
         raise ValueError(f"tfds:{builder.info.name}: {split} has examples of different shapes: {sorted(shapes)[:2]}")
     x = np.stack([np.asarray(example[x_key]) for example in examples])
-    return x, None if y_key is None else np.array([example[y_key] for example in examples])
+    if factor_keys and x.dtype == np.uint8 and x.max() == 1:  # dsprites stores black and white as 0 and 1
+        x = x * np.uint8(255)
+    y = None if y_key is None else np.array([example[y_key] for example in examples])
+    factors = np.array([[example[key] for key in factor_keys] for example in examples], np.int32)
+    return x, y, factors if factor_keys else None

@@ -1,15 +1,10 @@
 """Errors in one line for scores and labels. Values are looked at when concrete only, so that callers may trace."""
 
 import numpy as np
-from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from jaxae.numerics import first_nonfinite
-
-
-def is_traced(*values: object) -> bool:
-    """Whether any of these is known by its shape alone (under `jit`, `vmap`, `grad`)."""
-    return any(isinstance(value, Tracer) for value in values)
+from jaxae.numerics import is_traced as is_traced
 
 
 def require_open_unit(name: str, value: object) -> None:

@@ -10,6 +10,7 @@
 | `mahalanobis(features, K)`         | features   | distance to the nearest class; `relative`: less that to all |
 | `knn(features, k)`                 | features   | distance to the k-th nearest training row          |
 | `kl_matching(logits)`              | logits     | distance to any class's usual probabilities        |
+| `openmax(logits, K)`               | logits     | what a class of the unknown gets from classes whose mean is far |
 | `vim(logits, features)`            | both       | what is left outside of the principal features, less the energy |
 | `react(model, K)`, `ash(model, K)` | features   | the energy of features that were cut, or thinned   |
 | `odin(logits)`                     | logits     | of an input moved a little towards its class       |
@@ -30,6 +31,7 @@ from jaxae.scoring.confidence.logits import (
     max_softmax,
 )
 from jaxae.scoring.confidence.odin import odin
+from jaxae.scoring.confidence.openmax import openmax
 from jaxae.scoring.confidence.shaped import ash, react
 from jaxae.scoring.confidence.temperature import fit_temperature, temperature_scaled
 from jaxae.scoring.confidence.vim import vim
@@ -48,6 +50,7 @@ CONFIDENCES = {
     ),
     "knn": lambda logits, features, num_classes, held_out: knn(features, 3),
     "kl_matching": lambda logits, features, num_classes, held_out: kl_matching(logits),
+    "openmax": lambda logits, features, num_classes, held_out: openmax(logits, num_classes),
     "vim": lambda logits, features, num_classes, held_out: vim(logits, features),
 }
 """Name to `(logits, features, num_classes, held_out) -> Scorer`: what the command line offers."""
@@ -68,6 +71,7 @@ __all__ = [
     "max_logit",
     "max_softmax",
     "odin",
+    "openmax",
     "react",
     "temperature_scaled",
     "unit_length",

@@ -1,0 +1,115 @@
+"""The logits of a class "none of them", from how far training examples stray from the means of their classes."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Float
+
+from jaxae.scoring.confidence.labelled import class_means, labelled_outputs
+from jaxae.scoring.confidence.logits import Logits
+from jaxae.types import Batch, PyTree, Scorer
+
+STEPS = 60  # of the bisection: beyond what float32 can tell
+
+
+def openmax(logits: Logits, num_classes: int, tail: int = 20, revised: int = 3) -> Scorer:
+    """`log P(unknown | x)`: logits of classes whose mean is far away are given to a class of the unknown.
+
+    For each class a Weibull distribution F_k is fitted to the largest distances of its rows, those that are classified
+    right, from their mean logits m_k. With the classes in the order of their logits, i = 1, 2, ..., revised,
+    `v_k <- v_k (1 - c_i)`, `c_i = (revised + 1 - i) / revised * F_k(|v - m_k|)`, and the unknown class gets what was
+    taken, `v_0 = sum v_k c_i`; P is the softmax of all of them. Distances are fitted as they are, not shifted: such a
+    shift would make the result depend on their unit.
+
+    Args:
+      logits: `(params, state, batch) -> [B, K]`.
+      num_classes: K; the reference's `target` holds the labels, `[N, 1]`.
+      tail: the number of largest distances of a class, at least 2; a class with fewer rows gives all it has.
+      revised: how many of the largest logits are changed, at least 1; at most K are.
+
+    Raises:
+      ValueError: `tail` or `revised` is too small; in `fit`, no reference, labels that are not 0..K-1, or a class
+        without rows that are classified right.
+
+    Source: Bendale and Boult 2016, "Towards Open Set Deep Networks", algorithms 1 and 2.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring import confidence
+      >>> from jaxae.types import Batch
+      >>> scorer = confidence.openmax(lambda params, state, batch: batch.x, num_classes=2)
+      >>> x = jnp.array([[4.0, 0.0], [5.0, 0.0], [7.0, 0.0], [0.0, 4.0], [0.0, 5.0], [0.0, 7.0]])
+      >>> labels = jnp.array([[0], [0], [0], [1], [1], [1]])
+      >>> fitted = scorer.fit({}, {}, Batch(x, target=labels))
+      >>> known, unknown = scorer.apply(fitted, None, Batch(jnp.array([[6.0, 0.0], [6.0, 6.0]]))).tolist()
+      >>> known < -2 < -1 < unknown
+      True
+    """
+    if tail < 2 or revised < 1:
+        raise ValueError(f"openmax needs a tail of at least 2 distances and 1 class to revise; got {tail}, {revised}")
+
+    def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> dict:
+        rows, labels, weight = labelled_outputs(logits, params, state, reference, num_classes)
+        right = weight * (rows.argmax(-1) == labels)
+        means = class_means(rows, labels, right, num_classes)
+        distance = jnp.linalg.norm(rows - means[labels], axis=-1)
+        count = min(tail, len(rows))
+
+        def of_class(k):
+            member = (labels == k) & (right > 0)
+            largest = jnp.sort(jnp.where(member, distance, -jnp.inf))[-count:]
+            return fit_weibull(largest, jnp.isfinite(largest))
+
+        shape, scale = jax.lax.map(of_class, jnp.arange(num_classes))
+        return {"params": params, "state": state, "means": means, "shape": shape, "scale": scale}
+
+    def apply(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
+        values = logits(fitted["params"], fitted["state"], batch).astype(jnp.float32)
+        distance = jnp.linalg.norm(values[:, None] - fitted["means"][None], axis=-1)
+        far = -jnp.expm1(-((distance / fitted["scale"][None]) ** fitted["shape"][None]))
+        rank = jnp.argsort(jnp.argsort(-values, -1), -1)  # 0 for the largest
+        some = min(revised, num_classes)
+        taken = far * jnp.maximum(some - rank, 0) / some
+        unknown = jnp.sum(values * taken, -1)
+        known = jax.nn.logsumexp(values * (1 - taken), -1)
+        return -jax.nn.softplus(known - unknown)
+
+    return Scorer(fit, apply)
+
+
+def fit_weibull(values: Float[Array, " n"], counts: Bool[Array, " n"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Shape and scale of `F(x) = 1 - exp(-(x / scale)^shape)` by maximum likelihood.
+
+    The shape solves `sum x^c log x / sum x^c - 1 / c = mean log x`; `scale = (mean x^c)^(1 / c)`. Values that are all
+    equal have a shape of 10,000, the largest that is looked for.
+
+    Args:
+      values: not negative.
+      counts: which of them are observed, at least one.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring.confidence.openmax import fit_weibull
+      >>> x = -jnp.log1p(-(jnp.arange(999.0) + 0.5) / 999)  # exponential: shape 1, scale 1
+      >>> [round(float(v), 2) for v in fit_weibull(x, x >= 0)]
+      [1.0, 1.0]
+    """
+    largest = jnp.maximum(jnp.where(counts, values, 0).max(), jnp.finfo(jnp.float32).tiny)
+    # in units of the largest no power overflows
+    logs = jnp.where(counts, jnp.log(jnp.maximum(values / largest, jnp.finfo(jnp.float32).tiny)), 0)
+    total = counts.sum()
+
+    def moments(shape):
+        powers = jnp.where(counts, jnp.exp(shape * logs), 0)
+        return powers.sum(), (powers * logs).sum()
+
+    def halved(_, bounds):
+        low, high = bounds
+        middle = (low + high) / 2
+        whole, first = moments(jnp.exp(middle))
+        too_small = first / whole - jnp.exp(-middle) < logs.sum() / total
+        return jnp.where(too_small, middle, low), jnp.where(too_small, high, middle)
+
+    limits = jnp.log(jnp.float32(1e-2)), jnp.log(jnp.float32(1e4))
+    shape = jnp.exp(sum(jax.lax.fori_loop(0, STEPS, halved, limits)) / 2)
+    return shape, largest * jnp.exp(jnp.log(moments(shape)[0] / total) / shape)
