@@ -99,7 +99,9 @@ def test_em_reaches_scikit_learns_mixture(covariance):
     fit = jax.jit(lambda x, w: priors.fit_mixture(x, 2, KEY(0), covariance, weight=w))
     params = fit(padded, weight)
     prior = priors.full_mixture(2) if covariance == "full" else priors.mixture(2)
-    np.testing.assert_allclose(prior.log_prob(params, rows), theirs.score_samples(rows.astype(float)), atol=2e-3)
+    np.testing.assert_allclose(
+        prior.log_prob(params, jnp.asarray(rows)), theirs.score_samples(rows.astype(float)), atol=2e-3
+    )
     order = np.argsort(params["mean"][:, 0])
     np.testing.assert_allclose(params["mean"][order], theirs.means_[np.argsort(theirs.means_[:, 0])], atol=2e-3)
 
