@@ -10,8 +10,6 @@ pictures, so part of it is easy); pixel AUROC counts the pixels in the defects' 
 corruption and the blur were chosen.
 
     python benchmarks/bench_defects.py --data deeppcb_160.npz
-
-RESULTS
 """
 
 import argparse

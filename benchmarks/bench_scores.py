@@ -7,8 +7,6 @@ was chosen on it.
 
     python benchmarks/bench_scores.py --data fashion_mnist.npz mnist.npz
     python benchmarks/bench_scores.py --pneumonia pneumoniamnist.npz
-
-RESULTS
 """
 
 import argparse

@@ -94,7 +94,7 @@ def warped(
       >>> from jaxae.filters import warped
       >>> image = jnp.array([[1.0, 2.0, 3.0]])[None, :, :, None]
       >>> warped(image, jnp.eye(2)[None], jnp.array([[0.0, 0.5]]))[0, 0, :, 0].tolist()
-      [1.5, 2.5, 0.0]
+      [1.5, 2.5, 1.5]
     """
     size = images.shape[1:3]
     centre = (jnp.asarray(size, jnp.float32) - 1) / 2
