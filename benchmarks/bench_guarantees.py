@@ -7,6 +7,10 @@ interval that the number of repetitions leaves. `wrong` rows show what happens i
 
     python benchmarks/bench_guarantees.py --data fashion_mnist.npz
 
+With `--data` the first lines refit the score itself, the distance to the nearest of 100 rows, in every
+repetition: once on half of the rows, calibrated by the others (split), or without each of K folds in turn, so that all
+rows calibrate (cross-conformal, CV+, and the jackknife+ with a fold for every row).
+
 Scores come from `--scores FILE.npz` (`scores` `[N]`, or `[S, N]` for S settings to choose among; `labels` `[N]`) or are
 PCA errors of 20 numbers of components, fitted on 10,000 rows of the classes 0 to 4, with 5 to 9 as anomalies.
 """
@@ -20,7 +24,7 @@ import numpy as np
 from common import emit
 
 from jaxae.scoring import bounds, metrics, thresholds
-from jaxae.scoring.conformal import p_values
+from jaxae.scoring.conformal import cross_p_values, jackknife_plus_p_values, p_values
 from jaxae.scoring.costs import expected_cost_curve
 from jaxae.scoring.discoveries import benjamini_hochberg, storey_null_share
 from jaxae.types import CostTable
@@ -31,6 +35,7 @@ RATE = 0.05
 ALPHA = 0.05
 CONFIDENCE = 0.95
 LEVELS = (0.05, 0.1, 0.2)
+REFITTED = {"cross": (5, 10), "jackknife+": (5, 10, None)}  # numbers of folds; None: a fold for every row
 RULES = {
     "conformal(0.05)": thresholds.conformal(ALPHA),
     "false_alarm_bound(0.05, 0.95)": thresholds.false_alarm_bound(ALPHA, CONFIDENCE),
@@ -41,11 +46,15 @@ RULES = {
 }
 
 
-def pca_scores(path: str) -> tuple[np.ndarray, np.ndarray]:
-    """Squared error `[S, N]` without the first c components, for each c; labels `[N]`."""
+def pixels(path: str) -> tuple[np.ndarray, np.ndarray]:
+    """All rows of both parts, `[N, 784]` in 0..1; the classes 5 to 9 are the anomalies."""
     with np.load(path, allow_pickle=False) as file:
         x = np.concatenate([file["x_train"], file["x_test"]]).reshape(-1, 784).astype(np.float32) / 255
-        labels = (np.concatenate([file["y_train"], file["y_test"]]) >= 5).astype(np.int32)
+        return x, (np.concatenate([file["y_train"], file["y_test"]]) >= 5).astype(np.int32)
+
+
+def pca_scores(x: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Squared error `[S, N]` without the first c components, for each c; labels `[N]`."""
     order = np.random.default_rng(0).permutation(np.flatnonzero(labels == 0))
     reference, mean = x[order[:10000]], x[order[:10000]].mean(0)
     basis = np.linalg.eigh((reference - mean).T @ (reference - mean))[1][:, ::-1]
@@ -152,6 +161,62 @@ def discoveries(values, num_anomalies: int):
     return {"BH": by_level(levels, jnp.float32(1)), "BH, Storey": by_level(levels, storey_null_share(values))}
 
 
+def refitted(key, normals, anomalies, count: int):
+    """One repetition of `REFITTED` and of split p-values: those of 100 new normals and of 100 anomalies."""
+
+    def draw(key, pool, count):
+        return pool[jax.random.randint(key, (count,), 0, pool.shape[0])]
+
+    a, b, c = jax.random.split(key, 3)
+    rows = draw(a, normals, count)
+    everything = jnp.concatenate([rows, draw(b, normals, 100), draw(c, anomalies, 100)])
+    squares = (rows**2).sum(1)[:, None] + (everything**2).sum(1)[None] - 2 * rows @ everything.T
+    half = count // 2
+    nearest = squares[:half].min(0)
+    found = {"split": p_values(nearest[half:count], nearest[count:])}
+    for name, numbers in REFITTED.items():
+        for folds in numbers:
+            of = jnp.arange(count) % (folds or count)
+            members = jax.lax.map(
+                lambda fold, of=of: jnp.where((of == fold)[:, None], jnp.inf, squares).min(0),
+                jnp.arange(folds or count),
+            )
+            p = cross_p_values if name == "cross" else jackknife_plus_p_values
+            calibration = members[of, jnp.arange(count)]
+            found[f"{name}, {folds or 'all'} folds"] = p(calibration, of, members[:, count:])
+    return found
+
+
+def refits(x: np.ndarray, labels: np.ndarray, arguments) -> None:
+    """A line for each way of calibrating a score that is fitted anew, and each level."""
+    normals, anomalies = (jnp.asarray(x[labels == label]) for label in (0, 1))
+    count, keys = arguments.refit_rows, jax.random.split(jax.random.key(arguments.seed), arguments.resamplings)
+    run = jax.jit(lambda keys: jax.lax.map(lambda key: refitted(key, normals, anomalies, count), keys, batch_size=10))
+    for name, values in jax.device_get(run(keys)).items():
+        for level in LEVELS[:2]:
+            flagged = (values <= level).mean(1, where=np.arange(200) < 100)
+            power = (values[:, 100:] <= level).mean()
+            emit(
+                procedure=name,
+                rows=count,
+                level=level,
+                proven_at_most=proven(name, level, count),
+                false_alarm_rate=float(flagged.mean()),
+                interval=mean_interval(flagged),
+                power=float(power),
+            )
+
+
+def proven(name: str, level: float, count: int) -> float:
+    """The most that a new normal can be flagged with, on average, see `scoring.conformal`."""
+    if name == "split":
+        return level
+    if not name.startswith("jackknife+") or "all" in name:
+        return 2 * level
+    folds = int(name.split()[1])
+    return 2 * level + min(2 * (folds - 1) / (count + folds), (1 - folds / count) / (folds + 1))
+
+
 def share(bad: np.ndarray) -> dict:
     """The share of repetitions, with its 95 % interval."""
     low, high = bounds.interval(int(bad.sum()), bad.size)
@@ -197,10 +262,13 @@ def main() -> None:
     parser.add_argument("--dev-anomalies", type=int, default=40)
     parser.add_argument("--certify-anomalies", type=int, default=40)
     parser.add_argument("--test", type=int, default=100, help="rows tested at once for discoveries, a tenth anomalies")
+    parser.add_argument("--refit-rows", type=int, default=100, help="rows that the refitted score has in all")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     if arguments.data:
-        scores, labels = pca_scores(arguments.data)
+        x, classes = pixels(arguments.data)
+        refits(x, classes, arguments)
+        scores, labels = pca_scores(x, classes)
     else:
         with np.load(arguments.scores, allow_pickle=False) as file:
             scores, labels = np.atleast_2d(file["scores"]), file["labels"]

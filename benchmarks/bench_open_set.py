@@ -51,7 +51,7 @@ from common import emit
 
 from jaxae import downstream, networks, scoring, train, transforms
 from jaxae.data.batches import shuffled
-from jaxae.scoring import confidence, metrics
+from jaxae.scoring import confidence, latent, metrics
 from jaxae.types import Batch
 
 SPLITS = ((2, 4, 5, 9, 8, 3), (3, 2, 6, 9, 4, 0), (5, 8, 3, 2, 4, 6), (3, 7, 8, 4, 0, 5), (6, 3, 4, 9, 8, 2))
@@ -90,15 +90,19 @@ def outputs(members: list, num_classes: int, x: np.ndarray) -> dict:
     for i, (model, params, state, _) in enumerate(members):
 
         def apply(x, model=model, params=params, state=state):
-            features = model.encode(params, state, scaling(None, Batch(x)).x).latent
-            return {"features": features, "logits": model.decode(params, features)[:, :num_classes]}
+            batch = scaling(None, Batch(x))
+            features = latent.encoded(model)(params, state, batch)
+            turns = confidence.four_turns(latent.encoded(model))(params, state, batch)
+            return {"features": features, "turns": turns, "logits": model.decode(params, features)[:, :num_classes]}
 
         found[i] = scoring.score_batches(jax.jit(apply), x, 500)
     return found
 
 
-def scorers(num_members: int, num_classes: int) -> dict:
+def scorers(kinds: list[str], num_classes: int) -> dict:
     """Name to scorer of what `outputs` gives: of the first member, and of all together."""
+
+    num_members = len(kinds)
 
     def logits(i):
         return lambda params, state, batch: batch.x[i]["logits"]
@@ -106,11 +110,16 @@ def scorers(num_members: int, num_classes: int) -> dict:
     def mean_logits(params, state, batch):
         return jnp.stack([batch.x[i]["logits"] for i in range(num_members)]).mean(0)
 
-    def features(i):
-        return lambda params, state, batch: batch.x[i]["features"]
+    def features(i, name="features"):
+        return lambda params, state, batch: batch.x[i][name]
 
-    joined = confidence.joined(*(features(i) for i in range(num_members)))
-    empty = ((),) * num_members
+    def of_all(*features):
+        joined, empty = confidence.joined(*features), ((),) * num_members
+        return lambda params, state, batch: joined(empty, empty, batch)
+
+    as_they_are = of_all(*(features(i) for i in range(num_members)))
+    # only who has learned to tell turns reads turned images
+    turned = of_all(*(features(i, "turns" if kind == "turned" else "features") for i, kind in enumerate(kinds)))
     return {
         "max_softmax": confidence.max_softmax(logits(0)),
         "max_logit": confidence.max_logit(logits(0)),
@@ -119,10 +128,12 @@ def scorers(num_members: int, num_classes: int) -> dict:
         "temperature_scaled": confidence.temperature_scaled(logits(0), num_classes, HELD_OUT),
         "mahalanobis": confidence.mahalanobis(features(0), num_classes),
         "relative_mahalanobis": confidence.mahalanobis(features(0), num_classes, relative=True),
+        "openmax": confidence.openmax(logits(0), num_classes),
         "knn": confidence.knn(features(0), NEIGHBOURS),
         "ensemble_softmax": confidence.max_softmax(mean_logits),
         "ensemble_logit": confidence.max_logit(mean_logits),
-        "joined_knn": confidence.knn(lambda params, state, batch: joined(empty, empty, batch), NEIGHBOURS),
+        "joined_knn": confidence.knn(as_they_are, NEIGHBOURS),
+        "four_turns_knn": confidence.knn(turned, NEIGHBOURS),
     }
 
 
@@ -153,7 +164,7 @@ def one_split(known: tuple, data: dict, far: dict, arguments) -> dict:
     beyond = {name: outputs(members, len(known), x) for name, x in far.items()}
     right = np.mean([test[i]["logits"] for i in test], 0).argmax(-1) == truth
     result, distant = {}, {}
-    for name, scorer in scorers(len(members), len(known)).items():
+    for name, scorer in scorers(arguments.members, len(known)).items():
         score = jax.jit(lambda fitted, batch, scorer=scorer: scorer.apply(fitted, None, Batch(batch)))
         apply = functools.partial(score, scorer.fit((), (), reference))
         scores = scoring.score_batches(apply, test, 500)
@@ -168,6 +179,15 @@ def one_split(known: tuple, data: dict, far: dict, arguments) -> dict:
         "train_seconds": [round(seconds) for *_, seconds in members],
         "processor_seconds": round(time.process_time() - started),
     }
+
+
+def all_classes(data: dict, arguments) -> dict:
+    """Accuracy, in per cent, of the members trained on all ten classes: of each, and of the mean of their logits."""
+    labelled = Batch(data["x_train"], data["y_train"][:, None].astype(np.int32))
+    members = [member(kind, labelled, 10, arguments, arguments.seed + i) for i, kind in enumerate(arguments.members)]
+    logits = {i: found["logits"] for i, found in outputs(members, 10, data["x_test"]).items()}
+    logits["together"] = np.mean(list(logits.values()), 0)
+    return {str(i): round(100 * float((v.argmax(-1) == data["y_test"]).mean()), 3) for i, v in logits.items()}
 
 
 def read(path: str, dev: bool) -> dict:
@@ -190,10 +210,14 @@ def main() -> None:
     parser.add_argument("--splits", nargs="*", type=int, help="numbers of the splits; all by default")
     parser.add_argument("--channels", nargs="+", type=int, default=[24, 48, 96])
     parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--all-classes", action="store_true", help="accuracy on all ten digits, nothing else")
     parser.add_argument("--dev", action="store_true", help="held-out rows of the train split, other class splits")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     data = read(arguments.data, arguments.dev)
+    if arguments.all_classes:
+        emit(known="all", members=arguments.members, dev=arguments.dev, accuracy=all_classes(data, arguments))
+        return
     far = {}
     for path in arguments.far:
         images = read(path, False)

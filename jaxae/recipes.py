@@ -23,6 +23,7 @@ ROBUST = {
     "trimmed": objectives.trimmed,
     "exposure": objectives.outlier_exposure,
     "soft_exposure": functools.partial(objectives.outlier_exposure, soft=True),
+    "decomposition": objectives.decomposition,
 }
 """Name to combinator `(objective, contamination) -> Objective`, for training rows that anomalies pollute."""
 

@@ -45,9 +45,27 @@ def test_trimmed_leaves_the_largest_out_and_keeps_the_mean_of_the_rest():
     assert run(objectives.trimmed(given_losses(), 0.0))[0].tolist() == LOSSES.tolist()
 
 
+def test_decomposition_is_the_least_over_all_sparse_parts():
+    objective = objectives.decomposition(given_losses(), 0.4)
+    loss, (_, _, metrics) = run(objective)
+    assert metrics["decomposed"].tolist() == [0, 0, 1, 1, 0]
+    # above the least loss, 1, the others reach 2: that is the square of the sparse part's price
+    errors, price = np.array([2.0, 0.0, 8.0, 4.0, 1.0]), np.sqrt(2)
+    parts = np.linspace(0, 3, 100_001)[None]
+    least = ((np.sqrt(errors)[:, None] - parts) ** 2 + 2 * price * parts).min(1)
+    np.testing.assert_allclose(loss, 1 + least, rtol=1e-5)
+    np.testing.assert_allclose(slopes(objective), [1, 1, price / np.sqrt(8), price / 2, 1], rtol=1e-5)
+    assert run(objectives.decomposition(given_losses(), 0.0))[0].tolist() == LOSSES.tolist()
+    assert bool(jnp.isfinite(slopes(objective, jnp.ones(5))).all())
+
+
 def test_padding_is_never_counted():
     weight = jnp.array([1.0, 1.0, 0.0, 1.0, 1.0])
-    for make, name in ((objectives.trimmed, "trimmed"), (objectives.outlier_exposure, "exposed")):
+    for make, name in (
+        (objectives.trimmed, "trimmed"),
+        (objectives.outlier_exposure, "exposed"),
+        (objectives.decomposition, "decomposed"),
+    ):
         loss, (_, _, metrics) = run(make(given_losses(), 0.25), weight=weight)
         assert metrics[name].tolist() == [0, 0, 0, 1, 0], name
         alone, _ = run(make(given_losses(), 0.25), jnp.array([3.0, 1.0, 5.0, 2.0]))

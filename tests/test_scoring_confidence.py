@@ -244,6 +244,16 @@ def test_joined_features_add_the_squared_distances_of_their_models(rows):
         scorer.fit(weights[:1], ((),), rows)
 
 
+def test_four_turns_are_numpys_each_of_length_one():
+    images = np.random.default_rng(4).random((2, 3, 3, 1), np.float32)
+    turned = [np.rot90(images, quarter, (1, 2)).reshape(2, -1) for quarter in range(4)]
+    expected = np.concatenate([part / np.linalg.norm(part, axis=1, keepdims=True) for part in turned], 1)
+    features = confidence.four_turns(lambda params, state, batch: batch.x.reshape(len(batch.x), -1))
+    np.testing.assert_allclose(features((), (), Batch(jnp.asarray(images))), expected, rtol=1e-5)
+    with pytest.raises(ValueError, match="images must be square"):
+        features((), (), Batch(jnp.ones((1, 2, 3, 1))))
+
+
 def test_labels_that_a_score_cannot_use_are_named(rows):
     scorer = confidence.mahalanobis(latent.inputs, K)
     for reference in (None, Batch(rows.x)):

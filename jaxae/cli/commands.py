@@ -120,7 +120,7 @@ def _use_compilation_cache():
     "--robust",
     default="trimmed",
     metavar="NAME",
-    help="What is done about them: trimmed, exposure, soft_exposure, neighbours, refined.",
+    help="What is done about them: trimmed, exposure, soft_exposure, decomposition, neighbours, refined.",
 )
 @click.option("--known-anomalies", type=int, default=0, metavar="N", help="Teach the model N anomalies of dev.")
 @click.option("--group-duplicates", is_flag=True, help="Keep equal rows in one split.")

@@ -12,7 +12,7 @@ from jaxae.objectives.likelihood import negative_log_prob
 from jaxae.objectives.mmd import inverse_multiquadratic, mmd, rbf
 from jaxae.objectives.references import permuted, prior_draws
 from jaxae.objectives.regularised import decoder_gradient, decoder_norm, latent_norm
-from jaxae.objectives.robust import outlier_exposure, supervised, trimmed
+from jaxae.objectives.robust import decomposition, outlier_exposure, supervised, trimmed
 from jaxae.objectives.sparse import absolute_sum, activation_kl
 from jaxae.objectives.total_correlation import total_correlation
 
@@ -25,6 +25,7 @@ __all__ = [
     "contractive",
     "decoder_gradient",
     "decoder_norm",
+    "decomposition",
     "dip",
     "elbo",
     "factor",

@@ -102,6 +102,54 @@ def outlier_exposure(objective: Objective, fraction: Weight, soft: bool = False)
     return Objective(objective.init, apply)
 
 
+def decomposition(objective: Objective, fraction: Weight) -> Objective:
+    """Robust decomposition, X = L + S with few rows in S: the largest losses count by their root.
+
+    Where the loss is a squared error `e = |x - x_hat|^2`, the least of `|x - s - x_hat|^2 + 2 l |s|` over s, the
+    example's part in S, is `e` for `e <= l^2` and `2 l sqrt(e) - l^2` beyond: the sum of norms (L2,1) that keeps most
+    rows of S empty, with S solved for. Each batch sets l so that the share `fraction` of its rows is in S: l^2 is the
+    largest loss of the others. Losses count from the least of the batch, which takes off a likelihood's constants.
+
+    Args:
+      objective: any objective.
+      fraction: share of the rows that may have a part in S, in [0, 1), or a schedule `step -> share`.
+
+    Returns:
+      An `Objective` with the metric "decomposed": 1 where a row has one.
+
+    Raises:
+      ValueError: the fraction is outside [0, 1), or the metric's name is taken.
+
+    Source: Zhou and Paffenroth 2017, "Anomaly Detection with Robust Deep Autoencoders", section 4.2, where the encoder
+    reads X - S; here it reads X, and S is solved for in every step in place of every few epochs.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxae import objectives, presets
+      >>> from jaxae.numerics import as_batch
+      >>> _, objective = presets.ae((5,), latent_size=2)
+      >>> robust = objectives.decomposition(objective, 0.25)
+      >>> batch = as_batch(jnp.array([[0.0] * 5, [0.1] * 5, [0.2] * 5, [9.0] * 5]))
+      >>> params, state = robust.init(jax.random.key(0), batch)
+      >>> robust.apply(params, state, None, batch, 0)[1][2]["decomposed"].tolist()
+      [0.0, 0.0, 0.0, 1.0]
+    """
+    _require_share("fraction", fraction)
+
+    def apply(params, state, rng, batch, step):
+        loss, (output, new, metrics) = objective.apply(params, state, rng, batch, step)
+        worst = _worst(loss, batch, at_step(fraction, step))
+        floor, _ = _floor_and_median(loss, batch)
+        rest = (weight_of(batch, loss) > 0) & ~worst
+        limit = jnp.maximum(jnp.where(rest, stop_gradient(loss) - floor, 0).max(), jnp.finfo(loss.dtype).eps)
+        # the root of a row that is not in S has no part in the gradient, nor may it be NaN
+        error = jnp.maximum(jnp.where(worst, loss - floor, limit), limit)
+        metrics = _with(metrics, "decomposed", worst.astype(loss.dtype))
+        return jnp.where(worst, floor + 2 * jnp.sqrt(limit * error) - limit, loss), (output, new, metrics)
+
+    return Objective(objective.init, apply)
+
+
 def supervised(objective: Objective, anomalies: Array, weight: Weight = 1.0, num: int = 16) -> Objective:
     """A few labelled anomalies: in every step some of them are pushed away from what the model fits well.
 

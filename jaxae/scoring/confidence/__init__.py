@@ -19,7 +19,7 @@
 `features` is `scoring.latent.encoded(model)`. All are `Scorer`s, so `prepared`, `averaged` and `detector` take them.
 """
 
-from jaxae.scoring.confidence.features import joined, knn, mahalanobis, unit_length
+from jaxae.scoring.confidence.features import four_turns, joined, knn, mahalanobis, unit_length
 from jaxae.scoring.confidence.kl_matching import kl_matching
 from jaxae.scoring.confidence.logits import (
     energy,
@@ -62,6 +62,7 @@ __all__ = [
     "ensemble_logits",
     "entropy",
     "fit_temperature",
+    "four_turns",
     "joined",
     "kl_matching",
     "knn",

@@ -128,5 +128,40 @@ def joined(*features: Features) -> Features:
     return together
 
 
+def four_turns(features: Features) -> Features:
+    """Features of an image turned by 0, 1, 2 and 3 quarters side by side, each brought to length 1: `[B, 4 D]`.
+
+    For a model that has learned to tell turned images (`downstream.turned`) each turn is an example of its own; an
+    unknown one that passes for a class the right way up may not on its side.
+
+    Args:
+      features: `(params, state, batch) -> [B, D]`.
+
+    Raises:
+      ValueError: (in use) images that are not square, `[B, N, N, C]`.
+
+    Source: as Golan and El-Yaniv 2018, "Deep Anomaly Detection Using Geometric Transformations", with distances in the
+    place of probabilities.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring import confidence
+      >>> from jaxae.types import Batch
+      >>> rows = lambda params, state, batch: batch.x[:, 0, :, 0]
+      >>> image = jnp.array([[1.0, 0.0], [0.0, 3.0]])[None, :, :, None]
+      >>> confidence.four_turns(rows)((), (), Batch(image)).tolist()
+      [[1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0]]
+    """
+    single = unit_length(features)
+
+    def turns(params: PyTree, state: PyTree, batch: Batch) -> Array:
+        if batch.x.ndim != 4 or batch.x.shape[1] != batch.x.shape[2]:
+            raise ValueError(f"four_turns: images must be square, [B, N, N, C], got shape {batch.x.shape}")
+        ways = (batch._replace(x=jnp.rot90(batch.x, quarter, (1, 2))) for quarter in range(4))
+        return jnp.concatenate([single(params, state, way) for way in ways], -1)
+
+    return turns
+
+
 def _squared(rows: Float[Array, "*dims D"], whitening_: Float[Array, "D D"]) -> Float[Array, "*dims"]:
     return jnp.sum(jnp.matmul(rows, whitening_, precision=jax.lax.Precision.HIGHEST) ** 2, -1)
