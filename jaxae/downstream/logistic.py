@@ -37,7 +37,7 @@ def fit_logistic(
 ) -> Logistic:
     """`min_W mean_i(-log p(y_i | x_i)) + l2 / 2 |W|^2`, the bias free of charge.
 
-    scikit-learn's `LogisticRegression(C)` is `l2 = 1 / (C N)`. Traces under `jit` and `vmap` (over `l2`, weights, seeds).
+    scikit-learn's `LogisticRegression(C)` is `l2 = 1 / (C N)`. Traces under `jit` and `vmap` (over `l2` too).
 
     Args:
       features: `[N, D]`, best of scale 1, which decides how fast it is found and what `l2` means.
@@ -106,6 +106,8 @@ def _check(features, labels, num_classes) -> None:
     if num_classes < 2:
         raise ValueError(f"logistic regression needs at least 2 classes; got {num_classes}")
     if features.shape[:1] != labels.shape or not features.size:
-        raise ValueError(f"features [N, D] and labels [N] must have one N, at least 1; got {features.shape}, {labels.shape}")
+        raise ValueError(
+            f"features [N, D] and labels [N] must have one N, at least 1; got {features.shape}, {labels.shape}"
+        )
     if not is_traced(labels) and (int(labels.min()) < 0 or int(labels.max()) >= num_classes):
         raise ValueError(f"labels must be 0..{num_classes - 1}; got {int(labels.min())}..{int(labels.max())}")
