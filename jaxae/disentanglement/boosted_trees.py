@@ -105,7 +105,7 @@ def _bins(codes, edges):
 
 
 def _histogram(one_hot_bins, residual, node, num_nodes, parents):
-    """`[D * bins, K, nodes, 2]`: sums of residuals, and rows. A right child has what its sibling leaves of the parent."""
+    """`[D * bins, K, nodes, 2]`: sums of residuals, and rows. A right child has what the left one leaves."""
     lefts = 2 * jnp.arange(max(1, num_nodes // 2))
     inside = (node[..., None] == lefts[None, None]).astype(jnp.float32)  # [N, K, left children]
     columns = jnp.stack([inside * residual[..., None], inside], -1)
