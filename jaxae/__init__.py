@@ -14,6 +14,7 @@ _ROOMS = (
     "code_prior",
     "data",
     "detect",
+    "disentanglement",
     "generation",
     "likelihoods",
     "model",

@@ -14,7 +14,7 @@ PACKAGE = pathlib.Path(importlib.util.find_spec("jaxae").origin).parent
 ORDER = (
     ("types",),
     ("numerics",),
-    ("filters",),
+    ("filters", "neighbours"),
     ("networks",),
     ("likelihoods", "transforms", "priors"),
     ("bottlenecks",),

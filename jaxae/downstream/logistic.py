@@ -37,7 +37,7 @@ def fit_logistic(
 ) -> Logistic:
     """`min_W mean_i(-log p(y_i | x_i)) + l2 / 2 |W|^2`, the bias free of charge.
 
-    scikit-learn's `LogisticRegression(C)` is `l2 = 1 / (C N)`. Traces under `jit` and `vmap`.
+    scikit-learn's `LogisticRegression(C)` is `l2 = 1 / (C N)`. Traces under `jit` and `vmap` (over `l2` too).
 
     Args:
       features: `[N, D]`, best of scale 1, which decides how fast it is found and what `l2` means.

@@ -3,5 +3,6 @@
 from jaxae.report.page import render
 from jaxae.report.pictures import sample_grid
 from jaxae.report.terminal import table
+from jaxae.report.traversals import animate, latent_traversals
 
-__all__ = ["render", "sample_grid", "table"]
+__all__ = ["animate", "latent_traversals", "render", "sample_grid", "table"]

@@ -1,0 +1,62 @@
+"""Modularity: each dimension depends on one factor at most."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float, Int
+
+from jaxae.disentanglement.information import mutual_information
+
+
+def modularity(
+    codes: Float[Array, "N D"],
+    factors: Int[Array, "N F"],
+    *,
+    factor_sizes: Sequence[int] | None = None,
+    num_bins: int = 20,
+    weight: Array | None = None,
+) -> Float[Array, ""]:
+    """`mean_d (1 - sum_{f != best} I(z_d; v_f)^2 / ((F - 1) I(z_d; v_best)^2))`; 0 for a dimension without information.
+
+    Args:
+      codes: `[N, D]`.
+      factors: `[N, F]`, F at least 2.
+      factor_sizes: see `mutual_information`.
+      num_bins: likewise.
+      weight: likewise.
+
+    Returns:
+      A scalar in 0..1.
+
+    Raises:
+      ValueError: see `checks.sizes_of`; a single factor.
+
+    Source: Ridgeway and Mozer 2018, "Learning Deep Disentangled Embeddings With the F-Statistic Loss", section 3.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.disentanglement import modularity
+      >>> factors = jnp.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+      >>> round(float(modularity(factors.astype(jnp.float32), factors)), 4)
+      1.0
+    """
+    if factors.shape[1] < 2:
+        raise ValueError(f"modularity compares factors, so it needs two; got {factors.shape[1]}")
+    information, _ = mutual_information(codes, factors, factor_sizes=factor_sizes, num_bins=num_bins, weight=weight)
+    return modularity_of(information)
+
+
+def modularity_of(information: Float[Array, "D F"]) -> Float[Array, ""]:
+    """The same from a matrix of mutual information.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.disentanglement.modularity import modularity_of
+      >>> float(modularity_of(jnp.array([[2.0, 1.0], [0.0, 0.0]])))
+      0.375
+    """
+    squared = information**2
+    best = squared.max(1)
+    others = (squared.sum(1) - best) / (squared.shape[1] - 1)
+    return jnp.mean(jnp.where(best > 0, 1 - others / jnp.where(best > 0, best, 1), 0))

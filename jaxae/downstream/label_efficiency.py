@@ -1,0 +1,86 @@
+"""How accuracy grows with the number of labels."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jaxae.downstream.linear_probe import linear_probe, probe_classes
+
+
+class LabelCurve(NamedTuple):
+    """Accuracy at several shares of the labels.
+
+    Attributes:
+      fraction: `[S]`, of the train labels.
+      count: `[S]`, labels read.
+      accuracy: `[S, R]` on the test rows, of R draws of labels.
+    """
+
+    fraction: np.ndarray
+    count: np.ndarray
+    accuracy: np.ndarray
+
+
+def label_curve(
+    train: tuple[np.ndarray, np.ndarray],
+    dev: tuple[np.ndarray, np.ndarray],
+    test: tuple[np.ndarray, np.ndarray],
+    fractions: Sequence[float] = (0.01, 0.1, 1.0),
+    *,
+    draws: int = 3,
+    seed: int = 0,
+    probe: Callable = linear_probe,
+) -> LabelCurve:
+    """Linear probes on random shares of the labels, each class in its share.
+
+    Args:
+      train: features `[N, D]` and labels `[N]`.
+      dev: likewise; the probe's weight is chosen there, so the labels that it reads count too (say so).
+      test: likewise; accuracy is measured there.
+      fractions: of each class's train rows, at least one row of each.
+      draws: repetitions of a share below 1.
+      seed: of the draws; the same for all features that are to be compared.
+      probe: `(features, labels, dev features, dev labels, num_classes=K) -> Probe`.
+
+    Raises:
+      ValueError: a fraction outside (0, 1], no draws.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxae import downstream
+      >>> part = np.arange(-5.0, 5.0)[:, None].astype(np.float32), (np.arange(-5, 5) >= 0).astype(int)
+      >>> downstream.label_curve(part, part, part, (0.4, 1.0), draws=2).count.tolist()
+      [4, 10]
+    """
+    if draws < 1 or not fractions or not all(0 < share <= 1 for share in fractions):
+        raise ValueError(f"fractions must lie in (0, 1], draws be 1 or more; got {tuple(fractions)}, {draws}")
+    features, labels = (np.asarray(part) for part in train)
+    num_classes = int(labels.max()) + 1
+    fit = jax.jit(lambda x, y, dev_x, dev_y: probe(x, y, dev_x, dev_y, num_classes=num_classes))
+    predict = jax.jit(probe_classes)
+    count, accuracy = [], []
+    for share in fractions:
+        found = []
+        for draw in range(draws if share < 1 else 1):
+            rows = share_of_rows(labels, share, seed + draw)
+            fitted = fit(features[rows], labels[rows], *dev)
+            found.append(float(np.mean(np.asarray(predict(fitted, test[0])) == test[1])))
+        count.append(len(rows))
+        accuracy.append(found if share < 1 else found * draws)
+    return LabelCurve(np.asarray(fractions), np.asarray(count), np.asarray(accuracy))
+
+
+def share_of_rows(labels: np.ndarray, fraction: float, seed: int = 0) -> np.ndarray:
+    """Rows that hold this share of each class, at least one of each, in order.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxae.downstream.label_efficiency import share_of_rows
+      >>> np.asarray([0, 0, 0, 0, 1, 1])[share_of_rows(np.array([0, 0, 0, 0, 1, 1]), 0.5)].tolist()
+      [0, 0, 1]
+    """
+    rng = np.random.default_rng([seed, 0x1ABE1])
+    rows = [np.flatnonzero(labels == value) for value in np.unique(labels)]
+    return np.sort(np.concatenate([rng.permutation(of)[: max(1, round(fraction * len(of)))] for of in rows]))

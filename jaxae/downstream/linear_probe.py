@@ -1,0 +1,143 @@
+"""Linear probes: how well labels can be read off frozen features, by logistic regression or by neighbours."""
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxae.downstream.logistic import Logistic, fit_logistic, predict_logits
+from jaxae.neighbours import nearest_rows
+
+PATH = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 3e-4, 1e-4)
+
+
+class Probe(NamedTuple):
+    """A fitted linear probe: `argmax_k ((x - mean) / scale) kernel + bias`.
+
+    Attributes:
+      model: the regression.
+      mean: `[D]` of the train features.
+      scale: scalar, their deviation over all dimensions, so that weak dimensions stay weak.
+      l2: the chosen weight.
+      path: the weights that were tried.
+      dev_accuracy: of each of them.
+    """
+
+    model: Logistic
+    mean: Array
+    scale: Array
+    l2: Array
+    path: Array
+    dev_accuracy: Array
+
+
+def linear_probe(
+    features: ArrayLike,
+    labels: ArrayLike,
+    dev_features: ArrayLike,
+    dev_labels: ArrayLike,
+    *,
+    num_classes: int | None = None,
+    path: Sequence[float] = PATH,
+    max_steps: int = 150,
+    tolerance: float = 1e-4,
+) -> Probe:
+    """Multinomial logistic regression along a path of L2 weights, each started at the one before; dev data chooses.
+
+    Args:
+      features: `[N, D]`.
+      labels: `[N]`, 0..K-1.
+      dev_features: `[M, D]`; choose nothing else by them that is reported on them.
+      dev_labels: `[M]`.
+      num_classes: K; None: the greatest label says, which cannot be traced.
+      path: L2 weights, falling.
+      max_steps: of L-BFGS at each of them.
+      tolerance: see `fit_logistic`.
+
+    Returns:
+      A `Probe`; among equal accuracies the strongest weight.
+
+    Raises:
+      ValueError: a path that is not falling, features that are constant, and what `fit_logistic` refuses.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxae import downstream
+      >>> x, y = np.array([[-1.0], [-2.0], [1.0], [3.0]], np.float32), np.array([0, 0, 1, 1])
+      >>> probe = downstream.linear_probe(x, y, x, y)
+      >>> downstream.probe_classes(probe, x).tolist()
+      [0, 0, 1, 1]
+    """
+    if not len(path) or any(a <= b for a, b in itertools.pairwise(path)) or path[-1] < 0:
+        raise ValueError(f"the path of L2 weights must fall, from strong to weak; got {tuple(path)}")
+    num_classes = int(np.max(labels)) + 1 if num_classes is None else num_classes
+    features, dev_features = (jnp.asarray(part, jnp.float32) for part in (features, dev_features))
+    labels, dev_labels = (jnp.asarray(part, jnp.int32) for part in (labels, dev_labels))
+    mean = features.mean(0)
+    scale = jnp.sqrt(jnp.mean((features - mean[None]) ** 2))
+    scale = jnp.where(scale > 0, scale, 1)
+    train, dev = ((part - mean[None]) / scale for part in (features, dev_features))
+
+    def one(model, l2):
+        model = fit_logistic(train, labels, num_classes, l2, start=model, max_steps=max_steps, tolerance=tolerance)
+        return model, (model, jnp.mean(predict_logits(model, dev).argmax(1) == dev_labels))
+
+    start = Logistic(jnp.zeros((features.shape[1], num_classes)), jnp.zeros(num_classes))
+    weights = jnp.asarray(path, jnp.float32)
+    _, (models, accuracy) = jax.lax.scan(one, start, weights)
+    best = accuracy.argmax()
+    return Probe(jax.tree.map(lambda leaf: leaf[best], models), mean, scale, weights[best], weights, accuracy)
+
+
+def probe_classes(probe: Probe, features: ArrayLike) -> Array:
+    """`[B]`, the class that a probe reads off features `[B, D]`.
+
+    Example: see `linear_probe`.
+    """
+    rows = (jnp.asarray(features, jnp.float32) - probe.mean[None]) / probe.scale
+    return predict_logits(probe.model, rows).argmax(1)
+
+
+def knn_classes(
+    features: ArrayLike, bank: ArrayLike, bank_labels: ArrayLike, *, k: int = 20, temperature: float = 0.1
+) -> Array:
+    """The class with most votes among the k nearest rows of a bank, each vote `exp(cosine / temperature)`.
+
+    Args:
+      features: `[B, D]`.
+      bank: `[M, D]`.
+      bank_labels: `[M]`, 0..K-1.
+      k: neighbours, at most M.
+      temperature: of the votes.
+
+    Returns:
+      `[B]` int32.
+
+    Raises:
+      ValueError: the bank has fewer than k rows, or other widths.
+
+    Source: Wu, Xiong, Yu and Lin 2018, "Unsupervised Feature Learning via Non-Parametric Instance Discrimination",
+    section 3.4.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxae import downstream
+      >>> bank = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]], np.float32)
+      >>> downstream.knn_classes(np.array([[0.1, 2.0]], np.float32), bank, np.array([0, 0, 1]), k=1).tolist()
+      [1]
+    """
+    rows, bank = (_unit(jnp.asarray(part, jnp.float32)) for part in (features, bank))
+    num_classes = int(np.max(bank_labels)) + 1
+    distance, index = nearest_rows(rows, bank, k)
+    votes = jnp.exp((1 - distance**2 / 2) / temperature)
+    one_hot = jax.nn.one_hot(jnp.asarray(bank_labels)[index], num_classes)
+    return (votes[..., None] * one_hot).sum(1).argmax(1).astype(jnp.int32)
+
+
+def _unit(rows):
+    return rows / jnp.maximum(jnp.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
