@@ -14,12 +14,12 @@ class LabelCurve(NamedTuple):
 
     Attributes:
       fraction: `[S]`, of the train labels.
-      count: `[S]`, labels read.
+      num_labels: `[S]`, labels read.
       accuracy: `[S, R]` on the test rows, of R draws of labels.
     """
 
     fraction: np.ndarray
-    count: np.ndarray
+    num_labels: np.ndarray
     accuracy: np.ndarray
 
 
@@ -51,7 +51,7 @@ def label_curve(
       >>> import numpy as np
       >>> from jaxae import downstream
       >>> part = np.arange(-5.0, 5.0)[:, None].astype(np.float32), (np.arange(-5, 5) >= 0).astype(int)
-      >>> downstream.label_curve(part, part, part, (0.4, 1.0), draws=2).count.tolist()
+      >>> downstream.label_curve(part, part, part, (0.4, 1.0), draws=2).num_labels.tolist()
       [4, 10]
     """
     if draws < 1 or not fractions or not all(0 < share <= 1 for share in fractions):
@@ -60,16 +60,16 @@ def label_curve(
     num_classes = int(labels.max()) + 1
     fit = jax.jit(lambda x, y, dev_x, dev_y: probe(x, y, dev_x, dev_y, num_classes=num_classes))
     predict = jax.jit(probe_classes)
-    count, accuracy = [], []
+    num_labels, accuracy = [], []
     for share in fractions:
         found = []
-        for draw in range(draws if share < 1 else 1):
-            rows = share_of_rows(labels, share, seed + draw)
+        chosen = [share_of_rows(labels, share, seed + draw) for draw in range(draws if share < 1 else 1)]
+        for rows in chosen:
             fitted = fit(features[rows], labels[rows], *dev)
             found.append(float(np.mean(np.asarray(predict(fitted, test[0])) == test[1])))
-        count.append(len(rows))
+        num_labels.append(len(chosen[0]))
         accuracy.append(found if share < 1 else found * draws)
-    return LabelCurve(np.asarray(fractions), np.asarray(count), np.asarray(accuracy))
+    return LabelCurve(np.asarray(fractions), np.asarray(num_labels), np.asarray(accuracy))
 
 
 def share_of_rows(labels: np.ndarray, fraction: float, seed: int = 0) -> np.ndarray:

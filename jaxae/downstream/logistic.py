@@ -89,7 +89,7 @@ def fit_logistic(
         model, state, steps = carry
         value, gradient = value_and_gradient(model, state=state)
         updates, state = optimizer.update(gradient, state, model, value=value, grad=gradient, value_fn=loss)
-        return optax.apply_updates(model, updates), state, steps + 1
+        return jax.tree.map(jnp.add, model, updates), state, steps + 1
 
     return jax.lax.while_loop(unfinished, step, (start, optimizer.init(start), 0))[0]
 
