@@ -81,16 +81,14 @@ def main() -> None:
     x, held_out = np.asarray(data.x_train), np.asarray(data.x_test)
     if arguments.dev:
         x, held_out = x[:-5000], x[-5000:]
+    kept = {key: value for key, value in vars(arguments).items() if key not in ("data", "latents", "estimators")}
     shared = (arguments.epochs, arguments.peak, arguments.least, arguments.samples, arguments.seed)
     for latent in arguments.latents:
         for estimator in arguments.estimators:
             if latent == "categorical" and estimator == "straight_through":
                 continue  # there is no such estimator of a one-hot draw here
             nats, seconds, steps = run(latent, estimator, arguments.prior, x, held_out, *shared)
-            kept = {
-                key: getattr(arguments, key) for key in ("prior", "epochs", "peak", "least", "samples", "dev", "seed")
-            }
-            emit(latent=latent, estimator=estimator, nats=nats, seconds=seconds, steps=steps, **{k: vars(arguments)[k] for k in sorted(kept)})
+            emit(latent=latent, estimator=estimator, nats=nats, seconds=seconds, steps=steps, **kept)
 
 
 if __name__ == "__main__":
