@@ -2,8 +2,8 @@
 
 Sprites (a re-rendering with the factors of dSprites: shape, scale, rotation, x, y) at 16 x 16 pixels; a perceptron of
 two hidden layers on each side, 10 latents, Bernoulli likelihood, Adam at a rate that falls along a cosine. All seeds of
-a setting learn in one vmap from the same `--rows` images; all 737,280 combinations are encoded once, and the scores look
-codes up by the protocol named. UDR, which reads no factor, stands beside each setting: `--strengths` given several
+a setting learn in one vmap from the same `--rows` images; all 737,280 combinations are encoded once, and the scores
+look codes up by the protocol named. UDR, which reads no factor, stands beside each setting: `--strengths` given several
 times, it is what chooses among them.
 
     python benchmarks/bench_disentanglement.py --steps 20000
