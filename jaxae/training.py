@@ -86,7 +86,10 @@ def train(
     train_rows, validation, normal = rows_of(dataset, settings.normal, settings.seed)
     rows, held_out = train_rows.x, validation.x
     settings, train_rows, validation = _conditioned(settings, train_rows, validation)
-    recipe, folder, _ = begin("train", settings, dataset, rows, out, resume, overwrite, normal=list(normal))
+    facts: dict[str, Any] = {"normal": list(normal)}
+    if settings.model in CONDITIONAL:
+        facts["classes"] = list(dataset.label_names or ())  # a label is a place in it
+    recipe, folder, _ = begin("train", settings, dataset, rows, out, resume, overwrite, **facts)
     echo(f"{dataset.name} · {settings.model} · train {len(rows)} · validation {len(held_out)}")
     state = fit_recipe(recipe, train_rows, validation, folder, settings.seed, settings.tensorboard)
     summary = {"steps": int(state.step), "seconds": time.monotonic() - started}

@@ -33,6 +33,7 @@ ORDER = (
     ("training", "scores_table"),
     ("pollution", "calibrate", "trained"),
     ("code_prior",),
+    ("latent_prior",),
     ("detect", "open_set", "sample", "train_prior"),
     ("cli",),
 )
