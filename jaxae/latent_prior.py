@@ -187,11 +187,12 @@ def latents_of(model: Trained, x: np.ndarray, seed: int = 0) -> np.ndarray:
     recipe, key = model.recipe, jax.random.key(seed)
 
     @jax.jit
-    def encode(rng, x):
-        return recipe.model.apply(model.params, model.state, rng, recipe.scaling(None, Batch(x)).x)[0].code.latent
+    def encode(params, state, rng, x):
+        return recipe.model.apply(params, state, rng, recipe.scaling(None, Batch(x)).x)[0].code.latent
 
-    batches = padded(x, min(ENCODED, len(x)))
-    found = [np.asarray(encode(jax.random.fold_in(key, i), batch.x)) for i, batch in enumerate(batches)]
+    found = []
+    for i, batch in enumerate(padded(x, min(ENCODED, len(x)))):
+        found.append(np.asarray(encode(model.params, model.state, jax.random.fold_in(key, i), batch.x)))
     latents = np.concatenate(found)[: len(x)].astype(np.float32)
     if bad := int((~np.isfinite(latents)).any(tuple(range(1, latents.ndim))).sum()):
         raise ValueError(f"the latents of {bad} rows are not finite: the model gives NaN for some rows")

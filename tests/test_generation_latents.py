@@ -104,6 +104,8 @@ def test_a_flow_takes_its_place_and_is_read_back_as_it_was(rae, tmp_path):
 def test_a_variational_model_keeps_its_own_prior_beside_another(images, tmp_path):
     run = tmp_path / "vae"
     jaxae("train", "--data", images, "--set", "latent_size=2", "--epochs", 2, "--out", run)
+    figures = json.loads(jaxae("info", run).output)["metrics"]["posterior"]
+    assert (figures["latents"], figures["collapsed_scales"]) == (2, [])
     own = ("sample", run, "-n", 8, "--own-prior", "--out", tmp_path / "own.png")
     jaxae(*own)
     before = images_of(tmp_path / "own.npz")

@@ -30,6 +30,7 @@ ORDER = (
     ("report",),
     ("runs",),
     ("recipes", "rules"),
+    ("diagnosis",),
     ("training", "scores_table"),
     ("pollution", "calibrate", "trained"),
     ("code_prior",),
