@@ -1,6 +1,6 @@
 """pythae's VAE, beta-TCVAE, IWAE and VQ-VAE on MNIST beside ours: seconds an epoch, and the bound after equal epochs.
 
-The same layers (the numbers of parameters are printed), batches of 128, Adam at a constant 1e-3, the same rows, each
+The same layers (the numbers of parameters are printed), one batch size, Adam at a constant 1e-3, the same rows, each
 image binarised once by its grey values (the VQ-VAE reads grey values). MLP: 784-200-200, 50 latents, ReLUs, mirrored.
 Convolutions: 4x4 windows with stride 2, channels 32-64, 50 latents, mirrored. IWAE: K = 5; beta-TCVAE: beta = 6;
 VQ-VAE: 512 codes of 16 numbers with moving averages, 16 tokens in the MLP, 7 x 7 in the convolutions.
@@ -36,7 +36,7 @@ from jaxae.scoring.likelihood import bound
 from jaxae.types import Batch, Network
 
 SHAPE, WIDTH, LATENTS, TOKENS, CODE_SIZE, CODES = (28, 28, 1), 200, 50, 16, 16, 512
-BATCH, RATE, SAMPLES, BETA = 128, 1e-3, 5, 6.0
+RATE, SAMPLES, BETA = 1e-3, 5, 6.0
 MEMBERS = ("vae", "beta_tc_vae", "iwae", "vq_vae")
 SCALING = transforms.scale_uint8()
 
@@ -76,16 +76,16 @@ def build(network: str, member: str):
 class Ours:
     """A member in training, epoch by epoch."""
 
-    def __init__(self, network: str, member: str, x: np.ndarray, seed: int):
+    def __init__(self, network: str, member: str, x: np.ndarray, batch_size: int, seed: int):
         self.model, objective = build(network, member)
         optimizer = optax.adam(RATE)
         self.step, self.x, self.epochs = train.build_step(objective, optimizer), jax.device_put(x), 0
-        self.order, self.per_epoch = shuffled(len(x), BATCH, seed), len(x) // BATCH
+        self.order, self.per_epoch = shuffled(len(x), batch_size, seed), len(x) // batch_size
         initial = jax.jit(lambda rng, x: train.init_state(objective, optimizer, rng, x))
-        self.state = initial(jax.random.key(seed), x[:BATCH])
+        self.state = initial(jax.random.key(seed), x[:batch_size])
 
     def epoch(self):
-        """468 steps."""
+        """Every row once."""
         self.epochs += 1
         end, chunk = self.epochs * self.per_epoch, self.per_epoch
         fitted = train.fit(self.step, self.state, self.order, end, data=self.x, chunk=chunk, progress=False)
@@ -111,12 +111,12 @@ class Ours:
 class Theirs:
     """The same on the other side of a pipe."""
 
-    def __init__(self, python: str, network: str, member: str, rows: pathlib.Path, seed: int):
+    def __init__(self, python: str, network: str, member: str, rows: pathlib.Path, batch_size: int, seed: int):
         script = str(pathlib.Path(__file__).with_name("peer_pythae.py"))
         pipe = subprocess.PIPE
         self.process = subprocess.Popen([python, script], stdin=pipe, stdout=pipe, text=True)
         sizes = {"width": WIDTH, "latents": LATENTS, "tokens": TOKENS, "code_size": CODE_SIZE, "codes": CODES}
-        settings = {"rate": RATE, "batch_size": BATCH, "samples": SAMPLES, "beta": BETA, "seed": seed}
+        settings = {"rate": RATE, "batch_size": batch_size, "samples": SAMPLES, "beta": BETA, "seed": seed}
         what = {"network": network, "member": member, "rows": str(rows)}
         self.built = self.ask("build", **what, **sizes, **settings)
 
@@ -146,8 +146,9 @@ def timed(function):
 
 def measure(network: str, member: str, parts: dict[str, np.ndarray], rows: pathlib.Path, arguments) -> None:
     """Both sides of one member in turns; a line."""
-    theirs = Theirs(arguments.peer_python, network, member, rows, arguments.seed)
-    ours, built = timed(lambda: Ours(network, member, parts["train"], arguments.seed))
+    size = arguments.batch_size
+    theirs = Theirs(arguments.peer_python, network, member, rows, size, arguments.seed)
+    ours, built = timed(lambda: Ours(network, member, parts["train"], size, arguments.seed))
     times = {"theirs": [theirs.ask("epoch")], "ours": [timed(ours.epoch)[1]]}
     for _ in range(arguments.epochs - 1):
         times["theirs"].append(theirs.ask("epoch"))
@@ -162,8 +163,8 @@ def measure(network: str, member: str, parts: dict[str, np.ndarray], rows: pathl
         "ours": ours.evaluate(parts["test"], arguments.samples),
         "theirs": theirs.ask("evaluate", samples=arguments.samples),
     }
-    steps = min(100, len(parts["train"]) // BATCH)
-    lone = theirs.ask("steps", steps=steps)["cpu_seconds"] * (len(parts["train"]) // BATCH) / steps
+    steps = min(100, len(parts["train"]) // size)
+    lone = theirs.ask("steps", steps=steps)["cpu_seconds"] * (len(parts["train"]) // size) / steps
     theirs.close()
     ratios = {
         f"ratio_{c}": figures[f"theirs_epoch_{c}"] / figures[f"ours_epoch_{c}"] for c in ("seconds", "cpu_seconds")
@@ -171,6 +172,7 @@ def measure(network: str, member: str, parts: dict[str, np.ndarray], rows: pathl
     emit(
         network=network,
         member=member,
+        batch_size=size,
         epochs=arguments.epochs,
         **figures,
         **ratios,
@@ -192,11 +194,13 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", choices=("mlp", "conv"), default=["mlp", "conv"])
     parser.add_argument("--members", nargs="+", choices=MEMBERS, default=list(MEMBERS))
     parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--samples", type=int, default=50, help="K of the bound that is printed")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     data, rng = load(arguments.data), np.random.default_rng(0)
-    grey = {"train": data.x_train[: len(data.x_train) // BATCH * BATCH], "test": data.x_test}
+    size = arguments.batch_size
+    grey = {"train": data.x_train[: len(data.x_train) // size * size], "test": data.x_test}
     binary = {name: np.uint8(255) * (255 * rng.random(x.shape) < x) for name, x in grey.items()}
     with tempfile.TemporaryDirectory() as folder:
         for network in arguments.networks:

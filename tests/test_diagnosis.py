@@ -1,4 +1,4 @@
-"""Warnings of what is wrong though nothing failed: collapsed scales, grey values under a Bernoulli, a winning critic."""
+"""Warnings of what is wrong though nothing failed: collapsed scales, greys under a Bernoulli, a critic that won."""
 
 import json
 import warnings
