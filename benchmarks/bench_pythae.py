@@ -207,7 +207,7 @@ def main() -> None:
             for member in arguments.members:
                 parts = grey if member == "vq_vae" else binary
                 rows = pathlib.Path(folder, "rows.npz")
-                np.savez(rows, **parts)
+                np.savez(rows, train=parts["train"], test=parts["test"])
                 measure(network, member, parts, rows, arguments)
 
 

@@ -19,6 +19,7 @@ def warn_of_grey(likelihood: Likelihood, x: ArrayLike) -> None:
       >>> import warnings
       >>> from jaxae import likelihoods
       >>> with warnings.catch_warnings(record=True) as caught:
+      ...     warnings.simplefilter("always")
       ...     likelihoods.warn_of_grey(likelihoods.bernoulli(), [[0.0, 0.25, 0.5, 1.0]])
       >>> str(caught[0].message).split(":")[0]
       '50.0 % of the values lie strictly between 0 and 1, and a Bernoulli likelihood is no density of these'
