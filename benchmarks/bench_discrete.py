@@ -29,10 +29,10 @@ BATCH = 100
 ESTIMATORS = ("straight_through", "gumbel_straight_through", "relaxed")
 
 
-def model_of(latent: str, estimator: str, temperature):
-    """The paper's network with a latent of this kind."""
+def model_of(latent: str, estimator: str, temperature, prior: str):
+    """The paper's network with a latent of this kind; `prior` is that of the bits."""
     if latent == "bernoulli":
-        layer = bottlenecks.bernoulli(200, estimator=estimator, temperature=temperature)
+        layer = bottlenecks.bernoulli(200, estimator=estimator, temperature=temperature, prior=prior)
         decoder = mlp(output_shape=(28, 28, 1))
     else:
         layer = bottlenecks.categorical(20, 10, estimator=estimator, temperature=temperature)
@@ -40,7 +40,7 @@ def model_of(latent: str, estimator: str, temperature):
     return autoencoder(mlp(200, flatten=True), layer, decoder, likelihoods.bernoulli())
 
 
-def run(latent: str, estimator: str, x, held_out, epochs: int, peak: float, least: float, samples: int, seed: int):
+def run(latent, estimator, prior, x, held_out, epochs, peak, least, samples, seed):
     """Train and measure: `(negative bound in nats, seconds, steps)`."""
     started = time.monotonic()
     steps = epochs * (len(x) // BATCH)
@@ -49,13 +49,13 @@ def run(latent: str, estimator: str, x, held_out, epochs: int, peak: float, leas
         return jnp.maximum(least, 1.0 - (1.0 - least) * 2 * step / steps)
 
     binary = transforms.chain(transforms.scale_uint8(), transforms.binarise())
-    objective = objectives.prepared(objectives.elbo(model_of(latent, estimator, temperature)), binary)
+    objective = objectives.prepared(objectives.elbo(model_of(latent, estimator, temperature, prior)), binary)
     rate = optax.cosine_decay_schedule(peak, steps)
     state = train.init_state(objective, optax.adam(rate), jax.random.key(seed), x[:BATCH])
     step = train.build_step(objective, optax.adam(rate))
     order = shuffled(len(x), BATCH, seed)
     state = train.fit(step, state, order, steps, data=x, chunk=1000, progress=False).state
-    hard = objectives.prepared(objectives.elbo(model_of(latent, "gumbel_straight_through", 1.0)), binary)
+    hard = objectives.prepared(objectives.elbo(model_of(latent, "gumbel_straight_through", 1.0, prior)), binary)
     found = [
         train.evaluator(hard, held_out, steps, seed=i)(state._replace(state={"model": ()}))["loss"]
         for i in range(samples)
@@ -69,6 +69,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, help=".npz file with x_train and x_test")
     parser.add_argument("--latents", nargs="+", default=["bernoulli", "categorical"])
     parser.add_argument("--estimators", nargs="+", default=list(ESTIMATORS), choices=ESTIMATORS)
+    parser.add_argument("--prior", default="uniform", choices=["uniform", "learned"], help="of the binary units")
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--peak", type=float, default=2e-3)
     parser.add_argument("--least", type=float, default=0.5, help="temperature")
@@ -80,13 +81,13 @@ def main() -> None:
     x, held_out = np.asarray(data.x_train), np.asarray(data.x_test)
     if arguments.dev:
         x, held_out = x[:-5000], x[-5000:]
+    kept = {key: value for key, value in vars(arguments).items() if key not in ("data", "latents", "estimators")}
     shared = (arguments.epochs, arguments.peak, arguments.least, arguments.samples, arguments.seed)
     for latent in arguments.latents:
         for estimator in arguments.estimators:
             if latent == "categorical" and estimator == "straight_through":
                 continue  # there is no such estimator of a one-hot draw here
-            nats, seconds, steps = run(latent, estimator, x, held_out, *shared)
-            kept = {key: getattr(arguments, key) for key in ("epochs", "peak", "least", "samples", "dev", "seed")}
+            nats, seconds, steps = run(latent, estimator, arguments.prior, x, held_out, *shared)
             emit(latent=latent, estimator=estimator, nats=nats, seconds=seconds, steps=steps, **kept)
 
 

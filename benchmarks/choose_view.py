@@ -23,8 +23,8 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from jaxae import filters
 from jaxae.data import load
+from jaxae.neighbours import nearest_rows
 from jaxae.scoring import metrics
-from jaxae.scoring.neighbours import nearest_rows
 
 VIEWS = {
     "pixels": lambda x: x,

@@ -257,7 +257,7 @@ def test_the_factors_themselves_score_best_and_turned_ones_less():
     names = sorted(set(dis.SCORES) - {"explicitness"})  # a linear reader does not mind a turn
     best, less = scored(identity, names), scored(turned, names)
     for name in set(names) - {"sap", "irs"}:
-        assert best[name] > 0.99, name
+        assert best[name] > 0.98, name
     for name in names:
         assert less[name] < best[name] - 0.05, name
 
@@ -315,12 +315,15 @@ def test_udr_is_that_of_the_reference():
     codes = np.stack([base, base[:, ::-1] * [-1, 2, 1], base @ np.array([[1, 1, 0], [1, -1, 0], [0, 0, 1.0]])])
     codes = (codes + 0.1 * rng.normal(size=codes.shape)).astype(np.float32)
     kl = np.array([[1, 1, 1], [1, 1, 0.001], [1, 1, 1]], np.float32)
-    scaled = (codes - codes.mean(1, keepdims=True)) / codes.std(1, keepdims=True) * (kl[:, None] > 0.01)
+    scaled = ((codes - codes.mean(1, keepdims=True)) / codes.std(1, keepdims=True)).astype(float)
     for method in ("lasso", "spearman"):
         scores = np.zeros((3, 3))
         for i, j in [(i, j) for i in range(3) for j in range(3) if i != j]:
             if method == "lasso":
-                r = np.abs(Lasso(alpha=0.1, tol=1e-8).fit(scaled[i], scaled[j]).coef_).T
+                r = np.zeros((3, 3))
+                given, asked = np.flatnonzero(kl[i] > 0.01), np.flatnonzero(kl[j] > 0.01)
+                machine = Lasso(alpha=0.1, tol=1e-6).fit(scaled[i][:, given], scaled[j][:, asked])
+                r[np.ix_(given, asked)] = np.abs(machine.coef_).T
             else:
                 r = np.abs(spearmanr(codes[i], codes[j])[0][:3, 3:])
             r = r[kl[i] > 0.01][:, kl[j] > 0.01]

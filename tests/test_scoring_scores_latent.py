@@ -8,11 +8,11 @@ import pytest
 from sklearn.covariance import OAS, EmpiricalCovariance, LedoitWolf
 from sklearn.neighbors import NearestNeighbors
 
-from jaxae import bottlenecks, likelihoods, networks, scoring
+from jaxae import bottlenecks, likelihoods, neighbours, networks, scoring
 from jaxae.model import autoencoder
-from jaxae.scoring import latent, neighbours
+from jaxae.neighbours import nearest_rows
+from jaxae.scoring import latent
 from jaxae.scoring.covariance import shrunk_covariance, whitening
-from jaxae.scoring.neighbours import nearest_rows
 from jaxae.types import Batch
 
 RNG = np.random.default_rng(0)

@@ -126,7 +126,7 @@ def principal_components(x: np.ndarray, num: int) -> Callable:
       >>> import numpy as np
       >>> from jaxae import downstream
       >>> line = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]], np.float32)
-      >>> abs(downstream.principal_components(line, 1)(line)).round(3).tolist()
+      >>> np.asarray(abs(downstream.principal_components(line, 1)(line)), float).round(3).tolist()
       [[1.414], [0.0], [1.414]]
     """
     rows = pixels(x)

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 from jax.typing import ArrayLike
@@ -26,7 +27,7 @@ class Logistic(NamedTuple):
 
 def fit_logistic(
     features: Float[Array, "N D"],
-    labels: Int[Array, " N"],
+    labels: Int[Array, "..."],
     num_classes: int,
     l2: ArrayLike = 1e-4,
     *,
@@ -109,5 +110,8 @@ def _check(features, labels, num_classes) -> None:
         raise ValueError(
             f"features [N, D] and labels [N] must have one N, at least 1; got {features.shape}, {labels.shape}"
         )
-    if not is_traced(labels) and (int(labels.min()) < 0 or int(labels.max()) >= num_classes):
-        raise ValueError(f"labels must be 0..{num_classes - 1}; got {int(labels.min())}..{int(labels.max())}")
+    if is_traced(labels):
+        return
+    known = np.asarray(labels)  # known although another trace may be under way
+    if known.min() < 0 or known.max() >= num_classes:
+        raise ValueError(f"labels must be 0..{num_classes - 1}; got {known.min()}..{known.max()}")

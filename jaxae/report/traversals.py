@@ -36,7 +36,7 @@ def traverse(
     Example:
       >>> import jax.numpy as jnp
       >>> from jaxae.report.traversals import traverse
-      >>> traverse(jnp.zeros(2), [-1.0, 1.0]).tolist()
+      >>> traverse(jnp.zeros(2), jnp.array([-1.0, 1.0])).tolist()
       [[[-1.0, 0.0], [1.0, 0.0]], [[0.0, -1.0], [0.0, 1.0]]]
     """
     dimensions = list(range(len(latent))) if dimensions is None else list(dimensions)

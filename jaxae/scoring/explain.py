@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
+from jaxae.neighbours import nearest_rows
 from jaxae.scoring.held_out import divided, in_chunks, row_weights
 from jaxae.scoring.latent import Features, reference_features
-from jaxae.scoring.neighbours import nearest_rows
 from jaxae.types import Batch, PyTree, Scorer
 
 

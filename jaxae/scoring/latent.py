@@ -9,10 +9,10 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from jaxae.neighbours import nearest_rows
 from jaxae.scoring.checks import is_traced
 from jaxae.scoring.covariance import require_shrinkage, shrunk_covariance, whitening
 from jaxae.scoring.held_out import in_chunks, require_reference, row_weights
-from jaxae.scoring.neighbours import nearest_rows
 from jaxae.types import Autoencoder, Batch, PyTree, Scorer
 
 Features = Callable[[PyTree, PyTree, Batch], Array]
