@@ -60,19 +60,13 @@ def validation_figures(log: pathlib.Path, step: int) -> dict[str, float]:
 
 
 def warn(posterior: dict[str, Any] | None, validation: dict[str, float]) -> None:
-    """Say what is wrong, a warning each: scales that collapsed, latents that are not in use, a critic that won."""
+    """Say what is wrong, a warning each: scales that collapsed, a critic that won."""
     if posterior is not None and (narrow := posterior["collapsed_scales"]):
         numbers = ", ".join(map(str, narrow[:20])) + (", ..." if len(narrow) > 20 else "")
         warnings.warn(
             f"the posterior's scale has collapsed in {len(narrow)} of {posterior['latents']} dimensions ({numbers}): "
             "they are points, and draws of the prior fall between them; give the likelihood a larger scale "
             "(sigma_vae learns it) or the KL more weight",
-            stacklevel=2,
-        )
-    if posterior is not None and posterior["active"] == 0:
-        warnings.warn(
-            f"none of the {posterior['latents']} latents moves with the input: the decoder reads nothing of it; give "
-            "the likelihood a smaller scale, the KL less weight, or free_bits",
             stacklevel=2,
         )
     if (accuracy := validation.get("critic_accuracy", 0.0)) >= WON:

@@ -140,7 +140,7 @@ def test_a_standardised_prior_is_a_density_of_what_it_was_given():
     z = mean[None] + scale[None] * jax.random.normal(jax.random.key(0), (7, 2))
     params = prior.init(jax.random.key(1), z)
     centre = mean + scale * params["prior"]["mean"][0]
-    expected = multivariate_normal(np.asarray(centre), np.diag(np.asarray(scale) ** 2)).logpdf(np.asarray(z))
+    expected = multivariate_normal.logpdf(np.asarray(z), np.asarray(centre), np.diag(np.asarray(scale) ** 2))
     np.testing.assert_allclose(prior.log_prob(params, z), expected, rtol=1e-4)
     drawn = prior.sample(params, jax.random.key(2), jax.ShapeDtypeStruct((4000, 2), jnp.float32))
     np.testing.assert_allclose(drawn.mean(0), centre, atol=0.1)
