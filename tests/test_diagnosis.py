@@ -56,7 +56,7 @@ def test_collapsed_scales_are_named_and_latents_in_use_counted():
 
 
 def test_grey_values_under_a_bernoulli_are_said_with_their_share():
-    bernoulli, x = likelihoods.bernoulli(), np.float32([0, 0.5, 1, 0.25])
+    bernoulli, x = likelihoods.bernoulli(), np.array([0, 0.5, 1, 0.25], np.float32)
     (line,), _ = said(likelihoods.warn_of_grey, bernoulli, x)
     assert "50.0 %" in line
     assert "continuous_bernoulli" in line

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from scipy.stats import multivariate_normal
+from scipy.stats import norm
 
 from jaxae import latent_prior, priors, training
 from jaxae.cli import main
@@ -110,8 +110,7 @@ def test_a_variational_model_keeps_its_own_prior_beside_another(images, tmp_path
     jaxae(*own)
     before = images_of(tmp_path / "own.npz")
     jaxae("train-prior", run)
-    assert "mixture" in jaxae("sample", run, "-n", 8, "--noise", "--out", tmp_path / "g.png").output
-    jaxae(*own)
+    assert "prior" not in jaxae(*own).output.replace(str(run), "")
     np.testing.assert_array_equal(images_of(tmp_path / "own.npz"), before)
     latents = latent_prior.latents_of(trained(run), np.zeros((300, 6, 6, 1), np.uint8))
     assert latents.shape == (300, 2)
@@ -140,7 +139,7 @@ def test_a_standardised_prior_is_a_density_of_what_it_was_given():
     z = mean[None] + scale[None] * jax.random.normal(jax.random.key(0), (7, 2))
     params = prior.init(jax.random.key(1), z)
     centre = mean + scale * params["prior"]["mean"][0]
-    expected = multivariate_normal.logpdf(np.asarray(z), np.asarray(centre), np.diag(np.asarray(scale) ** 2))
+    expected = norm.logpdf(np.asarray(z), np.asarray(centre), np.asarray(scale)).sum(-1)
     np.testing.assert_allclose(prior.log_prob(params, z), expected, rtol=1e-4)
     drawn = prior.sample(params, jax.random.key(2), jax.ShapeDtypeStruct((4000, 2), jnp.float32))
     np.testing.assert_allclose(drawn.mean(0), centre, atol=0.1)
