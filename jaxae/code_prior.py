@@ -54,7 +54,26 @@ def load_prior(run: str | os.PathLike, model: Trained, **narrowing: Any) -> Code
       **narrowing: temperature, top_k and top_p of the draws.
 
     Raises:
-      ValueError: the prior's training was not finished, it is of an earlier state of the model, or it cannot be read.
+      ValueError: as `finished`, and the prior cannot be read.
+    """
+    config = finished(run, model)
+    if config is None:
+        return None
+    prior = build(config, **narrowing)
+    objective, num_steps = objectives.negative_log_prob(prior), steps_of(config["rows"], config["epochs"])
+    batch = Batch(
+        np.zeros((min(BATCH_SIZE, config["rows"]), *config["shape"]), np.int32),
+        condition=np.zeros(min(BATCH_SIZE, config["rows"]), np.int32) if config["by_class"] else None,
+    )
+    params = restored(run, objective, optimizer(num_steps), batch)
+    return CodePrior(prior, params, tuple(config["shape"]), config["num_codes"], config)
+
+
+def finished(run: str | os.PathLike, model: Trained) -> dict[str, Any] | None:
+    """The settings of the prior in a run's folder, of codes or of latents; None where there is none.
+
+    Raises:
+      ValueError: the prior's training was not finished, or it is of an earlier state of the model.
     """
     folder = pathlib.Path(run) / FOLDER
     if not folder.is_dir():
@@ -67,20 +86,29 @@ def load_prior(run: str | os.PathLike, model: Trained, **narrowing: Any) -> Code
             f"{folder} is of the model at step {config['model_step']}, now it is at step {model.step}: train it anew "
             "with `jaxae train-prior RUN --overwrite`"
         )
-    prior = build(config, **narrowing)
-    objective, num_steps = objectives.negative_log_prob(prior), steps_of(config["rows"], config["epochs"])
-    batch = Batch(
-        np.zeros((min(BATCH_SIZE, config["rows"]), *config["shape"]), np.int32),
-        condition=np.zeros(min(BATCH_SIZE, config["rows"]), np.int32) if config["by_class"] else None,
-    )
-    template = _template(objective, optimizer(num_steps), batch)
-    kept = checkpoints(folder / "checkpoints")
+    return config
+
+
+def restored(run: str | os.PathLike, objective: Objective, rule: optax.GradientTransformation, batch: Batch) -> PyTree:
+    """The parameters of the prior in a run's folder, as they were at their best.
+
+    Args:
+      run: the run's folder.
+      objective: the prior's.
+      rule: the optimizer it was trained with.
+      batch: of the shapes it was started with.
+
+    Raises:
+      ValueError: it cannot be read.
+    """
+    template: Any = jax.eval_shape(lambda rng: init_state(objective, rule, rng, batch), jax.random.key(0))
+    kept = checkpoints(pathlib.Path(run) / FOLDER / "checkpoints")
     try:
         found = kept.best(template)
         state = kept.restore(template) if found is None else found[0]
     finally:
         kept.close()
-    return CodePrior(prior, state.params["model"], tuple(config["shape"]), config["num_codes"], config)
+    return state.params["model"]
 
 
 def without_prior(model: Trained) -> CodePrior:
@@ -217,7 +245,3 @@ def _classes(codes: CodePrior, number: int, seed: int) -> np.ndarray | None:
         return None
     shares = np.asarray(codes.config["class_shares"], np.float64)
     return np.random.default_rng(seed).choice(len(shares), number, p=shares / shares.sum()).astype(np.int32)
-
-
-def _template(objective: Objective, rule: optax.GradientTransformation, batch: Batch) -> Any:
-    return jax.eval_shape(lambda rng: init_state(objective, rule, rng, batch), jax.random.key(0))

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxae import objectives, transforms
+from jaxae import likelihoods, objectives, transforms
 from jaxae.presets import PRESETS, keywords
 from jaxae.scoring import latent, prepared, reconstruction
 from jaxae.scoring.fusion import fused
 from jaxae.scoring.normalisation import relative
 from jaxae.transforms import Standardisation, Transform
-from jaxae.types import Autoencoder, Batch, Objective, Scorer
+from jaxae.types import Autoencoder, Batch, Likelihood, Objective, Scorer
 
 BATCH_SIZE = 128
 
@@ -29,6 +29,9 @@ ROBUST = {
 
 CLEANING = ("neighbours", "refined")
 """What else can be done about them: leave out rows before the training (`pollution.cleaned_splits`)."""
+
+NAMED_LIKELIHOODS = ("bernoulli", "continuous_bernoulli", "gaussian", "gaussian_learned", "laplace", "laplace_learned")
+"""Likelihoods that an option of the command line may name: `--set likelihood=continuous_bernoulli`."""
 
 
 class Recipe(NamedTuple):
@@ -76,7 +79,7 @@ def build(
       num_rows: training rows.
       standardisation: of a table's columns; None for images.
       epochs: passes over the rows; None: `default_steps(num_rows)` in all.
-      options: keywords of the preset.
+      options: keywords of the preset; a likelihood may be one of `NAMED_LIKELIHOODS`.
       contamination: the share of anomalies that the training rows are thought to hold, in [0, 1); 0 trusts them.
       robust: key of `ROBUST`, what is done about them; or one of `CLEANING`, which is the caller's work.
       view: what of an image the model reads and is judged by: "pixels", or "edges" (`transforms.oriented_gradients`).
@@ -99,6 +102,8 @@ def build(
     known = set(keywords(PRESETS[name])) - {"transform", "axis_name"}
     if unknown := sorted(set(options) - known):
         raise ValueError(f"{name} has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+    if isinstance(named := options.get("likelihood"), str):
+        options["likelihood"] = _likelihood(named)
     shape, scaling = _viewed(tuple(shape), scaling, view)
     if view == "edges" and "corruption" in known:
         # edge maps are about a third as strong as pixels
@@ -115,6 +120,12 @@ def build(
     num_steps = default_steps(num_rows) if epochs is None else epochs * (num_rows // batch_size)
     scorer = prepared(_scorer(model, shape, view, held_out, 20 if contamination else 5), scaling)
     return Recipe(model, objective, scaling, optimizer(num_steps), batch_size, num_steps, scorer)
+
+
+def _likelihood(name: str) -> Likelihood:
+    if name not in NAMED_LIKELIHOODS:
+        raise ValueError(f"there is no likelihood {name!r} by name; there are {', '.join(sorted(NAMED_LIKELIHOODS))}")
+    return likelihoods.LIKELIHOODS[name]()
 
 
 def _viewed(shape: tuple[int, ...], scaling: Transform, view: str) -> tuple[tuple[int, ...], Transform]:

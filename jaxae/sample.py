@@ -1,4 +1,4 @@
-"""`jaxae sample`: what a trained model's decoder makes of its prior."""
+"""`jaxae sample`: what a trained model's decoder makes of its prior, or of one that was trained afterwards."""
 
 import functools
 import os
@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxae import code_prior, generation, report, runs
+from jaxae import code_prior, generation, latent_prior, report, runs
 from jaxae.code_prior import CodePrior
 from jaxae.data import Dataset, load
 from jaxae.data.splits import normal_classes
+from jaxae.presets import CONDITIONAL
 from jaxae.trained import Trained, recipe_of, trained
 
 # below it a covariance says nothing
@@ -25,8 +26,9 @@ class Settings(NamedTuple):
     Attributes:
       number: how many examples.
       seed: of the draw.
-      uniform: draw codes uniformly, though there is a trained prior.
-      label: name of the class to draw, of a prior that was trained by class.
+      uniform: draw from the model's own prior (of codes: all alike), though another was trained.
+      labels: the classes to draw in turn, by name or number, of a conditional model or of a prior by class; None: of
+        the model all that it learned, of the prior as frequent as in the training rows.
       temperature: of a trained prior's draws, as are the next two; see `priors.symbols.narrowed`.
       top_k: the most probable symbols are kept.
       top_p: the fewest of this mass are kept.
@@ -37,7 +39,7 @@ class Settings(NamedTuple):
     number: int = 64
     seed: int = 0
     uniform: bool = False
-    label: str | None = None
+    labels: tuple[str, ...] | None = None
     temperature: float = 1.0
     top_k: int | None = None
     top_p: float | None = None
@@ -54,9 +56,10 @@ def sample(
 ) -> pathlib.Path:
     """Draw examples from a trained model.
 
-    Discrete codes come from the prior of `jaxae train-prior`, or all alike where there is none; continuous ones from
-    the model's own prior. With `score`, a classifier is trained on the data's labels, and in its features the images
-    are compared with as many of the test part, of the same classes; images of the train part, the floor, beside them.
+    Codes and latents come from the prior of `jaxae train-prior`. Where there is none, codes are drawn all alike and
+    latents from the model's own prior. With `score`, a classifier is trained on the data's labels, and in its features
+    the images are compared with as many of the test part, of the same classes; images of the train part, the floor,
+    beside them.
 
     Args:
       run: folder of a run of `train` (or of `detect`).
@@ -74,13 +77,9 @@ def sample(
     """
     folder, echo = pathlib.Path(run), echo or (lambda line: None)
     recipe, _, config = recipe_of(folder)
-    if recipe.model.sample is None and recipe.model.lookup is None:
-        raise ValueError(
-            f"{config['model']} has no prior to draw from: train vae or vq_vae (`jaxae train --model vae`)"
-        )
     if recipe.model.lookup is None:
-        _require_none(settings, f"{config['model']} draws continuous codes from its own prior")
-        draw = _own_prior
+        _require_drawable(folder, recipe.model.sample is not None, config, settings)
+        draw = functools.partial(_continuous, folder, echo)
     else:
         draw = functools.partial(_discrete, folder, echo)
     real = _real(config, settings) if settings.score else None
@@ -95,11 +94,49 @@ def sample(
     return written
 
 
+def _require_drawable(folder: pathlib.Path, own: bool, config: dict[str, Any], settings: Settings):
+    """Refuse, before anything is read, what continuous latents cannot do."""
+    name = config["model"]
+    _require_none(settings, ("temperature", "top_k", "top_p"), f"is for discrete codes, those of {name} are continuous")
+    if name not in CONDITIONAL:
+        _require_none(settings, ("labels",), f"is for models that read labels (conditional_vae), {name} reads none")
+    else:
+        _labels(settings, _class_names(config))
+    if not own and (settings.uniform or not (folder / code_prior.FOLDER).is_dir()):
+        raise ValueError(
+            f"{name} has no prior of its own to draw from: `jaxae train-prior {folder}` fits one to its latents"
+        )
+
+
+def _continuous(folder: pathlib.Path, echo, model: Trained, settings: Settings) -> np.ndarray:
+    latents = None if settings.uniform else latent_prior.load_prior(folder, model)
+    if latents is None:
+        conditional = model.config["model"] in CONDITIONAL
+        return _own_prior(model, settings, _model_labels(model.config, settings) if conditional else None)
+    echo(f"latents from the {latents.config['prior']} prior")
+    return latent_prior.draw(model, latents, settings.number, settings.seed, noise=settings.noise)
+
+
+def _model_labels(config: dict[str, Any], settings: Settings) -> np.ndarray:
+    classes = _class_names(config)
+    labels = _labels(settings, classes)
+    if labels is not None:
+        return labels
+    learned = [classes.index(name) for name in config["normal"] or classes]
+    return np.resize(np.array(learned, np.int32), settings.number)
+
+
+def _class_names(config: dict[str, Any]) -> list[str]:
+    return config.get("classes") or [str(i) for i in range(config["options"]["num_classes"])]
+
+
 def _discrete(folder: pathlib.Path, echo, model: Trained, settings: Settings) -> np.ndarray:
     codes = _prior(folder, model, settings, echo)
     if codes is None:
         return _own_prior(model, settings)
-    labels = _labels(codes, settings)
+    if settings.labels and not codes.config["by_class"]:
+        raise ValueError(f"--label {','.join(settings.labels)}: the prior knows no classes; train it with --by-class")
+    labels = _labels(settings, codes.config.get("classes", []))
     return code_prior.draw(model, codes, settings.number, settings.seed, labels=labels, noise=settings.noise)
 
 
@@ -107,7 +144,8 @@ def _prior(folder, model: Trained, settings: Settings, echo) -> CodePrior | None
     narrowing = {"temperature": settings.temperature, "top_k": settings.top_k, "top_p": settings.top_p}
     codes = None if settings.uniform else code_prior.load_prior(folder, model, **narrowing)
     if codes is None:
-        _require_none(settings, "codes are drawn uniformly")
+        narrowed = ("labels", *narrowing)
+        _require_none(settings, narrowed, "needs a prior of `jaxae train-prior`: codes are drawn uniformly")
         if not settings.uniform:
             echo(f"no prior was trained: all codes are drawn alike (`jaxae train-prior {folder}` learns one)")
         return None
@@ -115,32 +153,31 @@ def _prior(folder, model: Trained, settings: Settings, echo) -> CodePrior | None
     return codes
 
 
-def _require_none(settings: Settings, why: str):
+def _require_none(settings: Settings, names: tuple[str, ...], why: str):
     default = Settings()
-    for name in ("label", "temperature", "top_k", "top_p"):
+    for name in names:
         if getattr(settings, name) != getattr(default, name):
-            raise ValueError(f"--{name.replace('_', '-')} needs a prior of `jaxae train-prior`: {why}")
+            raise ValueError(f"--{name.removesuffix('s').replace('_', '-')} {why}")
 
 
-def _labels(codes: CodePrior, settings: Settings) -> np.ndarray | None:
-    if settings.label is None:
+def _labels(settings: Settings, classes: list[str]) -> np.ndarray | None:
+    """`[number]` places in the classes, those that are wanted in turn."""
+    if settings.labels is None:
         return None
-    if not codes.config["by_class"]:
-        raise ValueError(f"--label {settings.label}: the prior knows no classes; train it with --by-class")
-    classes = codes.config["classes"]
-    if settings.label not in classes:
-        raise ValueError(f"there is no class {settings.label!r}; there are {', '.join(classes)}")
-    return np.full(settings.number, classes.index(settings.label), np.int32)
+    places = {**{str(i): i for i in range(len(classes))}, **{name: i for i, name in enumerate(classes)}}
+    if unknown := [name for name in settings.labels if name not in places]:
+        raise ValueError(f"there is no class {', '.join(map(repr, unknown))}; there are {', '.join(classes)}")
+    return np.resize(np.array([places[name] for name in settings.labels], np.int32), settings.number)
 
 
-def _own_prior(model: Trained, settings: Settings) -> np.ndarray:
+def _own_prior(model: Trained, settings: Settings, labels: np.ndarray | None = None) -> np.ndarray:
     autoencoder, (rng, noise) = model.recipe.model, jax.random.split(jax.random.key(settings.seed))
     like = jax.ShapeDtypeStruct((settings.number, *model.example.shape[1:]), np.float32)
     assert autoencoder.sample is not None
     draw_latent, likelihood = autoencoder.sample, autoencoder.likelihood
 
     def draw(params, state):
-        prediction = autoencoder.decode(params, draw_latent(params, state, rng, like))
+        prediction = autoencoder.decode(params, draw_latent(params, state, rng, like, labels), labels)
         return likelihood.sample(noise, prediction) if settings.noise else likelihood.mean(prediction)
 
     return np.asarray(jax.jit(draw)(model.params, model.state))
@@ -172,8 +209,11 @@ def _real(config: dict[str, Any], settings: Settings) -> tuple[Dataset, np.ndarr
         )
     if settings.number < LEAST_SCORED:
         raise ValueError(f"--score needs at least {LEAST_SCORED} images, better 10000; got -n {settings.number}")
-    wanted = [settings.label] if settings.label else config["normal"] or None
     names = dataset.label_names or ()
+    labels = _labels(settings, list(names))
+    wanted = config["normal"] or None
+    if labels is not None:
+        wanted = [str(names[i]) for i in sorted(set(labels))]
     return dataset, np.array(range(len(names)) if wanted is None else normal_classes(dataset, wanted))
 
 

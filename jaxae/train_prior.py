@@ -1,4 +1,4 @@
-"""`jaxae train-prior`: a prior over the codes that a trained model gives to its training rows."""
+"""`jaxae train-prior`: a prior over the codes or latents that a trained model gives to its training rows."""
 
 import os
 import pathlib
@@ -10,11 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxae import __version__, code_prior, generation, objectives, report, runs, training
+from jaxae import __version__, code_prior, generation, latent_prior, objectives, report, runs, training
 from jaxae.checkpoint import checkpoints
-from jaxae.code_prior import BATCH_SIZE, CodePrior, build, num_codes_of, steps_of, symbols_of
+from jaxae.code_prior import BATCH_SIZE, CodePrior, num_codes_of, steps_of, symbols_of
 from jaxae.data import Dataset, load
+from jaxae.latent_prior import LATENT_PRIORS, LatentPrior
+from jaxae.presets import CONDITIONAL
 from jaxae.priors import SYMBOL_PRIORS, fit_unigram
+from jaxae.recipes import Recipe
 from jaxae.scoring import score_batches
 from jaxae.train import init_state
 from jaxae.trained import Trained, recipe_of, trained
@@ -28,14 +31,15 @@ class Settings(NamedTuple):
     """What a prior is trained with; the command line's options, by the same names.
 
     Attributes:
-      prior: key of `priors.SYMBOL_PRIORS`, but "uniform", which has nothing to train.
+      prior: for codes a key of `priors.SYMBOL_PRIORS`, but "uniform", which has nothing to train; for latents of
+        `latent_prior.LATENT_PRIORS`; None: autoregressive, mixture.
       seed: of initialisation, order and masks.
       epochs: passes over the training rows; None: eight, and at least 1,000 steps.
       options: keywords of the prior.
       by_class: condition on the data's labels.
     """
 
-    prior: str = "autoregressive"
+    prior: str | None = None
     seed: int = 0
     epochs: int | None = None
     options: dict[str, Any] = {}  # noqa: RUF012  never written to
@@ -50,10 +54,10 @@ def train_prior(
     overwrite: bool = False,
     echo: Callable[[str], Any] | None = None,
 ) -> pathlib.Path:
-    """Train a prior on the codes of a run's training rows; the rows that it held out choose when to stop.
+    """Train a prior on the codes or latents of a run's training rows; the rows that it held out choose when to stop.
 
     Args:
-      run: folder of a run of `train` whose model has discrete codes.
+      run: folder of a run of `train`.
       settings: what to do.
       resume: continue the prior in the run's folder from its last checkpoint.
       overwrite: replace it.
@@ -64,12 +68,14 @@ def train_prior(
       samples of this prior.
 
     Raises:
-      ValueError: the run has no discrete codes, its data is another by now, or settings that cannot work.
+      ValueError: the run is of another command, its data is another by now, or settings that cannot work.
+
+    Source: a mixture or a flow on the latents of a finished model: Ghosh et al. 2020, "From Variational to
+    Deterministic Autoencoders", section 4; Dai and Wipf 2019, "Diagnosing and Enhancing VAE Models", section 4.
     """
     started = time.monotonic()
     echo = echo or (lambda line: None)
-    _require_settings(settings)
-    folder, model = pathlib.Path(run), _with_codes(run)
+    folder, (model, settings) = pathlib.Path(run), _model_of(run, settings)
     dataset = load(model.config["data"], label_column=model.config.get("label_column"))
     train, held_out, _ = training.rows_of(dataset, model.config["normal"] or None, model.config["seed"])
     if (len(train.x), list(train.x.shape[1:])) != (model.config["rows"], model.config["shape"]):
@@ -79,51 +85,82 @@ def train_prior(
         )
     if settings.by_class and train.condition is None:
         raise ValueError(f"{dataset.name} has no labels to condition on: leave out --by-class")
-    data, validation = (_encoded(model, rows, settings.by_class) for rows in (train, held_out))
-    config = _config(model, settings, dataset, data)
-    prior = build(config)
+    data, validation = (_encoded(model, rows, settings) for rows in (train, held_out))
+    config, discrete = _config(model, settings, dataset, data), _is_discrete(model.recipe)
+    prior = code_prior.build(config) if discrete else latent_prior.build(config, data.x)
     place = runs.start(folder / code_prior.FOLDER, config, resume=resume, overwrite=overwrite)
-    objective, num_steps = objectives.negative_log_prob(prior), steps_of(len(data.x), settings.epochs)
-    shown = " x ".join(map(str, data.x.shape[1:]))
-    echo(f"{folder} · {settings.prior} prior over {shown} codes of {config['num_codes']} · {len(data.x)} rows")
-    if settings.prior == "unigram":
-        state = _counted(objective, data, config["num_codes"], place)
+    shown, what = " x ".join(map(str, data.x.shape[1:])), f"codes of {config['num_codes']}" if discrete else "latents"
+    echo(f"{folder} · {settings.prior} prior over {shown} {what} · {len(data.x)} rows")
+    if discrete:
+        figures, images = _over_codes(model, prior, config, data, validation, place, (train, held_out))
     else:
-        state = training.fit_objective(
-            objective, code_prior.optimizer(num_steps), BATCH_SIZE, num_steps, data, validation, place, settings.seed
-        )
-    found = CodePrior(prior, state.params["model"], data.x.shape[1:], config["num_codes"], config)
-    figures = {**_figures(model, found, train, data, held_out, validation), "steps": int(state.step)}
+        figures, images = _over_latents(model, prior, config, data.x, validation.x, place)
     runs.write_json(place / "metrics.json", {**figures, "seconds": time.monotonic() - started})
-    images = code_prior.draw(model, found, 64, settings.seed)
     runs.write_arrays(folder / "samples.npz", images=images)
     page = report.render(folder)
     echo(f"{_table(figures)}\n\n{page}  ({time.monotonic() - started:.0f} s)")
     return place
 
 
-def _with_codes(run) -> Trained:
+def _over_codes(model: Trained, prior: Prior, config: dict[str, Any], data: Batch, validation: Batch, place, rows):
+    objective, num_steps = objectives.negative_log_prob(prior), steps_of(len(data.x), config["epochs"])
+    if config["prior"] == "unigram":
+        state = _counted(objective, data, config["num_codes"], place)
+    else:
+        rule, seed = code_prior.optimizer(num_steps), config["seed"]
+        state = training.fit_objective(objective, rule, BATCH_SIZE, num_steps, data, validation, place, seed)
+    found = CodePrior(prior, state.params["model"], data.x.shape[1:], config["num_codes"], config)
+    train, held_out = rows
+    figures = {**_figures(model, found, train, data, held_out, validation), "steps": int(state.step)}
+    return figures, code_prior.draw(model, found, 64, config["seed"])
+
+
+def _over_latents(model: Trained, prior: Prior, config: dict[str, Any], data: np.ndarray, held_out: np.ndarray, place):
+    state = latent_prior.fit(prior, config, data, held_out, place)
+    found = LatentPrior(prior, state.params["model"], data.shape[1:], config)
+    figures = {
+        "nats": latent_prior.mean_nats(prior, found.params, held_out),
+        "nats_normal": latent_prior.nats_of_one_normal(data, held_out),
+        "steps": int(state.step),
+    }
+    return figures, latent_prior.draw(model, found, 64, config["seed"])
+
+
+def _is_discrete(recipe: Recipe) -> bool:
+    return recipe.model.lookup is not None
+
+
+def _model_of(run, settings: Settings) -> tuple[Trained, Settings]:
+    """The run's model, and the settings with the prior's name filled in."""
     recipe, _, config = recipe_of(run)
     if config["command"] != "train":
         raise ValueError(f"{run} is a run of `jaxae {config['command']}`: a prior is trained for one of `jaxae train`")
-    if recipe.model.lookup is None:
+    discrete = _is_discrete(recipe)
+    names = sorted(set(SYMBOL_PRIORS) - {"uniform"}) if discrete else sorted(LATENT_PRIORS)
+    name = settings.prior or ("autoregressive" if discrete else "mixture")
+    if name not in names:
         raise ValueError(
-            f"the codes of {config['model']} in {run} are continuous: a prior over codes needs discrete ones, as of "
-            "`jaxae train --model vq_vae`"
+            f"there is no prior {name!r} to train over the {'codes' if discrete else 'latents'} of {config['model']}; "
+            f"there are {', '.join(names)}"
+        )
+    if config["model"] in CONDITIONAL:
+        raise ValueError(
+            f"{config['model']} has a prior that reads the labels: `jaxae sample {run} --labels NAME,NAME`"
+        )
+    if settings.by_class and not discrete:
+        raise ValueError(
+            f"--by-class is for discrete codes, those of {config['model']} are continuous; take conditional_vae"
         )
     model = trained(run)
-    num_codes_of(model)
-    return model
+    if discrete:
+        num_codes_of(model)
+    return model, settings._replace(prior=name)
 
 
-def _require_settings(settings):
-    if settings.prior not in SYMBOL_PRIORS or settings.prior == "uniform":
-        there_are = ", ".join(sorted(set(SYMBOL_PRIORS) - {"uniform"}))
-        raise ValueError(f"there is no prior {settings.prior!r} to train; there are {there_are}")
-
-
-def _encoded(model: Trained, rows: Batch, by_class: bool) -> Batch:
-    condition = None if not by_class else np.asarray(rows.condition, np.int32)
+def _encoded(model: Trained, rows: Batch, settings: Settings) -> Batch:
+    if not _is_discrete(model.recipe):
+        return Batch(latent_prior.latents_of(model, rows.x, settings.seed))
+    condition = None if not settings.by_class else np.asarray(rows.condition, np.int32)
     return Batch(symbols_of(model, rows.x), condition=condition)
 
 
@@ -132,11 +169,12 @@ def _config(model: Trained, settings: Settings, dataset: Dataset, data: Batch) -
         "command": "train-prior",
         "version": __version__,
         **settings._asdict(),
-        "num_codes": num_codes_of(model),
         "shape": list(data.x.shape[1:]),
         "rows": len(data.x),
         "model_step": model.step,
     }
+    if _is_discrete(model.recipe):
+        config["num_codes"] = num_codes_of(model)
     if settings.by_class:
         assert data.condition is not None
         assert dataset.label_names is not None
@@ -213,11 +251,12 @@ def decoder_nats(model: Trained, train: np.ndarray, held_out: np.ndarray) -> flo
 
 def _table(figures: dict[str, Any]) -> str:
     shown = {
-        "nats": "nats of an example's codes, held out",
+        "nats": "nats of an example's codes or latents, held out",
+        "nats_normal": "  with one normal distribution",
         "nats_unigram": "  with each position by itself",
         "nats_uniform": "  with all codes alike",
         "bits_per_dimension_codes": "bits per dimension: the codes",
         "bits_per_dimension_decoder": "  what the decoder leaves open",
         "bits_per_dimension_total": "  both",
     }
-    return "\n".join(f"{label:<46}{figures[name]:.4f}" for name, label in shown.items() if name in figures)
+    return "\n".join(f"{label:<50}{figures[name]:.4f}" for name, label in shown.items() if name in figures)

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxae import recipes, runs
 from jaxae.checkpoint import checkpoints
+from jaxae.presets import CONDITIONAL
 from jaxae.recipes import Recipe
 from jaxae.train import init_state
 from jaxae.transforms import Standardisation
@@ -43,8 +44,11 @@ def trained(run: str | os.PathLike) -> Trained:
     """
     folder = pathlib.Path(run)
     recipe, example, config = recipe_of(folder)
+    labels = np.zeros(len(example), np.int32) if config["model"] in CONDITIONAL else None
     template: Any = jax.eval_shape(
-        lambda rng, x: init_state(recipe.objective, recipe.optimizer, rng, Batch(x)), jax.random.key(0), example
+        lambda rng, x: init_state(recipe.objective, recipe.optimizer, rng, Batch(x, condition=labels)),
+        jax.random.key(0),
+        example,
     )
     kept = checkpoints(folder / "checkpoints")
     try:

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import optax
 
-from jaxae import __version__, recipes, report, runs
+from jaxae import __version__, diagnosis, likelihoods, recipes, report, runs
 from jaxae.checkpoint import checkpoints
 from jaxae.data import Dataset, batches, load
 from jaxae.data.splits import split
@@ -86,14 +86,21 @@ def train(
     train_rows, validation, normal = rows_of(dataset, settings.normal, settings.seed)
     rows, held_out = train_rows.x, validation.x
     settings, train_rows, validation = _conditioned(settings, train_rows, validation)
-    recipe, folder, _ = begin("train", settings, dataset, rows, out, resume, overwrite, normal=list(normal))
+    facts: dict[str, Any] = {"normal": list(normal)}
+    if settings.model in CONDITIONAL:
+        facts["classes"] = list(dataset.label_names or ())  # a label is a place in it
+    recipe, folder, _ = begin("train", settings, dataset, rows, out, resume, overwrite, **facts)
     echo(f"{dataset.name} · {settings.model} · train {len(rows)} · validation {len(held_out)}")
     state = fit_recipe(recipe, train_rows, validation, folder, settings.seed, settings.tensorboard)
     summary = {"steps": int(state.step), "seconds": time.monotonic() - started}
     if countable(recipe.model.num_codes):
         summary["codes"] = code_monitor(recipe.objective, held_out, recipe.model.num_codes)(state)
-    runs.write_json(folder / "metrics.json", summary)
     params, inner = state.params["model"], state.state["model"]
+    summary["validation"] = diagnosis.validation_figures(folder / "metrics.jsonl", int(state.step))
+    if (posterior := diagnosis.posterior_figures(recipe, params, inner, validation)) is not None:
+        summary["posterior"] = posterior
+    diagnosis.warn(posterior, summary["validation"])
+    runs.write_json(folder / "metrics.json", summary)
     first = jax.tree.map(lambda leaf: leaf[:12], validation)
     write_examples(folder / "examples.npz", recipe, params, inner, first, kind=np.full(len(first.x), "held out"))
     if recipe.model.sample is not None:
@@ -158,6 +165,9 @@ def begin(
         **more,
         **(recipe or {}),
     )
+    likelihood = built.model.likelihood
+    if likelihood.binary:
+        likelihoods.warn_of_grey(likelihood, built.scaling(None, Batch(rows[:1000])).x)
     config = {
         "command": command,
         "version": __version__,

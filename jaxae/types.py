@@ -127,12 +127,14 @@ class Likelihood(NamedTuple):
       log_prob: `(x, prediction) ->` like `x`: nats per element, not summed (masks need that).
       mean: `prediction -> x_hat`, the reconstruction.
       sample: `(rng, prediction) -> x`.
+      binary: of 0 and 1 alone; values between them are no data of it (`likelihoods.warn_of_grey`).
     """
 
     num_params: int
     log_prob: Callable
     mean: Callable
     sample: Callable
+    binary: bool = False
 
 
 class Output(NamedTuple):

@@ -147,9 +147,11 @@ def test_what_cannot_have_a_prior_is_one_line(run, tmp_path):
     for name, changes in {"vae": {"model": "vae", "options": {}}, "detect": {"command": "detect"}}.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(json.dumps({**config, **changes}))
-    assert "the codes of vae" in refused("train-prior", tmp_path / "vae")
-    assert "continuous codes from its own prior" in refused("sample", tmp_path / "vae", "--top-k", 3)
+    assert "those of vae are continuous" in refused("sample", tmp_path / "vae", "--top-k", 3)
     assert "a prior is trained for one of `jaxae train`" in refused("train-prior", tmp_path / "detect")
     assert "holds no run" in refused("train-prior", tmp_path)
+    assert "there is no prior 'mixture' to train over the codes of vq_vae" in refused(
+        "train-prior", run, "--prior", "mixture"
+    )
     assert "there is no prior 'pixel'" in refused("train-prior", run, "--prior", "pixel", "--overwrite")
     assert "has no option layers" in refused("train-prior", run, "--set", "layers=3", "--overwrite")

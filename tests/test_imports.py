@@ -30,9 +30,11 @@ ORDER = (
     ("report",),
     ("runs",),
     ("recipes", "rules"),
+    ("diagnosis",),
     ("training", "scores_table"),
     ("pollution", "calibrate", "trained"),
     ("code_prior",),
+    ("latent_prior",),
     ("detect", "open_set", "sample", "train_prior"),
     ("cli",),
 )

@@ -259,10 +259,11 @@ def score(detector, data, label_column, out, overwrite):
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of the draw.")
 @DRAWS
 @click.option("--out", type=click.Path(path_type=pathlib.Path), help="The picture.  [default: RUN/figures/samples.png]")
-def sample(run, out, **rest):
+def sample(run, labels, out, **rest):
     """Draw new examples from a trained model: a grid of images and their .npz, or a table of rows.
 
-    Discrete codes come from the prior of `jaxae train-prior`; where there is none, all are drawn alike.
+    Codes and latents come from the prior of `jaxae train-prior`. Where there is none, codes are drawn all alike and
+    latents from the model's own prior.
 
     \b
     Examples:
@@ -271,12 +272,16 @@ def sample(run, out, **rest):
     """
     from jaxae import sample as job
 
-    click.echo(job.sample(run, job.Settings(**rest), out, echo=click.echo))
+    click.echo(job.sample(run, job.Settings(labels=names_of(labels), **rest), out, echo=click.echo))
 
 
 @_command()
 @click.argument("run", type=click.Path(path_type=pathlib.Path))
-@click.option("--prior", default="autoregressive", metavar="NAME", help="autoregressive, masked, unigram.")
+@click.option(
+    "--prior",
+    metavar="NAME",
+    help="Of codes: autoregressive, masked, unigram; of latents: mixture, flow.  [default: the first]",
+)
 @click.option("--by-class", is_flag=True, help="Learn the codes of each class, for `jaxae sample --label`.")
 @click.option("--epochs", type=click.IntRange(1), help="Passes over the training rows.  [default: by their number]")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of initialisation, order and masks.")
@@ -284,11 +289,12 @@ def sample(run, out, **rest):
 @click.option("--resume", is_flag=True, help="Continue the run's prior from its last checkpoint.")
 @click.option("--overwrite", is_flag=True, help="Replace the run's prior.")
 def train_prior(run, options, resume, overwrite, **rest):
-    """Train a prior over the codes of a run whose model has discrete ones; `jaxae sample` then draws from it.
+    """Train a prior over the codes or latents of a run's model; `jaxae sample` then draws from it.
 
     \b
-    Example:
+    Examples:
       jaxae train --model vq_vae --out runs/vq && jaxae train-prior runs/vq && jaxae sample runs/vq -n 64
+      jaxae train --model rae --out runs/rae && jaxae train-prior runs/rae --set num_components=20
     """
     from jaxae import train_prior as job
 

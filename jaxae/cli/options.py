@@ -77,8 +77,20 @@ SET_PRIOR = click.option(
     help="A keyword of the prior, e.g. --set width=192. May be repeated.",
 )
 DRAWS = _options(
-    click.option("--uniform", is_flag=True, help="Draw all codes alike, though there is a trained prior."),
-    click.option("--label", metavar="NAME", help="Draw this class, from a prior trained with --by-class."),
+    click.option(
+        "--uniform",
+        "--own-prior",
+        "uniform",
+        is_flag=True,
+        help="Draw from the model's own prior (of codes: all alike), though another was trained.",
+    ),
+    click.option(
+        "--label",
+        "--labels",
+        "labels",
+        metavar="NAME[,NAME]",
+        help="Draw these classes in turn, by name or number: of conditional_vae, or of a prior by class.",
+    ),
     click.option("--temperature", type=float, default=1.0, metavar="T", help="Below 1: probable codes more often."),
     click.option("--top-k", type=int, metavar="K", help="Of each code's values keep the K most probable."),
     click.option("--top-p", type=float, metavar="P", help="Of each code's values keep the fewest of this mass."),

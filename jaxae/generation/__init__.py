@@ -5,7 +5,7 @@ from jaxae.generation.comparison import as_bytes, compare
 from jaxae.generation.features import FeatureSpace, classifier_features
 from jaxae.generation.frechet import frechet_distance, normal_frechet
 from jaxae.generation.manifold import precision_recall
-from jaxae.generation.posterior import active_units, kl_per_dimension
+from jaxae.generation.posterior import active_units, collapsed_scales, kl_per_dimension
 
 __all__ = [
     "FeatureSpace",
@@ -13,6 +13,7 @@ __all__ = [
     "as_bytes",
     "bits_per_dimension",
     "classifier_features",
+    "collapsed_scales",
     "compare",
     "discretized_normal",
     "frechet_distance",

@@ -57,5 +57,30 @@ def active_units(posterior: Gaussian, threshold: float = 0.01, weight: Array | N
     return weighted_mean(centred**2, weight) > threshold
 
 
+def collapsed_scales(posterior: Gaussian, threshold: float = 0.01, weight: Array | None = None) -> Array:
+    """Which dimensions have a posterior that is a point: the root mean square of its scale is below `threshold`.
+
+    The bound of the log-variance (a scale of `exp(-5)`, 0.0067) is near then, and no gradient widens it again: the
+    dimension is deterministic, its KL large, and draws of the prior fall between the points. The decoder's likelihood
+    is narrower than its error, or the KL weighs too little.
+
+    Args:
+      posterior: of the rows, `[N, ..., D]`.
+      threshold: of the scale, in units of the prior's.
+      weight: `[N]`, 0 where a row only pads.
+
+    Returns:
+      `[..., D]` bool.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.generation import collapsed_scales
+      >>> from jaxae.types import Gaussian
+      >>> collapsed_scales(Gaussian(jnp.zeros((1, 2)), jnp.array([[-9.9, -2.0]]))).tolist()
+      [True, False]
+    """
+    return jnp.sqrt(weighted_mean(jnp.exp(posterior.log_variance), _weight(posterior, weight))) < threshold
+
+
 def _weight(posterior: Gaussian, weight: Array | None) -> Array:
     return jnp.ones(posterior.mean.shape[0]) if weight is None else weight

@@ -10,6 +10,7 @@ from jaxae.likelihoods.basic import bernoulli, categorical, gaussian, laplace
 from jaxae.likelihoods.continuous_bernoulli import continuous_bernoulli
 from jaxae.likelihoods.levels import pixel_levels
 from jaxae.likelihoods.logistic_mixture import logistic_mixture
+from jaxae.likelihoods.suited import warn_of_grey
 
 LIKELIHOODS = {
     "gaussian": gaussian,
@@ -33,4 +34,5 @@ __all__ = [
     "laplace",
     "logistic_mixture",
     "pixel_levels",
+    "warn_of_grey",
 ]

@@ -86,6 +86,7 @@ def bernoulli() -> Likelihood:
         log_prob=log_prob,
         mean=lambda logits: jax.nn.sigmoid(logits.astype(jnp.float32)),
         sample=sample,
+        binary=True,
     )
 
 

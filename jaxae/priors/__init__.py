@@ -1,5 +1,7 @@
 """Priors `p(z | condition)`: inside a bottleneck, or fitted to latents or symbols after training."""
 
+import jax.numpy as jnp
+
 from jaxae.priors.autoregressive import autoregressive
 from jaxae.priors.fit_mixture import fit_mixture
 from jaxae.priors.flows import autoregressive_flow, coupling_flow
@@ -8,6 +10,7 @@ from jaxae.priors.hypersphere import hypersphere
 from jaxae.priors.masked import masked
 from jaxae.priors.mixture import mixture
 from jaxae.priors.normal import conditional_normal, standard_normal
+from jaxae.priors.standardised import standardised
 from jaxae.priors.unigram import fit_unigram, uniform, unigram
 
 PRIORS = {
@@ -16,6 +19,7 @@ PRIORS = {
     "full_mixture": lambda: full_mixture(3),
     "coupling_flow": lambda: coupling_flow(8),
     "autoregressive_flow": lambda: autoregressive_flow(8),
+    "standardised": lambda: standardised(full_mixture(2), jnp.array(1.0), jnp.array(2.0)),
 }
 """Name to constructor without arguments, over continuous latents: what the contract tests walk through."""
 
@@ -36,6 +40,7 @@ __all__ = [
     "masked",
     "mixture",
     "standard_normal",
+    "standardised",
     "uniform",
     "unigram",
 ]
