@@ -6,6 +6,7 @@ Adam at a rate that falls along a cosine. All seeds of a setting learn in one vm
 737,280 combinations are encoded once, and the scores look codes up by the protocol named. UDR, which reads no factor,
 stands beside each setting: `--strengths` given several times, it is what chooses among them.
 
+    python benchmarks/bench_disentanglement.py --steps 20000
     python benchmarks/bench_disentanglement.py --methods beta_tc --strengths 2 4 8 --protocol quick --steps 5000
 
 The study of Locatello et al. (2019) trains for 300,000 steps at 64 x 64; its ranges are context, not a bar.
