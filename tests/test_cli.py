@@ -188,9 +188,9 @@ def test_train_then_sample_draws_images_and_rows(images, tmp_path):
     np.testing.assert_allclose(drawn.mean(0), 5, atol=0.5)
 
 
-def test_a_model_without_a_prior_says_which_ones_have_one(images, tmp_path):
+def test_a_model_without_a_prior_says_how_it_gets_one(images, tmp_path):
     jaxae("train", "--data", images, "--model", "ae", "--epochs", 1, "--out", tmp_path / "a")
-    assert "train vae or vq_vae" in refused("sample", tmp_path / "a")
+    assert "`jaxae train-prior" in refused("sample", tmp_path / "a")
 
 
 BAD = {
