@@ -7,7 +7,7 @@ and the oriented gradients themselves, each with the same probe: logistic regres
 
     python benchmarks/bench_probe.py --data fashion_mnist.npz
 
-RESULT
+With --dev and 1 % of the labels, three draws: pixels 79.0 %, oriented gradients 83.6 %, encoder 83.6 %.
 """
 
 import argparse
