@@ -20,6 +20,7 @@ from jaxae.presets import CONDITIONAL
 from jaxae.recipes import Recipe
 from jaxae.train import build_step, code_monitor, countable, evaluator, fit, init_state, metrics_log
 from jaxae.types import Batch, Objective, PyTree, TrainState
+from jaxae.walks import walks
 
 # compiled calls of a whole training: each ends with validation, a line in the log and a checkpoint
 CHUNKS = 20
@@ -103,6 +104,8 @@ def train(
     runs.write_json(folder / "metrics.json", summary)
     first = jax.tree.map(lambda leaf: leaf[:12], validation)
     write_examples(folder / "examples.npz", recipe, params, inner, first, kind=np.full(len(first.x), "held out"))
+    if (walked := walks(recipe, params, inner, validation)) is not None:
+        runs.write_arrays(folder / "walks.npz", **walked)
     if recipe.model.sample is not None:
         drawn = _draw(recipe, state, 64, jax.random.key(settings.seed), train_rows)
         runs.write_arrays(folder / "samples.npz", images=drawn)

@@ -176,7 +176,16 @@ def test_a_table_without_labels_flags_at_a_rate_and_prints_no_test_figures(tmp_p
 
 def test_train_then_sample_draws_images_and_rows(images, tmp_path):
     jaxae("train", "--data", images, "--model", "vae", "--epochs", 2, "--out", tmp_path / "v")
-    assert (tmp_path / "v" / "report.html").is_file()
+    page = (tmp_path / "v" / "report.html").read_text()
+    assert page.count("data:image/gif;base64,") == 1
+    with np.load(tmp_path / "v" / "walks.npz", allow_pickle=False) as walks:
+        assert walks["traversals"].shape[:2] == (10, 9)
+        assert np.all(np.diff(walks["kl"]) <= 0)
+        ends = walks["interpolations"][0][[0, -1]]
+    with np.load(tmp_path / "v" / "examples.npz", allow_pickle=False) as examples:
+        np.testing.assert_allclose(ends, examples["reconstruction"][:2], atol=1e-5)
+    for name in ("traversals.png", "moving.gif", "interpolations.png"):
+        assert (tmp_path / "v" / "figures" / name).stat().st_size > 1000
     jaxae("sample", tmp_path / "v", "-n", 9, "--out", tmp_path / "grid.png")
     assert (tmp_path / "grid.png").read_bytes()[:4] == b"\x89PNG"
     table = tmp_path / "t.csv"

@@ -30,7 +30,7 @@ ORDER = (
     ("report",),
     ("runs",),
     ("recipes", "rules"),
-    ("diagnosis",),
+    ("diagnosis", "walks"),
     ("training", "scores_table"),
     ("pollution", "calibrate", "trained"),
     ("code_prior",),

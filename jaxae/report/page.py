@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxae.report import decisions, pictures, training
+from jaxae.report import decisions, pictures, training, traversals
 from jaxae.report.canvas import number, percent
 from jaxae.report.run import Run, read_run
 
@@ -22,19 +22,21 @@ class Drawing(NamedTuple):
       draw: `(path) -> path`, or None where there is nothing to draw.
       caption: what to read off it; also the text for those who cannot see it.
       wide: takes the page's whole width.
+      kind: "png", or "gif" for what moves.
     """
 
     name: str
     draw: Callable[[Path], Path | None]
     caption: str
     wide: bool = False
+    kind: str = "png"
 
 
 def render(run_dir: str | Path) -> Path:
     """Draw a run's figures and write its page.
 
     Reads what `jaxae detect` or `jaxae train` left in the folder; what is absent is skipped. Writes
-    `figures/*.png` and `report.html`, which holds the figures itself and can be sent alone.
+    `figures/*` and `report.html`, which holds the figures itself and can be sent alone.
 
     Args:
       run_dir: the run folder.
@@ -58,10 +60,10 @@ def render(run_dir: str | Path) -> Path:
     run = read_run(run_dir)
     figures = []
     for drawing in drawings(run):
-        path = drawing.draw(run.folder / "figures" / f"{drawing.name}.png")
+        path = drawing.draw(run.folder / "figures" / f"{drawing.name}.{drawing.kind}")
         if path is not None:
             image = base64.b64encode(path.read_bytes()).decode()
-            figures.append({"name": drawing.name, "image": image, "caption": drawing.caption, "wide": drawing.wide})
+            figures.append({**drawing._asdict(), "image": image})
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(resources.files("jaxae.report").joinpath("page.html").read_text("utf-8"))
     target = run.folder / "report.html"
@@ -92,7 +94,29 @@ def drawings(run: Run) -> list[Drawing]:
     if (samples := run.samples) is not None and samples.ndim > 2:
         caption = "Examples that the model makes up: decoded from codes that were drawn from its prior."
         found.append(Drawing("samples", lambda path: pictures.sample_grid(path, samples), caption))
-    return found
+    return found + _of_walks(run.walks)
+
+
+def _of_walks(walks: dict[str, np.ndarray]) -> list[Drawing]:
+    if not walks:
+        return []
+    moved, between = walks["traversals"], walks["interpolations"]
+    short = [f"z{d}" for d in walks["dimensions"]]
+    names = [f"{name}  {number(float(kl))} nats" for name, kl in zip(short, walks["kl"], strict=True)]
+    return [
+        Drawing(
+            "traversals",
+            lambda path: traversals.grid(path, moved, names, "What each latent changes", ("−2", "2")),
+            "One latent after the other moves from -2 to 2, the others stay; those of the greatest KL first. A latent "
+            "without KL changes nothing.",
+        ),
+        Drawing("moving", lambda path: traversals.animate(path, moved, short), "The same in motion.", kind="gif"),
+        Drawing(
+            "interpolations",
+            lambda path: traversals.grid(path, between, title="From one held-out example to another"),
+            "At the ends two reconstructed examples, between them what the arc from one latent to the other gives.",
+        ),
+    ]
 
 
 def _of_scores(run: Run) -> list[Drawing]:

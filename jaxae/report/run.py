@@ -38,6 +38,7 @@ class Run(NamedTuple):
       dev: arrays of `dev.npz`: "scores", "labels", "calibration", "costs".
       examples: arrays of `examples.npz`: "input", "reconstruction", "map", "score", "kind".
       samples: `[n, H, W, C]` or `[n, D]`, or None.
+      walks: arrays of `walks.npz`: "traversals", "dimensions", "kl", "interpolations".
     """
 
     folder: Path
@@ -48,6 +49,7 @@ class Run(NamedTuple):
     dev: dict[str, np.ndarray]
     examples: dict[str, np.ndarray]
     samples: np.ndarray | None
+    walks: dict[str, np.ndarray]
 
 
 def read_run(folder: str | Path) -> Run:
@@ -68,6 +70,7 @@ def read_run(folder: str | Path) -> Run:
         _arrays(folder / "dev.npz"),
         _arrays(folder / "examples.npz"),
         _arrays(folder / "samples.npz").get("images"),
+        _arrays(folder / "walks.npz"),
     )
 
 
