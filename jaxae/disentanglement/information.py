@@ -24,6 +24,9 @@ def binned(codes: Float[Array, "N D"], num_bins: int = 20) -> Int[Array, "N D"]:
     return jnp.clip(jnp.floor(place), 0, num_bins - 1).astype(jnp.int32)
 
 
+ROUNDING = 1e-5  # nats
+
+
 def mutual_information(
     codes: Float[Array, "N D"],
     factors: Int[Array, "N F"],
@@ -70,7 +73,9 @@ def mutual_information(
     of_factor = [-_entropy(part[0].sum(0)).sum() for part in joint]
     of_both = [-_entropy(part).sum((1, 2)) for part in joint]
     information = [c + f - b for c, f, b in zip(of_code, of_factor, of_both, strict=True)]
-    return jnp.maximum(jnp.stack(information, 1), 0), jnp.stack(of_factor)
+    found = jnp.stack(information, 1)
+    # differences of entropies: what an idle dimension gets is rounding, which a ratio would take for knowledge
+    return jnp.where(found > ROUNDING, found, 0), jnp.stack(of_factor)
 
 
 def _entropy(p):
