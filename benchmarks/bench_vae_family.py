@@ -25,17 +25,15 @@ import argparse
 import time
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
+from bounds import log_likelihood
 from common import emit
 from flax import linen as nn
 
 from jaxae import likelihoods, networks, presets, priors, train, transforms
 from jaxae.data import load
 from jaxae.data.batches import shuffled
-from jaxae.scoring.likelihood import bound
-from jaxae.types import Batch
 
 LATENTS, WIDTH = 50, 200
 MEMBERS = {
@@ -69,24 +67,6 @@ def build(member: str, shape: tuple[int, ...]):
     )
 
 
-def log_likelihood(model, state, images: np.ndarray, samples: int, batch_size: int = 100) -> float:
-    """The importance-weighted bound, mean over the images, each binarised once."""
-    scorer = bound(model, samples)
-    fitted = scorer.fit(state.params["model"], state.state["model"])
-    rows = images[: len(images) // batch_size * batch_size].reshape(-1, batch_size, *images.shape[1:])
-    keys = jax.random.split(jax.random.key(0), (len(rows), 2))
-
-    @jax.jit
-    def total(fitted, rows, keys):
-        def one(pair):
-            x, key = pair
-            return scorer.apply(fitted, key[1], BINARISED(key[0], Batch(x))).sum()
-
-        return jax.lax.map(one, (rows, keys)).sum()
-
-    return -float(total(fitted, jnp.asarray(rows), keys)) / (rows.shape[0] * batch_size)
-
-
 def measure(member: str, x: np.ndarray, held_out: np.ndarray, arguments) -> None:
     """Train one member, print its line."""
     per_epoch = len(x) // arguments.batch_size
@@ -105,7 +85,7 @@ def measure(member: str, x: np.ndarray, held_out: np.ndarray, arguments) -> None
         progress=False,
     )
     trained = time.monotonic()
-    figure = log_likelihood(model, fitted.state, held_out, arguments.samples)
+    figure = log_likelihood(model, fitted.state, BINARISED, held_out, arguments.samples)
     emit(
         member=member,
         split="dev" if arguments.dev else "test",

@@ -151,6 +151,20 @@ def binarise() -> Transform:
     return apply
 
 
+def condition_on_input() -> Transform:
+    """Sets `Batch.condition` to the target, or to `x` where there is none: for decoders that read the image's own
+    pixels (`networks.local_autoregressive`). The last of a chain, so that they read what the likelihood scores.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae import transforms
+      >>> from jaxae.types import Batch
+      >>> transforms.condition_on_input()(None, Batch(jnp.ones((2, 3)))).condition.shape
+      (2, 3)
+    """
+    return lambda rng, batch: batch._replace(condition=target_of(batch))
+
+
 def gaussian_noise(scale: float | Array) -> Transform:
     """Corruption: adds normal noise of standard deviation `scale`, in the data's unit.
 

@@ -1,5 +1,7 @@
 """One contract for every network, on images of awkward sizes; then what each is for."""
 
+import importlib
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -10,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import export
 
-from jaxae import networks
+from jaxae import likelihoods, networks
 from jaxae.networks.convolution import plain, products
 from jaxae.types import Network
 
@@ -43,17 +45,19 @@ class Stateful(nnx.Module):
 
 
 SMALL = {"channels": (4, 6)}
-# name: (network, shape of one input, shape of one output, condition's size)
+PIXELS = networks.local_autoregressive(networks.mlp(7, output_shape=(5, 4, 6)), likelihoods.gaussian(None), 6, window=2)
+# name: (network, shape of one input, shape of one output, shape of one condition)
 NETWORKS = {
     "mlp": (networks.mlp(7, 3), (6,), (3,), None),
     "mlp on tokens": (networks.mlp(7, 3), (4, 6), (4, 3), None),
     "mlp from image": (networks.mlp(7, 3, flatten=True), (3, 5, 2), (3,), None),
     "mlp to image": (networks.mlp(7, output_shape=(3, 5, 2)), (6,), (3, 5, 2), None),
     "mlp bfloat16": (networks.mlp(7, 3, dtype=jnp.bfloat16), (6,), (3,), None),
-    "conditional mlp": (networks.conditional(networks.mlp(7, 3)), (6,), (3,), 4),
-    "conditional conv": (networks.conditional(networks.conv_encoder((5, 4, 1), 3, **SMALL)), (5, 4, 1), (3,), 4),
+    "conditional mlp": (networks.conditional(networks.mlp(7, 3)), (6,), (3,), (4,)),
+    "conditional conv": (networks.conditional(networks.conv_encoder((5, 4, 1), 3, **SMALL)), (5, 4, 1), (3,), (4,)),
     "linen": (networks.from_linen(nn.Dense(3)), (6,), (3,), None),
-    "linen with condition": (networks.from_linen(Bilinear()), (6,), (3,), 4),
+    "linen with condition": (networks.from_linen(Bilinear()), (6,), (3,), (4,)),
+    "local autoregressive": (PIXELS.network, (3,), (5, 4, 4), (5, 4, 2)),
     "nnx": (networks.from_nnx(Stack), (6,), (3,), None),
     "default table": (networks.default_encoder((21,), 3), (21,), (3,), None),
     "default table decoder": (networks.default_decoder((21,), 2), (3,), (42,), None),
@@ -75,11 +79,11 @@ for shape in ((7, 10, 3), (1, 1, 1), (5, 13, 2)):
 
 
 def draw(name):
-    network, shape, output, condition_size = NETWORKS[name]
+    network, shape, output, condition_shape = NETWORKS[name]
     generator = np.random.default_rng(1)
     x = jnp.asarray(generator.normal(size=(ROWS, *shape)), jnp.float32)
     condition = (
-        None if condition_size is None else jnp.asarray(generator.normal(size=(ROWS, condition_size)), jnp.float32)
+        None if condition_shape is None else jnp.asarray(generator.normal(size=(ROWS, *condition_shape)), jnp.float32)
     )
     return network, x, condition, output
 
@@ -166,6 +170,65 @@ def test_nnx_module_keeps_its_own_parameters():
     assert not jnp.allclose(network.apply(doubled, x), module(x))
 
 
+def test_local_autoregressive_pixel_by_hand():
+    """One feature, one hidden unit, a window of 1: left above, above, right above, left."""
+    network = networks.local_autoregressive(networks.identity, likelihoods.bernoulli(), 1, window=1).network
+    layers = [
+        {"kernel": jnp.array([[2.0, 1.0, 10.0, 100.0, 1000.0]]), "bias": jnp.array([-1.0])},
+        {"kernel": jnp.array([[0.5]]), "bias": jnp.array([0.25])},
+    ]
+    features, image = jnp.array([[0.5, -3.0], [4.0, 5.0]]), jnp.array([[1.0, 2.0], [3.0, 9.0]])
+    seen = network.apply({"decoder": (), "layers": layers}, features[None, :, :, None], image[None, :, :, None])
+    # the second pixel: relu(2 * -3 + 1000 * 1 - 1) = 993, so -3 + 993 / 2 + 1 / 4
+    # the third: relu(8 + 10 * 1 + 100 * 2 - 1) = 217; the fourth: relu(10 + 1 + 20 + 3000 - 1) = 3030
+    np.testing.assert_allclose(seen[0, :, :, 0], [[0.75, 493.75], [112.75, 1520.25]], rtol=1e-6)
+
+
+def test_local_autoregressive_reads_what_came_before_within_the_window():
+    _, latent, images, _ = draw("local autoregressive")
+    params = PIXELS.network.init(jax.random.key(0), latent, images)
+    params = jax.tree.map(lambda p: p + 0.1, params)
+    jacobian = jax.jacobian(lambda image: PIXELS.network.apply(params, latent[:1], image[None])[0])(images[0])
+    reads = np.abs(jacobian).max((2, 5)) > 0
+    for i, j, k, m in np.ndindex(reads.shape):
+        before = (k, m) < (i, j) and i - k <= 2 and abs(j - m) <= 2
+        assert reads[i, j, k, m] == before, (i, j, k, m)
+
+
+def test_local_autoregressive_draws_from_the_predictions_that_all_pixels_at_once_give():
+    """Where a draw is the mean itself, the image is a fixed point of the whole pass."""
+    certain = likelihoods.gaussian(None)._replace(sample=lambda rng, prediction: jnp.tanh(prediction[:, :2]))
+    pixels = networks.local_autoregressive(networks.mlp(7, output_shape=(5, 4, 6)), certain, 6, window=2)
+    _, latent, images, _ = draw("local autoregressive")
+    params = jax.tree.map(lambda p: p + 0.1, pixels.network.init(jax.random.key(0), latent, images))
+    drawn = pixels.sample(params, jax.random.key(1), latent)
+    assert drawn.shape == images.shape
+    expected = jnp.tanh(pixels.network.apply(params, latent, drawn)[..., :2])
+    np.testing.assert_allclose(drawn, expected, rtol=1e-5, atol=1e-6)
+    assert np.abs(drawn[:, 2:] - drawn[:, :1]).max() > 0.01
+
+
+def test_local_autoregressive_in_chunks_is_the_whole(monkeypatch):
+    _, latent, images, _ = draw("local autoregressive")
+    params = PIXELS.network.init(jax.random.key(0), latent, images)
+
+    def found(network):
+        def loss(params):
+            return (network.apply(params, latent, images) ** 2).sum()
+
+        return jax.value_and_grad(loss)(params), "scan[" in str(jax.make_jaxpr(loss)(params))
+
+    whole, in_chunks = found(PIXELS.network)
+    assert not in_chunks
+    monkeypatch.setattr(importlib.import_module("jaxae.networks.local_autoregressive"), "PIXELS", 40)
+    again = networks.local_autoregressive(
+        networks.mlp(7, output_shape=(5, 4, 6)), likelihoods.gaussian(None), 6, window=2
+    )
+    chunks, in_chunks = found(again.network)
+    assert in_chunks
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), whole, chunks)
+
+
 class Normalised(nn.Module):
     @nn.compact
     def __call__(self, x):
@@ -188,6 +251,13 @@ class Normalised(nn.Module):
         (lambda: run(networks.conv_decoder((8, 8, 1), **SMALL), (2, 3, 3, 1)), r"\[B, 2, 2, D\]"),
         (lambda: run(networks.default_encoder((8, 8, 1), 4), (2, 9, 8, 1)), r"\(2, 9, 8, 1\)"),
         (lambda: run(networks.conditional(networks.identity), (2, 3)), "needs a condition"),
+        (
+            lambda: networks.local_autoregressive(networks.mlp(2), likelihoods.bernoulli(), 3, window=0),
+            "got .3,. and 0",
+        ),
+        (lambda: run(PIXELS.network, (2, 3)), "condition_on_input"),
+        (lambda: PIXELS.network.init(jax.random.key(0), jnp.ones((2, 3)), jnp.ones((2, 5, 5, 2))), r"\(5, 5\)"),
+        (lambda: PIXELS.network.init(jax.random.key(0), jnp.ones((2, 3)), jnp.ones((2, 5, 4, 4))), "at least 8"),
         (lambda: networks.conditional(networks.mlp(2)).apply({}, jnp.ones((2, 3)), jnp.ones(2)), "one-hot"),
     ],
 )

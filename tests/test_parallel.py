@@ -150,6 +150,28 @@ def test_restarted_codes_are_the_same_on_every_device_and_on_one():
             np.testing.assert_array_equal(part, parts[0])
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        functools.partial(bottlenecks.lfq, 4, entropy=0.5, group_bits=2),
+        functools.partial(bottlenecks.vector_quantizer, 6, learn="gradient", restart_below=0.0, diversity=3.0),
+    ],
+)
+def test_entropy_of_the_batchs_mean_code_is_over_all_replicas(layer):
+    def objective(axis_name=None):
+        parts = networks.mlp(8, 4), layer(axis_name=axis_name), networks.mlp(8, 5), likelihoods.gaussian()
+        return objectives.elbo(autoencoder(*parts))
+
+    def rows(i):
+        generator = np.random.default_rng(i)
+        # replicas see rows of their own kind, so that a mean over one's own differs
+        return (generator.normal(size=(24, 5)) + 3 * generator.normal(size=(8, 5)).repeat(3, 0)).astype(np.float32)
+
+    state = init_state(objective(), OPTIMIZER, jax.random.key(2), rows(0))
+    one = run(jax.jit(build_step(objective(), OPTIMIZER)), state, 10, rows)
+    require_same(run(parallel.pmap_step(build_step(objective("i"), OPTIMIZER, "i")), state, 10, rows), one)
+
+
 def test_fit_takes_a_sharded_step():
     data = pixels(3, 48)
     one, eight = (

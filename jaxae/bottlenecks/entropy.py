@@ -20,7 +20,10 @@ def bit_entropy(logits: Array) -> Array:
 
 
 def mean_code_entropy(
-    logits: Float[Array, "N bits"], weight: Float[Array, " N"] | None = None, group_bits: int = 8
+    logits: Float[Array, "N bits"],
+    weight: Float[Array, " N"] | None = None,
+    group_bits: int = 8,
+    axis_name: str | None = None,
 ) -> Float[Array, ""]:
     """Entropy of the mean of the tokens' code distributions, in nats: `log 2 * bits` when all codes are used alike.
 
@@ -32,6 +35,7 @@ def mean_code_entropy(
       logits: of each token's bits.
       weight: of each token, 0 where it only pads; None weighs all 1.
       group_bits: g, at most this many bits a group.
+      axis_name: under `pmap` or `shard_map` alone, the mapped axis: the mean is over all replicas' tokens.
 
     Source: the factorisation: Zhao, Xiong and Krähenbühl 2024, "Image and Video Tokenization with Binary Spherical
     Quantization", section 4.
@@ -45,14 +49,26 @@ def mean_code_entropy(
     """
     tokens, bits = logits.shape
     weight = jnp.ones(tokens, jnp.float32) if weight is None else weight
-    weight = weight / jnp.maximum(weight.sum(), 1.0)
+    weight = weight / jnp.maximum(over_replicas(weight.sum(), axis_name), 1.0)
     total = jnp.zeros((), jnp.float32)
     for group in np.array_split(np.arange(bits), -(-bits // group_bits)):
         low, high = np.array_split(group, 2)
         left, right = _codes(logits[:, low]), _codes(logits[:, high])
         mean = jnp.matmul((left * weight[:, None]).T, right, precision=jax.lax.Precision.HIGHEST)
-        total = total - _x_log_x(mean).sum()
+        total = total - _x_log_x(over_replicas(mean, axis_name)).sum()
     return total
+
+
+def over_replicas(total: Array, axis_name: str | None) -> Array:
+    """The sum over the replicas of a mapped axis; as it comes without one.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxae.bottlenecks.entropy import over_replicas
+      >>> jax.vmap(lambda x: over_replicas(x, "i"), axis_name="i")(jnp.arange(3.0)).tolist()
+      [3.0, 3.0, 3.0]
+    """
+    return total if axis_name is None else jax.lax.psum(total, axis_name)
 
 
 def _codes(logits):

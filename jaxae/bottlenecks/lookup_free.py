@@ -20,6 +20,7 @@ def lfq(
     commitment: float = 0.25,
     temperature: float = 1.0,
     group_bits: int = 8,
+    axis_name: str | None = None,
 ) -> Bottleneck:
     """The latent is the sign of each channel, -1 or 1 (-1 at 0); the gradient is straight-through, the identity.
 
@@ -39,6 +40,7 @@ def lfq(
       commitment: weight of the commitment term, >= 0.
       temperature: of `q_t`, above 0.
       group_bits: 1 to 20; a group costs `N * 2 ** group_bits` multiplications.
+      axis_name: under `pmap` or `shard_map` alone, the mapped axis: the mean is over all replicas' tokens.
 
     Returns:
       A `Bottleneck`; a token's symbol reads its bits, the first the least significant. `condition["mask"]` `[B, ...]`
@@ -56,7 +58,7 @@ def lfq(
       >>> code.latent.tolist(), code.symbols.tolist()
       ([[1.0, -1.0, 1.0]], [5])
     """
-    return _signs("lfq", bits, False, entropy, diversity, commitment, temperature, group_bits)
+    return _signs("lfq", bits, False, entropy, diversity, commitment, temperature, group_bits, axis_name)
 
 
 def bsq(
@@ -67,6 +69,7 @@ def bsq(
     commitment: float = 0.0,
     temperature: float = 1.0,
     group_bits: int = 8,
+    axis_name: str | None = None,
 ) -> Bottleneck:
     """Binary spherical quantization: `u = h / |h|`, the latent is `sign(u) / sqrt(bits)`, a corner on the unit sphere.
 
@@ -85,10 +88,10 @@ def bsq(
       >>> code.latent.tolist(), code.symbols.tolist()
       ([[0.5, -0.5, 0.5, 0.5]], [13])
     """
-    return _signs("bsq", bits, True, entropy, diversity, commitment, temperature, group_bits)
+    return _signs("bsq", bits, True, entropy, diversity, commitment, temperature, group_bits, axis_name)
 
 
-def _signs(name, bits, spherical, entropy, diversity, commitment, temperature, group_bits) -> Bottleneck:
+def _signs(name, bits, spherical, entropy, diversity, commitment, temperature, group_bits, axis_name) -> Bottleneck:
     _check(name, bits, entropy, diversity, commitment, temperature, group_bits)
     scale = 1 / math.sqrt(bits) if spherical else 1.0
 
@@ -113,7 +116,7 @@ def _signs(name, bits, spherical, entropy, diversity, commitment, temperature, g
         counted = None if mask is None else mask[..., None] > 0
         logits = u * (4 / (scale * temperature))
         weight = None if mask is None else (mask > 0).astype(jnp.float32).reshape(-1)
-        used = mean_code_entropy(logits.reshape(-1, bits), weight, group_bits)
+        used = mean_code_entropy(logits.reshape(-1, bits), weight, group_bits, axis_name)
         firm = sum_per_example(bit_entropy(logits), counted)
         distance = sum_per_example((u - stop_gradient(latent)) ** 2, counted)
         return entropy * (firm - diversity * tokens_per_example(u, mask) * used) + commitment * distance

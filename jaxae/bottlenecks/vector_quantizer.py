@@ -9,6 +9,7 @@ from jax.lax import stop_gradient
 
 from jaxae.bottlenecks import codebooks, estimators
 from jaxae.bottlenecks.codebooks import Codebook, Upkeep
+from jaxae.bottlenecks.entropy import over_replicas
 from jaxae.bottlenecks.nearest import drawn_code, map_rows, nearest_code, squared_distances
 from jaxae.bottlenecks.tokens import checked_symbols, tokens_per_example, unpadded
 from jaxae.numerics import straight_through, sum_per_example
@@ -77,7 +78,8 @@ def vector_quantizer(
       temperature: with "gumbel" of the relaxed draw, above 0; else of the draw that replaces the nearest code in calls
         with a key, `softmax(-|h - code|^2 / temperature)`, 0 for none.
       axis_name: under `pmap` or `shard_map` alone, the mapped axis: tokens are gathered from all replicas before the
-        statistics are updated, and restarts drawn once for all. Under `jit` with a sharded batch leave it None.
+        statistics are updated, restarts drawn once for all, and the diversity's mean is over all replicas' tokens.
+        Under `jit` with a sharded batch leave it None.
 
     Returns:
       A `Bottleneck` with `lookup`, whose latents equal those that the decoder read bit for bit. `condition["mask"]`
@@ -126,7 +128,9 @@ def vector_quantizer(
     }[learn]()
     weights = {"commitment": commitment, "codebook": 1.0 if learn == "gradient" else 0.0}
     weights |= {"orthogonality": orthogonality, "diversity": diversity}
-    return quantizer(name, book, weights, estimator=estimator, cosine=cosine, temperature=temperature)
+    return quantizer(
+        name, book, weights, estimator=estimator, cosine=cosine, temperature=temperature, axis_name=axis_name
+    )
 
 
 def quantizer(
@@ -137,6 +141,7 @@ def quantizer(
     estimator: str = "straight_through",
     cosine: bool = False,
     temperature: float | Array = 0.0,
+    axis_name: str | None = None,
 ) -> Bottleneck:
     """The bottleneck over any `Codebook`: `vector_quantizer` and `sim_vq` are this one with their books.
 
@@ -148,6 +153,7 @@ def quantizer(
       estimator: as for `vector_quantizer`.
       cosine: as for `vector_quantizer`.
       temperature: as for `vector_quantizer`.
+      axis_name: as for `vector_quantizer`; the book has its own.
 
     Example:
       >>> from jaxae.bottlenecks import codebooks
@@ -200,7 +206,7 @@ def quantizer(
             "commitment": lambda: sum_per_example((h - stop_gradient(codes_read)) ** 2, mask),
             "codebook": lambda: sum_per_example((stop_gradient(h) - codes_read) ** 2, mask),
             "orthogonality": lambda: jnp.broadcast_to(_overlap(codes), h.shape[:1]),
-            "diversity": lambda: jnp.broadcast_to(_uncertainty(tokens, codes, weight), h.shape[:1]),
+            "diversity": lambda: jnp.broadcast_to(_uncertainty(tokens, codes, weight, axis_name), h.shape[:1]),
         }
         return {key: weight * found[key]() for key, weight in weights.items()}
 
@@ -239,7 +245,7 @@ def _overlap(codes):
     return ((product**2).sum() - codes.shape[0]) / codes.shape[0] ** 2
 
 
-def _uncertainty(tokens, codes, weight):
+def _uncertainty(tokens, codes, weight, axis_name):
     """`mean H(q_t) - H(mean q_t)`, nats, over the tokens that count."""
 
     @jax.checkpoint
@@ -248,7 +254,7 @@ def _uncertainty(tokens, codes, weight):
         q = jnp.exp(log_q)
         return -(q * log_q).sum(-1), (q * share[:, None]).sum(0, keepdims=True)
 
-    share = weight / jnp.maximum(weight.sum(), 1.0)
+    share = weight / jnp.maximum(over_replicas(weight.sum(), axis_name), 1.0)
     entropies, parts = map_rows(chunk, codes.shape[0], tokens, share)
-    mean = parts.sum(0)
-    return (share * entropies).sum() + jnp.where(mean > 0, mean * jnp.log(jnp.where(mean > 0, mean, 1.0)), 0.0).sum()
+    mean, firm = over_replicas(parts.sum(0), axis_name), over_replicas((share * entropies).sum(), axis_name)
+    return firm + jnp.where(mean > 0, mean * jnp.log(jnp.where(mean > 0, mean, 1.0)), 0.0).sum()

@@ -6,11 +6,13 @@ from jaxae.networks.combinators import conditional, identity, shared_scale
 from jaxae.networks.convolutional import conv_decoder, conv_encoder
 from jaxae.networks.default import default_decoder, default_encoder
 from jaxae.networks.flows import inverse_autoregressive, planar
+from jaxae.networks.local_autoregressive import LocalAutoregressive, local_autoregressive
 from jaxae.networks.mlp import mlp
 from jaxae.networks.patches import patch_decoder, patch_encoder
 from jaxae.networks.transformer import Transformer, transformer
 
 __all__ = [
+    "LocalAutoregressive",
     "Transformer",
     "autoregressive_mlp",
     "conditional",
@@ -22,6 +24,7 @@ __all__ = [
     "from_nnx",
     "identity",
     "inverse_autoregressive",
+    "local_autoregressive",
     "mlp",
     "patch_decoder",
     "patch_encoder",

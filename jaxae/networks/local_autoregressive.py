@@ -1,0 +1,155 @@
+"""A decoder that reads the latent and, for each pixel, its neighbours before it in reading order."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxae.types import Likelihood, Network
+
+PIXELS = 4096  # in a chunk on a CPU: what a layer gives of them stays in the cache
+
+
+class LocalAutoregressive(NamedTuple):
+    """A decoder of images, pixel by pixel.
+
+    Attributes:
+      network: `(params, latent, condition=the image [B, H, W, C]) -> prediction [B, H, W, C * num_params]`, all pixels
+        in one pass, each from the pixels before it: for training and for bounds.
+      sample: `(params, rng, latent) -> images [B, H, W, C]`, drawn one pixel after another in one scan.
+    """
+
+    network: Network
+    sample: Callable
+
+
+def local_autoregressive(decoder: Network, likelihood: Likelihood, *sizes: int, window: int = 3) -> LocalAutoregressive:
+    """`prediction_t = features_t[:n] + f(features_t, pixels before t within the window)`, f an MLP shared by all t.
+
+    The features are the decoder's, so what lies further away than the window must pass through the latent: the network
+    learns strokes and textures by itself, the latent keeps what is global. A pixel's channels are independent given
+    the pixels before it.
+
+    Args:
+      decoder: gives the features `[B, H, W, F]` from the latent alone, F at least `n = C * likelihood.num_params`, of
+        which the first n are the prediction as it would be without neighbours.
+      likelihood: of a pixel.
+      *sizes: hidden layers of f, ReLU; none: 48 and 24.
+      window: r, pixels read in each direction: r rows above from r columns left to r right, and r pixels to the left.
+
+    Returns:
+      `LocalAutoregressive(network, sample)`. The network's condition is the image itself, as the objective sees it
+      (`transforms.condition_on_input` sets it). Its params are a dict with "decoder" and "layers". What f adds is near
+      0 at first.
+
+    Raises:
+      ValueError: a size or a window below 1; (from `init`, `apply`) no image as the condition, or one that does not
+        fit the features.
+
+    Source: Chen et al. 2017, "Variational Lossy Autoencoder", section 3.1 (the window); Gulrajani et al. 2017,
+    "PixelVAE". Theirs are masked convolutions.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxae import likelihoods, networks
+      >>> features = networks.mlp(8, output_shape=(5, 4, 3))
+      >>> pixels = networks.local_autoregressive(features, likelihoods.bernoulli(), 6, window=2)
+      >>> latent, images = jnp.ones((2, 7)), jnp.ones((2, 5, 4, 1))
+      >>> params = pixels.network.init(jax.random.key(0), latent, images)
+      >>> pixels.network.apply(params, latent, images).shape
+      (2, 5, 4, 1)
+      >>> pixels.sample(params, jax.random.key(1), latent).shape
+      (2, 5, 4, 1)
+    """
+    sizes = sizes or (48, 24)
+    if min(*sizes, window) < 1:
+        raise ValueError(f"local_autoregressive: sizes and window must be 1 or more, got {sizes} and {window}")
+    offsets = [(-i, j) for i in range(window, 0, -1) for j in range(-window, window + 1)]
+    offsets += [(0, -j) for j in range(window, 0, -1)]
+
+    def init(rng, latent, condition=None):
+        first, *keys = jax.random.split(rng, len(sizes) + 2)
+        params = decoder.init(first, latent)
+        features = jax.eval_shape(decoder.apply, params, latent)
+        outputs = _outputs(features, condition)
+        widths = [features.shape[-1] + len(offsets) * outputs // likelihood.num_params, *sizes, outputs]
+        layers = []
+        for key, inputs, out in zip(keys, widths[:-1], widths[1:], strict=True):
+            last = len(layers) == len(sizes)
+            scale = 0.01 if last else math.sqrt(2 / inputs)
+            layers.append({"kernel": scale * jax.random.normal(key, (out, inputs)), "bias": jnp.zeros(out)})
+        return {"decoder": params, "layers": layers}
+
+    def head(layers, read, added):
+        """Columns are pixels: `[F + window, N], [n, N] -> [n, N]`."""
+        for layer in layers[:-1]:
+            read = jax.nn.relu(layer["kernel"] @ read + layer["bias"][:, None])
+        return added + layers[-1]["kernel"] @ read + layers[-1]["bias"][:, None]
+
+    def all_pixels(layers, features, images):
+        outputs = images.shape[-1] * likelihood.num_params
+        height, width = images.shape[1:3]
+        padded = jnp.pad(jnp.moveaxis(images, -1, 0), ((0, 0), (0, 0), (window, 0), (window, window)))
+        seen = [padded[:, :, window + i : window + i + height, window + j : window + j + width] for i, j in offsets]
+        columns = jnp.moveaxis(features, -1, 0)
+        read = jnp.concatenate([columns, *seen]).reshape(-1, math.prod(images.shape[:3]))
+        y = head(layers, read, columns[:outputs].reshape(outputs, -1))
+        return jnp.moveaxis(y.reshape(outputs, *images.shape[:3]), 0, -1)
+
+    def in_chunks(layers, features, images):
+        """The same, some rows at a time, and once more for the gradient: nothing wide ever leaves the cache."""
+        rows, chunk = images.shape[0], max(1, PIXELS // math.prod(images.shape[1:3]))
+        if not isinstance(rows, int) or rows <= chunk:
+            return all_pixels(layers, features, images)
+        fill = -rows % chunk
+        parts = [
+            jnp.pad(a, ((0, fill), (0, 0), (0, 0), (0, 0))).reshape(-1, chunk, *a.shape[1:]) for a in (features, images)
+        ]
+        y = lax.map(jax.checkpoint(lambda part: all_pixels(layers, *part)), tuple(parts))
+        return y.reshape(-1, *y.shape[2:])[:rows]
+
+    def apply(params, latent, condition=None):
+        features = decoder.apply(params["decoder"], latent)
+        _outputs(features, condition)
+        images = condition.astype(features.dtype)
+        return lax.platform_dependent(params["layers"], features, images, cpu=in_chunks, default=all_pixels)
+
+    def sample(params, rng, latent):
+        features = decoder.apply(params["decoder"], latent)
+        rows, height, width = features.shape[:3]
+        outputs = params["layers"][-1]["bias"].shape[0]
+        channels = outputs // likelihood.num_params
+
+        def pixel(padded, at):
+            place, key = at
+            i, j = place // width, place % width
+            near = lax.dynamic_slice(padded, (0, i, j, 0), (rows, window + 1, 2 * window + 1, channels))
+            seen = [near[:, window + di, window + dj] for di, dj in offsets]
+            own = lax.dynamic_slice(features, (0, i, j, 0), (rows, 1, 1, features.shape[-1]))[:, 0, 0]
+            y = head(params["layers"], jnp.concatenate([own, *seen], -1).T, own[:, :outputs].T).T
+            drawn = likelihood.sample(key, y).astype(padded.dtype)
+            padded = lax.dynamic_update_slice(padded, drawn[:, None, None], (0, i + window, j + window, 0))
+            return padded, None
+
+        start = jnp.zeros((rows, height + window, width + 2 * window, channels), features.dtype)
+        places = jnp.arange(height * width)
+        drawn, _ = lax.scan(pixel, start, (places, jax.random.split(rng, height * width)))
+        return drawn[:, window:, window : window + width]
+
+    def _outputs(features, images):
+        if images is None:
+            raise ValueError(
+                "local_autoregressive reads the image as its condition: transforms.condition_on_input() sets it"
+            )
+        shape, outputs = features.shape, images.shape[-1] * likelihood.num_params
+        if len(shape) != 4 or images.ndim != 4 or shape[1:3] != images.shape[1:3] or shape[-1] < outputs:
+            raise ValueError(
+                f"features {shape[1:]} do not fit images {images.shape[1:]}: the decoder must give {images.shape[1:3]} "
+                f"positions of at least {outputs} features"
+            )
+        return outputs
+
+    return LocalAutoregressive(Network(init, apply), sample)
