@@ -79,7 +79,7 @@ def main() -> None:
         num_steps,
         data=jax.device_put(x),
         chunk=per_epoch,
-        progress=False,
+        progress=True,
     )
     trained = time.monotonic()
     figures = {f"bound_{k}": log_likelihood(model, fitted.state, SEEN, held_out, k) for k in (1, arguments.samples)}

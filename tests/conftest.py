@@ -1,6 +1,8 @@
 """Strict surroundings for every test: eight devices, no silent broadcasting, annotated shapes checked."""
 
 import os
+import shutil
+import tempfile
 
 # Tests compile many small programs and run each for milliseconds. By the environment, so that the processes that
 # tests start compile alike: some compare bits.
@@ -14,6 +16,25 @@ import pytest
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jaxtyping.install_import_hook("jaxae", "beartype.beartype")
+
+
+def pytest_configure(config):
+    """The run's workers, and the processes that tests start, share what any of them has compiled."""
+    if not hasattr(config, "workerinput"):  # the first process of the run
+        config.compiled = tempfile.mkdtemp(prefix="jaxae-tests-")
+        shared = {
+            "jax_compilation_cache_dir": config.compiled,
+            "jax_persistent_cache_min_compile_time_secs": 0,
+            "jax_persistent_cache_min_entry_size_bytes": -1,
+        }
+        for name, value in shared.items():
+            os.environ[name.upper()] = str(value)
+            jax.config.update(name, value)
+
+
+def pytest_unconfigure(config):
+    if hasattr(config, "compiled"):
+        shutil.rmtree(config.compiled, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,5 @@
 """One contract for every network, on images of awkward sizes; then what each is for."""
 
-import importlib
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -13,7 +11,9 @@ from hypothesis import strategies as st
 from jax import export
 
 from jaxae import likelihoods, networks
+from jaxae.networks import pixelwise
 from jaxae.networks.convolution import plain, products
+from jaxae.networks.pixelwise import by_rows
 from jaxae.types import Network
 
 ROWS = 5
@@ -58,6 +58,7 @@ NETWORKS = {
     "linen": (networks.from_linen(nn.Dense(3)), (6,), (3,), None),
     "linen with condition": (networks.from_linen(Bilinear()), (6,), (3,), (4,)),
     "local autoregressive": (PIXELS.network, (3,), (5, 4, 4), (5, 4, 2)),
+    "spatial broadcast": (networks.spatial_broadcast((5, 4, 2), 6, 5, num_params=2), (3,), (5, 4, 4), None),
     "nnx": (networks.from_nnx(Stack), (6,), (3,), None),
     "default table": (networks.default_encoder((21,), 3), (21,), (3,), None),
     "default table decoder": (networks.default_decoder((21,), 2), (3,), (42,), None),
@@ -208,25 +209,36 @@ def test_local_autoregressive_draws_from_the_predictions_that_all_pixels_at_once
     assert np.abs(drawn[:, 2:] - drawn[:, :1]).max() > 0.01
 
 
-def test_local_autoregressive_in_chunks_is_the_whole(monkeypatch):
-    _, latent, images, _ = draw("local autoregressive")
-    params = PIXELS.network.init(jax.random.key(0), latent, images)
+def test_spatial_broadcast_is_a_perceptron_of_latent_and_position():
+    decoder, latent = networks.spatial_broadcast((3, 2, 1), 4), jnp.array([[0.5, -1.0], [2.0, 3.0]])
+    params = decoder.init(jax.random.key(0), latent)
+    y = decoder.apply(params, latent)
+    (first, last), places = params, {0: -1.0, 1: 0.0, 2: 1.0}
+    for b, i, j in np.ndindex(2, 3, 2):
+        read = np.array([*latent[b], places[i], (-1.0, 1.0)[j]])
+        by_hand = last["kernel"] @ np.maximum(first["kernel"] @ read + first["bias"], 0) + last["bias"]
+        np.testing.assert_allclose(y[b, i, j], by_hand, rtol=1e-5, atol=1e-6)
 
-    def found(network):
-        def loss(params):
-            return (network.apply(params, latent, images) ** 2).sum()
 
-        return jax.value_and_grad(loss)(params), "scan[" in str(jax.make_jaxpr(loss)(params))
+@pytest.mark.parametrize("rows", [4, 5])
+def test_pixels_in_chunks_give_the_whole_and_its_gradients(rows, monkeypatch):
+    generator = np.random.default_rng(0)
+    x = jnp.asarray(generator.normal(size=(rows, 3, 2)), jnp.float32)
+    weight = jnp.asarray(generator.normal(size=(3,)), jnp.float32)
 
-    whole, in_chunks = found(PIXELS.network)
+    def found():
+        def loss(weight, x):
+            by = by_rows(lambda w, rows: jnp.tanh(rows * w[None, :, None]), 6, weight, x)
+            return (by**2 * jnp.arange(1.0, rows + 1)[:, None, None]).sum()
+
+        return jax.value_and_grad(loss, (0, 1))(weight, x), "scan[" in str(jax.make_jaxpr(loss)(weight, x))
+
+    whole, in_chunks = found()
     assert not in_chunks
-    monkeypatch.setattr(importlib.import_module("jaxae.networks.local_autoregressive"), "PIXELS", 40)
-    again = networks.local_autoregressive(
-        networks.mlp(7, output_shape=(5, 4, 6)), likelihoods.gaussian(None), 6, window=2
-    )
-    chunks, in_chunks = found(again.network)
+    monkeypatch.setattr(pixelwise, "PIXELS", 12)
+    chunks, in_chunks = found()
     assert in_chunks
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), whole, chunks)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), whole, chunks)
 
 
 class Normalised(nn.Module):
@@ -256,6 +268,9 @@ class Normalised(nn.Module):
             "got .3,. and 0",
         ),
         (lambda: run(PIXELS.network, (2, 3)), "condition_on_input"),
+        (lambda: networks.spatial_broadcast((5, 4), 6), r"\(5, 4\)"),
+        (lambda: networks.spatial_broadcast((5, 4, 1), 0), r"sizes \(0,\)"),
+        (lambda: run(networks.spatial_broadcast((5, 4, 1)), (2, 3, 4)), r"\(2, 3, 4\): join"),
         (lambda: PIXELS.network.init(jax.random.key(0), jnp.ones((2, 3)), jnp.ones((2, 5, 5, 2))), r"\(5, 5\)"),
         (lambda: PIXELS.network.init(jax.random.key(0), jnp.ones((2, 3)), jnp.ones((2, 5, 4, 4))), "at least 8"),
         (lambda: networks.conditional(networks.mlp(2)).apply({}, jnp.ones((2, 3)), jnp.ones(2)), "one-hot"),

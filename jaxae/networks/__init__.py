@@ -9,6 +9,7 @@ from jaxae.networks.flows import inverse_autoregressive, planar
 from jaxae.networks.local_autoregressive import LocalAutoregressive, local_autoregressive
 from jaxae.networks.mlp import mlp
 from jaxae.networks.patches import patch_decoder, patch_encoder
+from jaxae.networks.spatial_broadcast import spatial_broadcast
 from jaxae.networks.transformer import Transformer, transformer
 
 __all__ = [
@@ -30,5 +31,6 @@ __all__ = [
     "patch_encoder",
     "planar",
     "shared_scale",
+    "spatial_broadcast",
     "transformer",
 ]

@@ -8,9 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxae.networks.pixelwise import by_rows, finish, init_layers
 from jaxae.types import Likelihood, Network
-
-PIXELS = 4096  # in a chunk on a CPU: what a layer gives of them stays in the cache
 
 
 class LocalAutoregressive(NamedTuple):
@@ -71,23 +70,16 @@ def local_autoregressive(decoder: Network, likelihood: Likelihood, *sizes: int, 
     offsets += [(0, -j) for j in range(window, 0, -1)]
 
     def init(rng, latent, condition=None):
-        first, *keys = jax.random.split(rng, len(sizes) + 2)
+        first, rest = jax.random.split(rng)
         params = decoder.init(first, latent)
         features = jax.eval_shape(decoder.apply, params, latent)
         outputs = _outputs(features, condition)
-        widths = [features.shape[-1] + len(offsets) * outputs // likelihood.num_params, *sizes, outputs]
-        layers = []
-        for key, inputs, out in zip(keys, widths[:-1], widths[1:], strict=True):
-            last = len(layers) == len(sizes)
-            scale = 0.01 if last else math.sqrt(2 / inputs)
-            layers.append({"kernel": scale * jax.random.normal(key, (out, inputs)), "bias": jnp.zeros(out)})
-        return {"decoder": params, "layers": layers}
+        inputs = features.shape[-1] + len(offsets) * outputs // likelihood.num_params
+        return {"decoder": params, "layers": init_layers(rest, (inputs, *sizes, outputs), 0.05)}
 
     def head(layers, read, added):
         """Columns are pixels: `[F + window, N], [n, N] -> [n, N]`."""
-        for layer in layers[:-1]:
-            read = jax.nn.relu(layer["kernel"] @ read + layer["bias"][:, None])
-        return added + layers[-1]["kernel"] @ read + layers[-1]["bias"][:, None]
+        return added + finish(layers[1:], layers[0]["kernel"] @ read + layers[0]["bias"][:, None])
 
     def all_pixels(layers, features, images):
         outputs = images.shape[-1] * likelihood.num_params
@@ -99,23 +91,11 @@ def local_autoregressive(decoder: Network, likelihood: Likelihood, *sizes: int, 
         y = head(layers, read, columns[:outputs].reshape(outputs, -1))
         return jnp.moveaxis(y.reshape(outputs, *images.shape[:3]), 0, -1)
 
-    def in_chunks(layers, features, images):
-        """The same, some rows at a time, and once more for the gradient: nothing wide ever leaves the cache."""
-        rows, chunk = images.shape[0], max(1, PIXELS // math.prod(images.shape[1:3]))
-        if not isinstance(rows, int) or rows <= chunk:
-            return all_pixels(layers, features, images)
-        fill = -rows % chunk
-        parts = [
-            jnp.pad(a, ((0, fill), (0, 0), (0, 0), (0, 0))).reshape(-1, chunk, *a.shape[1:]) for a in (features, images)
-        ]
-        y = lax.map(jax.checkpoint(lambda part: all_pixels(layers, *part)), tuple(parts))
-        return y.reshape(-1, *y.shape[2:])[:rows]
-
     def apply(params, latent, condition=None):
         features = decoder.apply(params["decoder"], latent)
         _outputs(features, condition)
-        images = condition.astype(features.dtype)
-        return lax.platform_dependent(params["layers"], features, images, cpu=in_chunks, default=all_pixels)
+        images = jnp.asarray(condition, features.dtype)
+        return by_rows(all_pixels, math.prod(images.shape[1:3]), params["layers"], features, images)
 
     def sample(params, rng, latent):
         features = decoder.apply(params["decoder"], latent)
