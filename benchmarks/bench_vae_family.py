@@ -17,8 +17,8 @@ Published after 3,280 passes (K = 5000, test): VAE -86.76, IWAE-5 -85.54, IWAE-5
 -84.97, PIWAE -84.46, CIWAE -84.57 (Rainforth et al. 2018). A step of IWAE-5 took about three
 of the VAE's (20 ms against 6); those of 50 or 64 samples grow with them.
 
-Result on the test split after 60 passes, K = 500, one core: vamp -87.1, coupling -87.2, hierarchical -88.3, iwae_5 -88.8,
-iaf -89.6, mixture -89.8, vae -90.0.
+Result on the test split after 60 passes, K = 500, one core: vamp -87.1, coupling -87.2, hierarchical -88.3, iwae_5
+-88.8, iaf -89.6, mixture -89.8, vae -90.0.
 """
 
 import argparse

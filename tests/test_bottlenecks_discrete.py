@@ -35,6 +35,7 @@ TABLE = {
     "vector_quantizer": (lambda: vector_quantizer(8), 7, True),
     "vector_quantizer_gradient": (lambda: vector_quantizer(8, learn="gradient", orthogonality=0.1), 7, True),
     "vector_quantizer_rotation": (lambda: vector_quantizer(8, estimator="rotation", cosine=True), 7, True),
+    "vector_quantizer_directional": (lambda: vector_quantizer(8, estimator="directional", learn="gradient"), 7, True),
     "vector_quantizer_gumbel": (lambda: vector_quantizer(8, estimator="gumbel", temperature=1.0), 7, True),
     "vector_quantizer_drawn": (lambda: vector_quantizer(8, temperature=0.5, diversity=0.1), 7, True),
     "vector_quantizer_kmeans": (lambda: vector_quantizer(8, seeding="kmeans"), 7, True),

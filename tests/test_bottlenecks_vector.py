@@ -24,7 +24,7 @@ from jaxae.bottlenecks import (
     sim_vq,
     vector_quantizer,
 )
-from jaxae.bottlenecks.estimators import gumbel, rotation
+from jaxae.bottlenecks.estimators import directional, gumbel, rotation
 from jaxae.bottlenecks.restarts import restarts
 from jaxae.bottlenecks.seeding import kmeans
 
@@ -232,6 +232,23 @@ def test_rotation_takes_each_token_to_its_code():
     for token, code in ((jnp.zeros(3), codes[0]), (tokens[0], jnp.zeros(3)), (tokens[0], -tokens[0])):
         jacobian = jax.jacobian(lambda e, c=code: rotation(c[None], e[None])[0])(token)
         np.testing.assert_allclose(jacobian, np.eye(3), atol=1e-6)
+
+
+@pytest.mark.parametrize("key", [None, KEY(3)])
+def test_directional_gradient_goes_to_the_length_of_the_step(key):
+    """`d (c - e)' / |c - e|` to the code, the identity less that to the token; with a key d is noisy."""
+    tokens, codes = normal(0, 5, 3), normal(1, 5, 3)
+    np.testing.assert_array_equal(directional(codes, tokens, key, 0.1), codes)
+    noise = 0.0 if key is None else np.sqrt(0.1) * jax.random.normal(key, codes.shape)
+    step = np.asarray(codes - tokens)
+    direction = np.asarray(step + noise) / np.linalg.norm(step + noise, axis=1, keepdims=True)
+    to_codes, to_tokens = jax.jacobian(lambda c, e: directional(c, e, key, 0.1), (0, 1))(codes, tokens)
+    for i in range(5):
+        by_hand = np.outer(direction[i], step[i] / np.linalg.norm(step[i]))
+        np.testing.assert_allclose(to_codes[i, :, i], by_hand, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(to_tokens[i, :, i], np.eye(3) - by_hand, rtol=1e-4, atol=1e-5)
+    still = jax.jacobian(lambda e: directional(tokens[:1], e)[0])(tokens[:1])[:, 0]
+    np.testing.assert_array_equal(still, np.eye(3))
 
 
 def test_gumbel_gradient_is_that_of_the_relaxed_draw():

@@ -45,6 +45,7 @@ BOTTLENECKS = {
     "bsq": lambda: bsq(4),
     "latent_quantizer": lambda: latent_quantizer((3, 4, 5, 2)),
     "vector_quantizer_rotation": lambda: vector_quantizer(8, estimator="rotation", seeding="kmeans", cosine=True),
+    "vector_quantizer_directional": lambda: vector_quantizer(8, estimator="directional", learn="gradient"),
     "vector_quantizer_gumbel": lambda: vector_quantizer(8, estimator="gumbel", temperature=1.0),
     "vector_quantizer_drawn": lambda: vector_quantizer(8, learn="gradient", temperature=0.5, diversity=0.1),
     "sim_vq": lambda: sim_vq(8),

@@ -16,7 +16,7 @@ from jaxae.numerics import straight_through, sum_per_example
 from jaxae.types import Bottleneck, Code
 
 LEARN = ("ema", "gradient", "frozen")
-ESTIMATORS = ("straight_through", "rotation", "gumbel")
+ESTIMATORS = ("straight_through", "rotation", "directional", "gumbel")
 SEEDING = ("data", "kmeans", "random")
 
 
@@ -60,8 +60,9 @@ def vector_quantizer(
       learn: "ema" (codes are running means of the tokens they quantize; no parameters), "gradient" (codes are
         parameters, restarts a shift in the state), or "frozen" (random normal codes that stay as they are).
       estimator: of the gradient to `h`: "straight_through" (identity), "rotation" (turned and scaled as the token is to
-        its code), "gumbel" (with a key, a code is drawn by `softmax(-|h - code|^2)`, the gradient that of the draw
-        relaxed at `temperature`, to the codes as well).
+        its code), "directional" (DiVeQ: a step towards the code, of a differentiated length and a constant direction,
+        with noise where there is a key; to the codes as well), "gumbel" (with a key, a code is drawn by
+        `softmax(-|h - code|^2)`, the gradient that of the draw relaxed at `temperature`, to the codes as well).
       commitment: weight of the commitment term, >= 0. It stands against the likelihood's nats: 1 suits a normal
         likelihood whose scale is the data's deviation, a quarter (the paper's) one of scale 1 on pixels in [0, 1].
       decay: of the running counts and sums, in [0, 1). None: so slow that a code's mean holds about 60 tokens, within
@@ -174,6 +175,9 @@ def quantizer(
             ids = nearest_code(tokens, codes)
         else:
             ids = drawn_code(rng, tokens, codes, temperature)
+        if estimator == "directional":
+            noise = None if rng is None else jax.random.fold_in(rng, 1)
+            return ids, estimators.directional(_rows(codes, ids), tokens, noise)
         values = _rows(stop_gradient(codes), ids)
         return ids, estimators.rotation(values, tokens) if estimator == "rotation" else straight_through(values, tokens)
 
