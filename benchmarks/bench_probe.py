@@ -7,7 +7,8 @@ and the oriented gradients themselves, each with the same probe: logistic regres
 
     python benchmarks/bench_probe.py --data fashion_mnist.npz
 
-With --dev and 1 % of the labels, three draws: pixels 79.0 %, oriented gradients 83.6 %, encoder 83.6 %.
+Test split, 1 / 10 / 100 % of the labels: pixels 78.0 / 82.5 / 84.4 %, oriented gradients 82.9 / 87.7 / 90.1 %, encoder
+83.1 / 88.3 / 91.3 %.
 """
 
 import argparse
