@@ -109,6 +109,27 @@ def warped(
     return jax.vmap(one)(images, matrix, offset)
 
 
+def affine_draws(
+    rng: Array, num: int, shift: float | int, rotation: float | int, scale: float | int, shear: float | int
+) -> tuple[Float[Array, "num 2 2"], Float[Array, "num 2"]]:
+    """`(matrix, offset)` for `warped`, drawn evenly within the amounts, which `transforms.random_affine` explains.
+
+    Example:
+      >>> import jax
+      >>> from jaxae.filters import affine_draws
+      >>> matrix, offset = affine_draws(jax.random.key(0), 5, shift=2, rotation=0, scale=0, shear=0)
+      >>> matrix[0].tolist(), bool(abs(offset).max() <= 2)
+      ([[1.0, 0.0], [0.0, 1.0]], True)
+    """
+    keys = jax.random.split(rng, 4)
+    angle = jax.random.uniform(keys[0], (num,), minval=-1.0) * math.radians(rotation)
+    turn = jnp.stack([jnp.cos(angle), -jnp.sin(angle), jnp.sin(angle), jnp.cos(angle)], -1).reshape(num, 2, 2)
+    stretch = 1 / (1 + scale * jax.random.uniform(keys[1], (num, 2), minval=-1.0))
+    sheared = shear * jax.random.uniform(keys[2], (num,), minval=-1.0)
+    skew = jnp.zeros((num, 2, 2)).at[:, 0, 0].set(1).at[:, 1, 1].set(1).at[:, 1, 0].set(sheared)
+    return turn @ (stretch[:, :, None] * skew), shift * jax.random.uniform(keys[3], (num, 2), minval=-1.0)
+
+
 def _band(size: int, sigma: float, cut: float, reflect: bool) -> np.ndarray:
     radius = math.ceil(cut * sigma)
     offset = np.arange(-radius, radius + 1)

@@ -359,21 +359,12 @@ def random_affine(
     if any(not (math.isfinite(a) and a >= 0) for a in amounts.values()) or scale >= 1:
         raise ValueError(f"random_affine: amounts must be finite and >= 0, scale below 1; got {amounts}")
 
-    def matrices(rng, num):
-        keys = jax.random.split(rng, 4)
-        angle = jax.random.uniform(keys[0], (num,), minval=-1.0) * math.radians(rotation)
-        turn = jnp.stack([jnp.cos(angle), -jnp.sin(angle), jnp.sin(angle), jnp.cos(angle)], -1).reshape(num, 2, 2)
-        stretch = 1 / (1 + scale * jax.random.uniform(keys[1], (num, 2), minval=-1.0))
-        sheared = shear * jax.random.uniform(keys[2], (num,), minval=-1.0)
-        skew = jnp.zeros((num, 2, 2)).at[:, 0, 0].set(1).at[:, 1, 1].set(1).at[:, 1, 0].set(sheared)
-        return turn @ (stretch[:, :, None] * skew), shift * jax.random.uniform(keys[3], (num, 2), minval=-1.0)
-
     def apply(rng, batch):
         if rng is None:
             return batch
         if batch.x.ndim != 4:
             raise ValueError(f"random_affine: images must be [B, H, W, C], got shape {batch.x.shape}")
-        return batch._replace(x=filters.warped(batch.x, *matrices(rng, batch.x.shape[0])))
+        return batch._replace(x=filters.warped(batch.x, *filters.affine_draws(rng, batch.x.shape[0], **amounts)))
 
     return apply
 
@@ -388,6 +379,7 @@ TRANSFORMS = {
     "patch_mask": lambda: patch_mask(4, 0.5),
     "oriented_gradients": oriented_gradients,
     "random_affine": random_affine,
+    "condition_on_input": condition_on_input,
 }
 """Name to constructor without arguments: what the contract tests walk through."""
 

@@ -24,3 +24,10 @@ def test_log_uniform_noise_has_a_size_of_its_own_for_every_example():
 def test_log_uniform_noise_refuses_deviations_that_are_none(low, high):
     with pytest.raises(ValueError, match="finite with 0 < low <= high"):
         transforms.log_uniform_noise(low, high)
+
+
+def test_condition_on_input_is_what_the_likelihood_scores():
+    x, clean = jnp.ones((2, 3)), jnp.zeros((2, 3))
+    seen = transforms.condition_on_input()
+    np.testing.assert_array_equal(seen(None, Batch(x)).condition, x)
+    np.testing.assert_array_equal(seen(None, Batch(x, target=clean, condition=jnp.ones(2))).condition, clean)
