@@ -24,38 +24,54 @@ from jaxae.data import load
 from jaxae.data.batches import shuffled
 from jaxae.model import autoencoder
 from jaxae.networks import mlp
+from jaxae.types import Network
 
 BATCH = 100
 ESTIMATORS = ("straight_through", "gumbel_straight_through", "relaxed")
 
 
-def model_of(latent: str, estimator: str, temperature, prior: str):
-    """The paper's network with a latent of this kind; `prior` is that of the bits."""
+def between(network: Network, before, after) -> Network:
+    """`after(network(before(x)))`, for fixed functions."""
+
+    def init(rng, x, condition=None):
+        return network.init(rng, jax.eval_shape(before, x), condition)
+
+    return Network(init, lambda params, x, condition=None: after(network.apply(params, before(x), condition)))
+
+
+def model_of(latent: str, estimator: str, temperature, prior: str, mean=None):
+    """The paper's network with a latent of this kind; `prior` is that of the bits, `mean` the pixels' to centre by."""
     if latent == "bernoulli":
         layer = bottlenecks.bernoulli(200, estimator=estimator, temperature=temperature, prior=prior)
         decoder = mlp(output_shape=(28, 28, 1))
     else:
         layer = bottlenecks.categorical(20, 10, estimator=estimator, temperature=temperature)
         decoder = mlp(200, output_shape=(28, 28, 1), activation=jax.nn.relu)
-    return autoencoder(mlp(200, flatten=True), layer, decoder, likelihoods.bernoulli())
+    encoder = mlp(200, flatten=True)
+    if mean is not None:
+        log_odds = jax.scipy.special.logit(jnp.clip(mean, 0.001, 0.999))
+        encoder = between(encoder, lambda x: x - mean, lambda h: h)
+        decoder = between(decoder, lambda z: 2 * z - 1, lambda y: y + log_odds)
+    return autoencoder(encoder, layer, decoder, likelihoods.bernoulli())
 
 
-def run(latent, estimator, prior, x, held_out, epochs, peak, least, samples, seed):
+def run(latent, estimator, prior, centred, x, held_out, epochs, peak, least, samples, seed):
     """Train and measure: `(negative bound in nats, seconds, steps)`."""
     started = time.monotonic()
     steps = epochs * (len(x) // BATCH)
+    mean = jnp.asarray(x.mean(0) / 255) if centred else None
 
     def temperature(step):
         return jnp.maximum(least, 1.0 - (1.0 - least) * 2 * step / steps)
 
     binary = transforms.chain(transforms.scale_uint8(), transforms.binarise())
-    objective = objectives.prepared(objectives.elbo(model_of(latent, estimator, temperature, prior)), binary)
+    objective = objectives.prepared(objectives.elbo(model_of(latent, estimator, temperature, prior, mean)), binary)
     rate = optax.cosine_decay_schedule(peak, steps)
     state = train.init_state(objective, optax.adam(rate), jax.random.key(seed), x[:BATCH])
     step = train.build_step(objective, optax.adam(rate))
     order = shuffled(len(x), BATCH, seed)
     state = train.fit(step, state, order, steps, data=x, chunk=1000, progress=False).state
-    hard = objectives.prepared(objectives.elbo(model_of(latent, "gumbel_straight_through", 1.0, prior)), binary)
+    hard = objectives.prepared(objectives.elbo(model_of(latent, "gumbel_straight_through", 1.0, prior, mean)), binary)
     found = [
         train.evaluator(hard, held_out, steps, seed=i)(state._replace(state={"model": ()}))["loss"]
         for i in range(samples)
@@ -70,6 +86,7 @@ def main() -> None:
     parser.add_argument("--latents", nargs="+", default=["bernoulli", "categorical"])
     parser.add_argument("--estimators", nargs="+", default=list(ESTIMATORS), choices=ESTIMATORS)
     parser.add_argument("--prior", default="uniform", choices=["uniform", "learned"], help="of the binary units")
+    parser.add_argument("--centred", action="store_true", help="pixels less their mean, bits as -1 and 1")
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--peak", type=float, default=2e-3)
     parser.add_argument("--least", type=float, default=0.5, help="temperature")
@@ -87,7 +104,7 @@ def main() -> None:
         for estimator in arguments.estimators:
             if latent == "categorical" and estimator == "straight_through":
                 continue  # there is no such estimator of a one-hot draw here
-            nats, seconds, steps = run(latent, estimator, arguments.prior, x, held_out, *shared)
+            nats, seconds, steps = run(latent, estimator, arguments.prior, arguments.centred, x, held_out, *shared)
             emit(latent=latent, estimator=estimator, nats=nats, seconds=seconds, steps=steps, **kept)
 
 
