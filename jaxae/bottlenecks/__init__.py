@@ -12,6 +12,7 @@ from jaxae.bottlenecks.latent_quantizer import latent_quantizer
 from jaxae.bottlenecks.lookup_free import bsq, lfq
 from jaxae.bottlenecks.multi_scale import multi_scale
 from jaxae.bottlenecks.nested import nested
+from jaxae.bottlenecks.power_spherical import power_spherical
 from jaxae.bottlenecks.projected import projected
 from jaxae.bottlenecks.random_projection import random_projection
 from jaxae.bottlenecks.residual import residual
@@ -29,6 +30,7 @@ BOTTLENECKS = {
     "gaussian_mixture": lambda: gaussian(prior=mixture(3)),
     "gaussian_free_bits": lambda: gaussian(free_bits=0.1),
     "gaussian_iaf": lambda: nested(mlp(6), gaussian(flow=inverse_autoregressive(8)), mlp(4)),
+    "power_spherical": power_spherical,
     "vamp": lambda: vamp(mlp(6), 5),
     "ladder": lambda: hierarchical(
         nested(mlp(4), gaussian(), mlp(3)),
@@ -79,6 +81,7 @@ __all__ = [
     "lfq",
     "multi_scale",
     "nested",
+    "power_spherical",
     "projected",
     "random_projection",
     "residual",
