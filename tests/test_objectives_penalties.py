@@ -320,6 +320,39 @@ def test_a_penalty_on_the_posterior_says_what_it_needs():
     model = autoencoder(networks.mlp(2), bottlenecks.identity(), networks.mlp(4), likelihoods.gaussian())
     with pytest.raises(ValueError, match="a model with a prior"):
         objectives.prior_draws(model)
+    with pytest.raises(ValueError, match="decoded_draws needs a model with a prior"):
+        objectives.decoded_draws(model)
+
+
+def test_a_critic_of_decoded_draws_teaches_the_decoder_alone():
+    line = Network(lambda rng, x, condition=None: jnp.linspace(-1, 1, x.shape[-1])[:, None], lambda p, x, c=None: x @ p)
+    layer = bottlenecks.gaussian()
+    model = autoencoder(networks.mlp(4), layer, networks.mlp(X.shape[1]), likelihoods.gaussian())
+    plain = objectives.elbo(model)
+    seen = objectives.decoded_draws(model)
+    objective = objectives.adversarial(plain, "misled", line, objectives.targets, 3.0, seen=seen)
+    batch = Batch(jnp.asarray(X), target=2 * jnp.asarray(X))
+    params, state = objective.init(KEY(0), batch)
+
+    def misled(params):
+        return jax.nn.softplus(seen(params["model"], state["model"], None, batch, None) @ params["critic"]).sum()
+
+    own = jax.grad(lambda p: objective.apply(p, state, None, batch, 0)[0].sum())(params)
+    alone = jax.grad(lambda p: plain.apply(p, state, None, batch, 0)[0].sum())(params)
+    added = jax.tree.map(lambda a, b: a - b, own["model"], alone["model"])
+    chex.assert_trees_all_close(added["encoder"], jax.tree.map(jnp.zeros_like, added["encoder"]))
+    chex.assert_trees_all_close(
+        added["decoder"],
+        jax.tree.map(lambda g: 3 * g, jax.grad(misled)(params)["model"]["decoder"]),
+        rtol=1e-4,
+        atol=1e-4,
+    )
+    # the critic's cross-entropy by hand: decoded draws are the latents' side, targets the reference's
+    made = seen(params["model"], state["model"], None, batch, None)
+    entropy = jax.grad(lambda w: (jax.nn.softplus(-made @ w) + jax.nn.softplus(batch.target @ w)).sum() / 2)(
+        params["critic"]
+    )
+    np.testing.assert_allclose(own["critic"], entropy, rtol=1e-4, atol=1e-4)
 
 
 def test_one_trace_serves_every_step_of_a_schedule():

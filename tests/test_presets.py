@@ -23,7 +23,11 @@ KEY = jax.random.key
 COLUMNS, SIZE, ROWS = 7, 3, 8
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(ROWS, COLUMNS)).astype(np.float32)
-WIDTH = {"flow_vae": 3 * SIZE, "hierarchical_vae": 8}  # of h; else the latent's, or twice that
+WIDTH = {
+    "flow_vae": 3 * SIZE,
+    "hierarchical_vae": 8,
+    "hyperspherical_vae": SIZE + 1,
+}  # of h; else the latent's, or twice that
 
 
 def linear(size):
@@ -50,6 +54,8 @@ TERMS = {
     "vamp_vae": {"nll": 1, "penalty": 1},
     "flow_vae": {"nll": 1, "penalty": 1},
     "hierarchical_vae": {"nll": 1, "penalty": 1},
+    "hyperspherical_vae": {"nll": 1, "penalty": 1},
+    "vae_gan": {"nll": 1, "penalty": 1, "misled": 30, "critic": 1},
     "iwae": {"bound": -1},
     "miwae": {"bound": -1},
     "beta_tc_vae": {"nll": 1, "penalty": 1, "total_correlation": 5},
@@ -65,6 +71,7 @@ OPTIONS = {
     "vq_vae": {"num_codes": 8, "num_tokens": 2, "code_size": 2},
     "adversarial_ae": {"critic": linear(1)},
     "factor_vae": {"critic": linear(1)},
+    "vae_gan": {"critic": linear(1)},
     "flow_vae": {"flow": networks.inverse_autoregressive(4, num_layers=1)},
     "vamp_vae": {"num_pseudo_inputs": 3},
     "hierarchical_vae": {"top_size": 2, "width": 4},
@@ -214,6 +221,7 @@ REFUSED = [
     (lambda: presets.ciwae((5,), mixing=2.0), r"\[0, 1\]"),
     (lambda: presets.iwae((5,), num_samples=0), "at least 1"),
     (lambda: presets.vamp_vae((5,), num_pseudo_inputs=0), "at least 1"),
+    (lambda: presets.hyperspherical_vae((5,), latent_size=1), "at least 2, got 1"),
     (lambda: presets.conditional_vae((5,))[1].init(KEY(0), Batch(jnp.ones((2, 5)))), "needs labels"),
     (lambda: presets.hierarchical_vae((5,), top_size=0), "top_size"),
 ]

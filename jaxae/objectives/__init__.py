@@ -10,7 +10,7 @@ from jaxae.objectives.factor import factor
 from jaxae.objectives.iwae import iwae, log_weights
 from jaxae.objectives.likelihood import negative_log_prob
 from jaxae.objectives.mmd import inverse_multiquadratic, mmd, rbf
-from jaxae.objectives.references import permuted, prior_draws
+from jaxae.objectives.references import decoded_draws, latent_rows, permuted, prior_draws, targets
 from jaxae.objectives.regularised import decoder_gradient, decoder_norm, latent_norm
 from jaxae.objectives.robust import decomposition, outlier_exposure, supervised, trimmed
 from jaxae.objectives.sparse import absolute_sum, activation_kl
@@ -23,6 +23,7 @@ __all__ = [
     "adversarial",
     "combined",
     "contractive",
+    "decoded_draws",
     "decoder_gradient",
     "decoder_norm",
     "decomposition",
@@ -32,6 +33,7 @@ __all__ = [
     "inverse_multiquadratic",
     "iwae",
     "latent_norm",
+    "latent_rows",
     "log_weights",
     "mmd",
     "negative_log_likelihood",
@@ -45,6 +47,7 @@ __all__ = [
     "rbf",
     "squared_jacobian",
     "supervised",
+    "targets",
     "total_correlation",
     "trimmed",
 ]

@@ -1,4 +1,4 @@
-"""Two players in one loss: a critic that tells latents from a reference's, and a model that misleads it."""
+"""Two players in one loss: a critic that tells what a model makes from a reference, and a model that misleads it."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from jax.lax import stop_gradient
 
 from jaxae.numerics import at_step, split_keys
 from jaxae.objectives.elbo import Weight
-from jaxae.objectives.posterior import rows_of
+from jaxae.objectives.references import latent_rows
 from jaxae.types import Network, Objective
 
 
@@ -19,6 +19,7 @@ def adversarial(
     reference: Callable,
     weight: Weight,
     loss: str = "non_saturating",
+    seen: Callable = latent_rows,
 ) -> Objective:
     """`objective + weight * term(critic(z)) + cross-entropy of the critic`, each part blind to the other's parameters.
 
@@ -28,12 +29,13 @@ def adversarial(
     optimizer trains both; `optax.multi_transform` over the keys of the params gives the critic a rate of its own.
 
     Args:
-      objective: what is added to; its output's latent is what the critic sees, as rows `[B, D]`.
+      objective: what is added to.
       name: key of the model's term (without its weight) among the metrics.
-      critic: `[B, D] -> [B, 1]`, the logit.
-      reference: `(params, state, rng, batch, output) -> [B, D]`: `prior_draws(model)` or `permuted`.
+      critic: `[B, ...] -> [B, 1]`, the logit.
+      reference: `(params, state, rng, batch, output) -> [B, ...]`: `prior_draws(model)`, `permuted` or `targets`.
       weight: a number, or a schedule `step -> number`.
       loss: "ratio" or "non_saturating".
+      seen: likewise, what the critic tells from the reference: `latent_rows`, or `decoded_draws(model)`.
 
     Returns:
       An `Objective` whose params have the key "critic" too. Metrics: the term, "critic" (its cross-entropy, nats;
@@ -64,18 +66,21 @@ def adversarial(
         params, state = objective.init(own, batch)
         if "critic" in params:
             raise ValueError("adversarial: this objective has a critic already")
-        _, (output, *_) = jax.eval_shape(lambda p, s, b: objective.apply(p, s, None, b, 0), params, state, batch)
-        latent = jax.eval_shape(rows_of, output.code.latent)
-        return {**params, "critic": critic.init(other, latent)}, state
+
+        def made(params, state, batch):
+            _, (output, *_) = objective.apply(params, state, None, batch, 0)
+            return seen(params["model"], state["model"], None, batch, output)
+
+        return {**params, "critic": critic.init(other, jax.eval_shape(made, params, state, batch))}, state
 
     def apply(params, state, rng, batch, step):
-        objective_rng, reference_rng = split_keys(rng, 2)
+        objective_rng, reference_rng, seen_rng = split_keys(rng, 3)
         total, (output, new, metrics) = objective.apply(params, state, objective_rng, batch, step)
-        latent = rows_of(output.code.latent)
+        made = seen(params["model"], state["model"], seen_rng, batch, output)
         other = stop_gradient(reference(params["model"], state["model"], reference_rng, batch, output))
-        logit = critic.apply(stop_gradient(params["critic"]), latent)[:, 0]
+        logit = critic.apply(stop_gradient(params["critic"]), made)[:, 0]
         term = logit if loss == "ratio" else jax.nn.softplus(logit)
-        found = critic.apply(params["critic"], stop_gradient(latent))[:, 0]
+        found = critic.apply(params["critic"], stop_gradient(made))[:, 0]
         foreign = critic.apply(params["critic"], other)[:, 0]
         entropy = (jax.nn.softplus(-found) + jax.nn.softplus(foreign)) / 2
         right = ((found > 0).astype(jnp.float32) + (foreign < 0).astype(jnp.float32)) / 2

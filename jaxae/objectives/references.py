@@ -1,12 +1,77 @@
-"""What latents are compared with: draws of the prior, or latents whose dimensions were shuffled between rows."""
+"""What is compared with what: latents with draws of the prior or with shuffled latents, decoded draws with data."""
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxae.numerics import weight_of
+from jaxae.numerics import target_of, weight_of
 from jaxae.objectives.posterior import rows_of
 from jaxae.types import Autoencoder, Batch, Output
+
+
+def latent_rows(params, state, rng: Array | None, batch: Batch, output: Output) -> Array:
+    """What the model's encoder made: the latents as rows.
+
+    Returns:
+      `[B, D]`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.objectives import latent_rows
+      >>> from jaxae.types import Batch, Code, Output
+      >>> z = jnp.ones((3, 2, 4))
+      >>> latent_rows({}, {}, None, Batch(z), Output(Code(z, jnp.zeros(3)), z)).shape
+      (3, 8)
+    """
+    return rows_of(output.code.latent)
+
+
+def targets(params, state, rng: Array | None, batch: Batch, output: Output) -> Array:
+    """A reference for `adversarial` that sees decoded draws: the data, as the likelihood reads them.
+
+    Returns:
+      `[B, ...]`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.objectives import targets
+      >>> from jaxae.types import Batch
+      >>> targets({}, {}, None, Batch(jnp.zeros((2, 3)), target=jnp.ones((2, 3))), None).tolist()
+      [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
+    """
+    return target_of(batch)
+
+
+def decoded_draws(model: Autoencoder):
+    """What `adversarial` sees in a decoder as a generator: the means that it decodes from draws of the prior.
+
+    The encoder has no part in it, so the critic's term trains the decoder (and the prior) alone.
+
+    Args:
+      model: an `Autoencoder` with `sample`.
+
+    Returns:
+      `(params, state, rng, batch, output) -> [B, ...]`; without a key the draws are the same at every call.
+
+    Raises:
+      ValueError: the model has no prior to draw from.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxae import presets
+      >>> from jaxae.objectives import decoded_draws
+      >>> from jaxae.types import Batch
+      >>> model, _ = presets.vae((5,), latent_size=2)
+      >>> params, state = model.init(jax.random.key(0), jnp.ones((3, 5)))
+      >>> decoded_draws(model)(params, state, None, Batch(jnp.ones((3, 5))), None).shape
+      (3, 5)
+    """
+    draw = _drawing(model, "decoded_draws")
+
+    def seen(params, state, rng, batch: Batch, output: Output | None) -> Array:
+        return model.likelihood.mean(model.decode(params, draw(params, state, rng, batch), batch.condition))
+
+    return seen
 
 
 def prior_draws(model: Autoencoder):
@@ -31,15 +96,21 @@ def prior_draws(model: Autoencoder):
       >>> prior_draws(model)(params, state, None, Batch(jnp.ones((3, 5))), None).shape
       (3, 2)
     """
-    draw = model.sample
-    if draw is None:
-        raise ValueError("prior_draws needs a model with a prior: bottlenecks.identity(priors.standard_normal()), say")
+    draw = _drawing(model, "prior_draws")
+    return lambda params, state, rng, batch, output: rows_of(draw(params, state, rng, batch))
 
-    def reference(params, state, rng, batch: Batch, output: Output | None) -> Array:
+
+def _drawing(model, asked):
+    """As many latents of the model's prior as the batch has rows."""
+    sample = model.sample
+    if sample is None:
+        raise ValueError(f"{asked} needs a model with a prior: bottlenecks.identity(priors.standard_normal()), say")
+
+    def draw(params, state, rng, batch: Batch):
         like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), batch.x)
-        return rows_of(draw(params, state, jax.random.key(0) if rng is None else rng, like, batch.condition))
+        return sample(params, state, jax.random.key(0) if rng is None else rng, like, batch.condition)
 
-    return reference
+    return draw
 
 
 def permuted(params, state, rng: Array | None, batch: Batch, output: Output) -> Array:

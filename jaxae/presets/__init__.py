@@ -14,7 +14,16 @@ from jaxae.presets.disentangled import beta_tc_vae, dip_vae, factor_vae, info_va
 from jaxae.presets.masked import masked_ae, visible_patches
 from jaxae.presets.parts import Networks, Parts, keywords
 from jaxae.presets.plain import adversarial_ae, ae, contractive_ae, denoising_ae, rae, sparse_ae, wae
-from jaxae.presets.variational import conditional_vae, flow_vae, hierarchical_vae, sigma_vae, vae, vamp_vae
+from jaxae.presets.variational import (
+    conditional_vae,
+    flow_vae,
+    hierarchical_vae,
+    hyperspherical_vae,
+    sigma_vae,
+    vae,
+    vae_gan,
+    vamp_vae,
+)
 
 PRESETS = {
     "ae": ae,
@@ -31,6 +40,8 @@ PRESETS = {
     "vamp_vae": vamp_vae,
     "flow_vae": flow_vae,
     "hierarchical_vae": hierarchical_vae,
+    "hyperspherical_vae": hyperspherical_vae,
+    "vae_gan": vae_gan,
     "iwae": iwae,
     "miwae": miwae,
     "piwae": piwae,
@@ -62,6 +73,7 @@ __all__ = [
     "factor_vae",
     "flow_vae",
     "hierarchical_vae",
+    "hyperspherical_vae",
     "info_vae",
     "iwae",
     "keywords",
@@ -72,6 +84,7 @@ __all__ = [
     "sigma_vae",
     "sparse_ae",
     "vae",
+    "vae_gan",
     "vamp_vae",
     "visible_patches",
     "vq_vae",

@@ -234,3 +234,73 @@ def _after(first: Network, second: Network) -> Network:
         return second.apply(params[1], jax.nn.relu(first.apply(params[0], x, condition)), condition)
 
     return Network(init, apply)
+
+
+def hyperspherical_vae(
+    shape: tuple[int, ...], *, beta: Weight = 1.0, **parts: Unpack[Parts]
+) -> tuple[Autoencoder, Objective]:
+    """A variational autoencoder whose latents are directions: points of the unit sphere, the prior uniform on it.
+
+    Args:
+      shape: one example's, without the batch.
+      beta: weight of the KL, a number or a schedule.
+      **parts: `Parts`; the latent is a unit vector of `latent_size` numbers, at least 2; a given encoder gives one
+        number more, see `bottlenecks.power_spherical`.
+
+    Source: Davidson et al. 2018, "Hyperspherical Variational Auto-Encoders"; the posterior: De Cao and Aziz 2020, "The
+    Power Spherical distribution".
+
+    Example:
+      >>> from jaxae import presets
+      >>> model, objective = presets.hyperspherical_vae((28, 28, 1), latent_size=10)
+    """
+    size = parts.get("latent_size", 32)
+    check(shape, latent_size=size)
+    if size < 2:
+        raise ValueError(f"hyperspherical_vae: a sphere needs a latent_size of at least 2, got {size}")
+    encoder = parts.get("encoder") or default_encoder(shape, size + 1)
+    given: Parts = {**parts, "encoder": encoder}
+    model = variational(shape, bottlenecks.power_spherical(), **given)
+    return model, scaled(objectives.elbo(model, beta), parts)
+
+
+def vae_gan(
+    shape: tuple[int, ...],
+    *,
+    weight: Weight = 30.0,
+    beta: Weight = 1.0,
+    prior: Prior | None = None,
+    critic: Network | None = None,
+    **parts: Unpack[Parts],
+) -> tuple[Autoencoder, Objective]:
+    """A variational autoencoder whose decoder misleads a critic as well, which tells decoded draws from data.
+
+    The encoder learns by the ELBO alone; the reconstruction is scored by the likelihood, in pixels, where the paper
+    scores it by a layer of the critic. The critic sees the likelihood's means: of binarised pixels it would tell these
+    by their grey at once, so leave the likelihood normal.
+
+    Args:
+      shape: one example's, without the batch.
+      weight: of the decoder's term, nats per example; a number or a schedule.
+      beta: weight of the KL, likewise.
+      prior: `p(z)`; None: the standard normal.
+      critic: `[B, *shape] -> [B, 1]`; None: the default encoder with one output.
+      **parts: `Parts`.
+
+    Source: Larsen et al. 2016, "Autoencoding beyond pixels using a learned similarity metric".
+
+    Example:
+      >>> from jaxae import presets
+      >>> model, objective = presets.vae_gan((28, 28, 1))
+    """
+    model = variational(shape, bottlenecks.gaussian(prior), **parts)
+    critic = critic or default_encoder(shape, 1)
+    objective = objectives.adversarial(
+        objectives.elbo(model, beta),
+        "misled",
+        critic,
+        objectives.targets,
+        weight,
+        seen=objectives.decoded_draws(model),
+    )
+    return model, scaled(objective, parts)
