@@ -35,8 +35,9 @@ def targets(params, state, rng: Array | None, batch: Batch, output: Output) -> A
     Example:
       >>> import jax.numpy as jnp
       >>> from jaxae.objectives import targets
-      >>> from jaxae.types import Batch
-      >>> targets({}, {}, None, Batch(jnp.zeros((2, 3)), target=jnp.ones((2, 3))), None).tolist()
+      >>> from jaxae.types import Batch, Code, Output
+      >>> z, target = jnp.zeros((2, 3)), jnp.ones((2, 3))
+      >>> targets({}, {}, None, Batch(z, target=target), Output(Code(z, jnp.zeros(2)), z)).tolist()
       [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
     """
     return target_of(batch)
