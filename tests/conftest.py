@@ -9,6 +9,8 @@ import tempfile
 # Tests compile many small programs and run each for milliseconds. By the environment, so that the processes that
 # tests start compile alike: some compare bits.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+# The run's workers share the cores: scikit-learn's threads would wait for each other at every call.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import chex
 import jax
