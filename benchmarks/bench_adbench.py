@@ -50,7 +50,8 @@ from jaxae import bottlenecks, likelihoods, networks, objectives, presets, scori
 from jaxae.data.adbench import Halves, clean_split, published_split
 from jaxae.model import autoencoder as autoencoder_of
 from jaxae.numerics import as_batch, split_keys
-from jaxae.scoring import baselines, metrics
+from jaxae.scoring import metrics
+from jaxae.scoring.scores import baselines
 from jaxae.train import ensemble
 from jaxae.types import Autoencoder, Objective, Scorer
 

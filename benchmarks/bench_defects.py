@@ -25,11 +25,11 @@ from common import emit
 
 from jaxae import bottlenecks, likelihoods, networks, objectives, scoring, train
 from jaxae.data.batches import shuffled
-from jaxae.filters import gaussian_blur
 from jaxae.model import autoencoder
+from jaxae.numerics.filters import gaussian_blur
 from jaxae.scoring import metrics
-from jaxae.scoring.maps import per_region_overlap, pixel_auroc
-from jaxae.scoring.scores import fit_model, top_mean
+from jaxae.scoring.metrics.pixels import per_region_overlap, pixel_auroc
+from jaxae.scoring.scores.reconstruction import fit_model, top_mean
 from jaxae.types import Batch, Scorer
 
 WINDOW, CENTRE, STRIDE, BLOTS = 32, 8, 4, 3

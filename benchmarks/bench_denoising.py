@@ -26,7 +26,7 @@ from common import emit
 
 from jaxae import recipes, scoring
 from jaxae.data import load
-from jaxae.training import fit_recipe
+from jaxae.jobs.train import fit_recipe
 
 NOISE = 0.3
 

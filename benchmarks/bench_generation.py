@@ -40,9 +40,11 @@ import jax
 import numpy as np
 from common import emit
 
-from jaxae import code_prior, generation, report, scoring, train_prior, training
+from jaxae import generation, report, scoring
 from jaxae.data import load
-from jaxae.trained import Trained, trained
+from jaxae.jobs import code_prior, train_prior
+from jaxae.jobs import train as training
+from jaxae.jobs.trained import Trained, trained
 from jaxae.types import Batch
 
 PRIORS = ("unigram", "masked", "autoregressive")

@@ -23,10 +23,11 @@ import jax.numpy as jnp
 import numpy as np
 from common import emit
 
-from jaxae.scoring import bounds, metrics, thresholds
-from jaxae.scoring.conformal import cross_p_values, jackknife_plus_p_values, p_values
-from jaxae.scoring.costs import expected_cost_curve
-from jaxae.scoring.discoveries import benjamini_hochberg, storey_null_share
+from jaxae.scoring import metrics, thresholds
+from jaxae.scoring.costs.expected import expected_cost_curve
+from jaxae.scoring.guarantees import bounds
+from jaxae.scoring.guarantees.conformal import cross_p_values, jackknife_plus_p_values, p_values
+from jaxae.scoring.guarantees.discoveries import benjamini_hochberg, storey_null_share
 from jaxae.types import CostTable
 
 COMPONENTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 50, 64, 80, 100, 128, 160)

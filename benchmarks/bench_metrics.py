@@ -19,7 +19,7 @@ import sklearn.metrics
 from common import emit
 
 from jaxae.scoring import metrics
-from jaxae.scoring.bootstrap import bootstrap
+from jaxae.scoring.metrics.bootstrap import bootstrap
 
 METRICS = {
     "auroc": (metrics.auroc, sklearn.metrics.roc_auc_score),

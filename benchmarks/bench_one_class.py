@@ -28,9 +28,9 @@ from common import emit
 from jaxae import recipes, scoring
 from jaxae.data import load
 from jaxae.data.splits import split
+from jaxae.jobs.train import fit_recipe
 from jaxae.numerics import as_batch
 from jaxae.scoring import costs, metrics, prepared, reconstruction, thresholds
-from jaxae.training import fit_recipe
 from jaxae.types import CostTable
 
 KINDS = ("smooth", "l2", "top_fraction", "l1")  # beside the recipe's own, for pixels

@@ -51,7 +51,8 @@ from common import emit
 
 from jaxae import downstream, networks, scoring, train, transforms
 from jaxae.data.batches import shuffled
-from jaxae.scoring import confidence, latent, metrics
+from jaxae.scoring import confidence, metrics
+from jaxae.scoring.scores import latent
 from jaxae.types import Batch
 
 SPLITS = ((2, 4, 5, 9, 8, 3), (3, 2, 6, 9, 4, 0), (5, 8, 3, 2, 4, 6), (3, 7, 8, 4, 0, 5), (6, 3, 4, 9, 8, 2))

@@ -24,10 +24,10 @@ from common import emit
 from jaxae import objectives, recipes, scoring
 from jaxae.data import load, protocols
 from jaxae.data.splits import split
+from jaxae.jobs.pollution import cleaned_splits
+from jaxae.jobs.train import fit_recipe
 from jaxae.numerics import as_batch
-from jaxae.pollution import cleaned_splits
 from jaxae.scoring import metrics
-from jaxae.training import fit_recipe
 
 METHODS = ("plain", *recipes.ROBUST, *recipes.CLEANING, "known")
 

@@ -32,7 +32,7 @@ from jaxae.data.batches import shuffled
 from jaxae.model import autoencoder
 from jaxae.objectives import prepared
 from jaxae.scoring import score_batches
-from jaxae.scoring.likelihood import bound
+from jaxae.scoring.scores.likelihood import bound
 from jaxae.types import Batch, Network
 
 SHAPE, WIDTH, LATENTS, TOKENS, CODE_SIZE, CODES = (28, 28, 1), 200, 50, 16, 16, 512

@@ -25,13 +25,14 @@ from jaxae import networks, recipes, scoring, train, transforms
 from jaxae.data import load
 from jaxae.data.batches import shuffled
 from jaxae.data.splits import split
-from jaxae.scoring import averaged, baselines, latent, layers, metrics, prepared, reconstruction
-from jaxae.scoring.fusion import fused
-from jaxae.scoring.likelihood import bound
-from jaxae.scoring.normalisation import complexity_normalised, normalised, roughness
-from jaxae.scoring.surprisal import surprisal
+from jaxae.jobs.train import fit_recipe
+from jaxae.scoring import averaged, metrics, prepared, reconstruction
+from jaxae.scoring.scores import baselines, latent, layers
+from jaxae.scoring.scores.fusion import fused
+from jaxae.scoring.scores.likelihood import bound
+from jaxae.scoring.scores.normalisation import complexity_normalised, normalised, roughness
+from jaxae.scoring.scores.surprisal import surprisal
 from jaxae.train import ensemble
-from jaxae.training import fit_recipe
 from jaxae.types import Batch
 
 PADDED = 500

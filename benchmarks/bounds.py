@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxae.scoring.likelihood import bound
+from jaxae.scoring.scores.likelihood import bound
 from jaxae.transforms import Transform
 from jaxae.types import Batch
 

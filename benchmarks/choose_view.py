@@ -21,9 +21,9 @@ import numpy as np
 from common import emit
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from jaxae import filters
 from jaxae.data import load
-from jaxae.neighbours import nearest_rows
+from jaxae.numerics import filters
+from jaxae.numerics.neighbours import nearest_rows
 from jaxae.scoring import metrics
 
 VIEWS = {

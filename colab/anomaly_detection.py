@@ -153,8 +153,8 @@ print(f"{reported.sum()} of {len(reported)} reported, of which {100 * (1 - label
 # %% [markdown]
 # ## When the training data is not clean
 #
-# A tenth of the training rows become anomalies, unmarked. `train.refined` lets models judge the rows that they have not
-# seen, and leaves the worst out.
+# A tenth of the training rows become anomalies, unmarked. `cleaning.refined` lets models judge the rows that they have
+# not seen, and leaves the worst out.
 
 # %%
 dirty = protocols.pollute(parts, 0.1)
@@ -169,7 +169,7 @@ def scores_with(rows):
     return lambda others: np.asarray(scoring.score_batches(score, others, 256))
 
 
-kept, _ = train.refined(dirty.train.x, scores_with, contamination=0.1, rounds=2)
+kept, _ = cleaning.refined(dirty.train.x, scores_with, contamination=0.1, rounds=2)
 truth = dirty.train.labels
 print(f"anomalies among the rows: {truth.mean():.3f}, among those kept: {truth[kept].mean():.3f}")
 for name, rows in (("clean", x), ("polluted", dirty.train.x), ("polluted, refined", dirty.train.x[kept])):

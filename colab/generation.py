@@ -36,9 +36,9 @@ from IPython.display import Image, display
 
 from jaxae import generation, objectives, presets, priors, report, train
 from jaxae.data import batches, load
-from jaxae.report import traversals
+from jaxae.numerics import interpolation
 from jaxae.scoring import score_batches
-from jaxae.scoring.likelihood import bound
+from jaxae.scoring.scores.likelihood import bound
 from jaxae.types import Batch
 
 folder = Path(tempfile.mkdtemp())
@@ -107,9 +107,10 @@ display(Image(report.sample_grid(folder / "rebuilt.png", np.concatenate([scaled[
 
 # %%
 first, second = means[jnp.array([0, 7])], means[jnp.array([11, 5])]
-ways = [way(a, b, 12) for a, b in zip(first, second, strict=True) for way in (traversals.linear, traversals.spherical)]
+ways = (interpolation.linear, interpolation.spherical)
+points = [way(a, b, 12) for a, b in zip(first, second, strict=True) for way in ways]
 title = "Two pairs: straight line, arc"
-display(Image(report.sample_grid(folder / "ways.png", np.asarray(decode(jnp.concatenate(ways))), title, columns=12)))
+display(Image(report.sample_grid(folder / "ways.png", np.asarray(decode(jnp.concatenate(points))), title, columns=12)))
 
 # %% [markdown]
 # ## Three priors

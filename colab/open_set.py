@@ -34,8 +34,9 @@ from IPython.display import Image, display
 from jaxae import downstream, networks, report, scoring, train, transforms
 from jaxae.data import batches, load, splits
 from jaxae.report import decisions
-from jaxae.scoring import confidence, latent, metrics
-from jaxae.scoring.open_set import cost_table, open_set
+from jaxae.scoring import confidence, metrics
+from jaxae.scoring.detector.open_set import cost_table, open_set
+from jaxae.scoring.scores import latent
 from jaxae.types import Batch
 
 folder = Path(tempfile.mkdtemp())

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from jaxae.cli import main
-from jaxae.detect import Settings, threshold_for
+from jaxae.jobs.detect import Settings, threshold_for
 from jaxae.types import CostTable
 
 

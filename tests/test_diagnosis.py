@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from jaxae import diagnosis, likelihoods, recipes, training
+from jaxae import likelihoods, recipes
 from jaxae.cli import main
+from jaxae.jobs import diagnosis
+from jaxae.jobs import train as training
 from jaxae.types import Batch
 
 

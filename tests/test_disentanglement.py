@@ -23,7 +23,7 @@ from sklearn.svm import LinearSVC
 from jaxae import disentanglement as dis
 from jaxae.disentanglement.dci import completeness, disentanglement
 from jaxae.disentanglement.modularity import modularity_of
-from jaxae.scoring.bootstrap import bootstrap
+from jaxae.scoring.metrics.bootstrap import bootstrap
 
 KEY = jax.random.key
 SIZES = (3, 4, 5)

@@ -7,9 +7,9 @@ import pytest
 from scipy import ndimage
 
 from jaxae import transforms
-from jaxae.filters import gaussian_blur, oriented_gradients
-from jaxae.scoring.fusion import fused
-from jaxae.scoring.normalisation import relative
+from jaxae.numerics.filters import gaussian_blur, oriented_gradients
+from jaxae.scoring.scores.fusion import fused
+from jaxae.scoring.scores.normalisation import relative
 from jaxae.types import Batch, Scorer
 
 IMAGES = np.random.default_rng(0).random((3, 13, 10, 2), np.float32)

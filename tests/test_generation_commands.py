@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from jaxae import training
 from jaxae.cli import main
+from jaxae.jobs import train as training
 
 
 def jaxae(*arguments, code=0):

@@ -9,9 +9,11 @@ import pytest
 from click.testing import CliRunner
 from scipy.stats import norm
 
-from jaxae import latent_prior, priors, training
+from jaxae import priors
 from jaxae.cli import main
-from jaxae.trained import trained
+from jaxae.jobs import latent_prior
+from jaxae.jobs import train as training
+from jaxae.jobs.trained import trained
 
 
 def jaxae(*arguments, code=0):

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxae import detect, scoring
-from jaxae import open_set as job
+from jaxae import scoring
 from jaxae.data import load
 from jaxae.data.splits import split
+from jaxae.jobs import detect
+from jaxae.jobs import open_set as job
 from jaxae.types import Batch
 
 

@@ -7,7 +7,7 @@ from jaxae import recipes
 from jaxae.data import Dataset
 from jaxae.data.protocols import pollute
 from jaxae.data.splits import split
-from jaxae.pollution import cleaned_splits
+from jaxae.jobs.pollution import cleaned_splits
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,11 @@ import optax
 import pytest
 
 from jaxae import networks, presets
+from jaxae.jobs.train import Settings, train
 from jaxae.networks import patches
 from jaxae.presets import PRESETS
-from jaxae.scoring.likelihood import bound
+from jaxae.scoring.scores.likelihood import bound
 from jaxae.train import build_step, init_state
-from jaxae.training import Settings, train
 from jaxae.types import Batch, Network
 
 KEY = jax.random.key

@@ -11,7 +11,7 @@ from sklearn import metrics as sk
 
 from jaxae import report
 from jaxae.report import canvas, decisions, page, pictures, training
-from jaxae.report.run import read_run
+from jaxae.runs.reading import read_run
 
 COSTS = np.array([[0, 1], [10, 0]], np.float32)
 THRESHOLD = 1.5

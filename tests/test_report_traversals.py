@@ -5,17 +5,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxae.numerics import interpolation
 from jaxae.report import traversals
 
 
 def test_spherical_interpolation_keeps_the_norm_and_even_angles():
     first, second = jnp.array([3.0, 0.0, 0.0]), jnp.array([0.0, 3.0, 0.0])
-    points = traversals.spherical(first, second, steps=5)
+    points = interpolation.spherical(first, second, steps=5)
     np.testing.assert_allclose(jnp.linalg.norm(points, axis=1), 3.0, rtol=1e-5)
     angles = np.arctan2(points[:, 1], points[:, 0])
     np.testing.assert_allclose(np.diff(angles), np.pi / 8, rtol=1e-4)
     for other in (first, -first):  # no arc between these: the line
-        np.testing.assert_allclose(traversals.spherical(first, other, 3), traversals.linear(first, other, 3), atol=1e-5)
+        arc, line = (way(first, other, 3) for way in (interpolation.spherical, interpolation.linear))
+        np.testing.assert_allclose(arc, line, atol=1e-5)
 
 
 def test_traversals_change_one_dimension():

@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.distance import cdist
 from scipy.stats import gaussian_kde
 
-from jaxae.scoring import baselines
+from jaxae.scoring.scores import baselines
 
 RNG = np.random.default_rng(0)
 TRAIN = RNG.normal(size=(60, 3)) @ np.array([[2.0, 0.5, 0.0], [0.0, 1.0, 0.3], [0.0, 0.0, 0.2]])

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from jaxae.scoring import metrics
-from jaxae.scoring.bootstrap import bootstrap, resample
+from jaxae.scoring.metrics.bootstrap import bootstrap, resample
 
 
 def mean(labels, scores, weight=None):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from jaxae.scoring.cleaning import kept_by_neighbours
+from jaxae.cleaning.neighbours import kept_by_neighbours
 
 
 def _rows(count=300, anomalies=30):

@@ -16,8 +16,9 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 from jaxae import downstream, networks, scoring, transforms
-from jaxae.scoring import confidence, latent, thresholds
-from jaxae.scoring.open_set import open_set
+from jaxae.scoring import confidence, thresholds
+from jaxae.scoring.detector.open_set import open_set
+from jaxae.scoring.scores import latent
 from jaxae.types import Batch, CostTable, Network, Scorer
 
 KEY = jax.random.key

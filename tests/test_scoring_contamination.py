@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxae.scoring.contamination import contamination
+from jaxae.scoring.metrics.contamination import contamination
 
 
 def test_by_hand():

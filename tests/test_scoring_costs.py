@@ -10,9 +10,11 @@ from hypothesis import assume, given, settings
 from hypothesis.extra.numpy import arrays
 from scipy.stats import norm
 
-from jaxae.scoring import costs, example_costs, reject, thresholds
-from jaxae.scoring.cost_bands import cost_bands
-from jaxae.scoring.open_set import cost_table
+from jaxae.scoring import costs, thresholds
+from jaxae.scoring.costs import per_example as example_costs
+from jaxae.scoring.costs import reject
+from jaxae.scoring.costs.bands import cost_bands
+from jaxae.scoring.detector.open_set import cost_table
 from jaxae.types import CostTable
 
 SIZE = 9

@@ -9,9 +9,10 @@ from hypothesis import assume, given, settings
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from jaxae.scoring import bounds, conformal, thresholds
-from jaxae.scoring.calibrate import calibrate
-from jaxae.scoring.discoveries import benjamini_hochberg, storey_null_share
+from jaxae.scoring import thresholds
+from jaxae.scoring.guarantees import bounds, conformal
+from jaxae.scoring.guarantees.calibrate import calibrate
+from jaxae.scoring.guarantees.discoveries import benjamini_hochberg, storey_null_share
 
 FEW = settings(max_examples=25, deadline=None)
 TIED = arrays(np.float32, 19, elements=st.sampled_from(np.float32([-1, -0.0, 0, 0.1, 2, 2.0000002, 5])))

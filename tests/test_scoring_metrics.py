@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis.extra.numpy import arrays
 
 from jaxae.scoring import costs, metrics
-from jaxae.scoring.curves import operating_points
+from jaxae.scoring.metrics.curves import operating_points
 from jaxae.types import CostTable
 
 SIZE = 24

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import ndimage, stats
 
 from jaxae.scoring import metrics
-from jaxae.scoring.ordering import descending, from_order_key, order_key, sort_with_labels
+from jaxae.scoring.metrics.ordering import descending, from_order_key, order_key, sort_with_labels
 
 FAST = settings(max_examples=20, deadline=None)
 EXTREMES = np.array([0.0, -0.0, 1e-45, -1e-45, 1e-40, 3.4e38, -3.4e38, 1.0, -1.0, 1.0000001, 2.0**-126], np.float32)

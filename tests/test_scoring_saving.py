@@ -15,6 +15,7 @@ import pytest
 from jaxae import presets, scoring, transforms
 from jaxae.numerics import as_batch
 from jaxae.scoring import thresholds
+from jaxae.scoring.scores.reconstruction import KINDS
 from jaxae.types import Batch, CostTable, Scorer, Verdict
 
 SHAPE = (8, 7, 1)
@@ -43,7 +44,7 @@ def noisy(model):
 
 
 SCORERS = {
-    **{kind: (lambda model, kind=kind: scaled(scoring.reconstruction(model, kind))) for kind in scoring.scores.KINDS},
+    **{kind: (lambda model, kind=kind: scaled(scoring.reconstruction(model, kind))) for kind in KINDS},
     "averaged": noisy,
     "ensemble": lambda model: scoring.ensemble(scaled(scoring.reconstruction(model))),
 }

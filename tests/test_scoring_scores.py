@@ -7,8 +7,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from jaxae import likelihoods, scoring
-from jaxae.filters import gaussian_blur
-from jaxae.scoring.scores import KINDS, top_mean
+from jaxae.numerics.filters import gaussian_blur
+from jaxae.scoring.scores.reconstruction import KINDS, top_mean
 from jaxae.types import Autoencoder, Batch, Code, Output, Scorer
 
 

@@ -9,8 +9,8 @@ from scipy.stats import multivariate_normal
 from jaxae import bottlenecks, likelihoods, networks, scoring
 from jaxae.model import autoencoder
 from jaxae.numerics import sum_per_example
-from jaxae.scoring.likelihood import bound
-from jaxae.scoring.surprisal import surprisal
+from jaxae.scoring.scores.likelihood import bound
+from jaxae.scoring.scores.surprisal import surprisal
 from jaxae.types import Autoencoder, Batch, Code, Network
 
 RNG = np.random.default_rng(0)

@@ -7,7 +7,7 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from jaxae import likelihoods, scoring
-from jaxae.scoring import explain, latent
+from jaxae.scoring.scores import explain, latent
 from jaxae.types import Autoencoder, Batch, Code, Output, Scorer
 
 RNG = np.random.default_rng(0)

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import genpareto
 
 from jaxae import scoring
-from jaxae.scoring.fusion import fused
+from jaxae.scoring.scores.fusion import fused
 from jaxae.types import Batch, Scorer
 
 RNG = np.random.default_rng(0)

@@ -8,11 +8,12 @@ import pytest
 from sklearn.covariance import OAS, EmpiricalCovariance, LedoitWolf
 from sklearn.neighbors import NearestNeighbors
 
-from jaxae import bottlenecks, likelihoods, neighbours, networks, scoring
+from jaxae import bottlenecks, likelihoods, networks, scoring
 from jaxae.model import autoencoder
-from jaxae.neighbours import nearest_rows
-from jaxae.scoring import latent
-from jaxae.scoring.covariance import shrunk_covariance, whitening
+from jaxae.numerics import neighbours
+from jaxae.numerics.neighbours import nearest_rows
+from jaxae.scoring.scores import latent
+from jaxae.scoring.scores.covariance import shrunk_covariance, whitening
 from jaxae.types import Batch
 
 RNG = np.random.default_rng(0)

@@ -7,7 +7,7 @@ import pytest
 
 from jaxae import bottlenecks, likelihoods, networks
 from jaxae.model import autoencoder
-from jaxae.scoring.layers import normalised_pathway, pathway, simple_pathway
+from jaxae.scoring.scores.layers import normalised_pathway, pathway, simple_pathway
 from jaxae.types import Batch, Network
 
 RNG = np.random.default_rng(0)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from jaxae import scoring
-from jaxae.scoring import held_out
-from jaxae.scoring.normalisation import complexity_normalised, energy, normalised, roughness
+from jaxae.scoring.scores import held_out
+from jaxae.scoring.scores.normalisation import complexity_normalised, energy, normalised, roughness
 from jaxae.types import Batch, Scorer
 
 RNG = np.random.default_rng(0)

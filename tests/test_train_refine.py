@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxae.train import refined
+from jaxae.cleaning import refined
 
 
 def distance_from_mean(rows):

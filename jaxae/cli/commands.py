@@ -140,7 +140,7 @@ def detect(model, cost, normal, options, out, resume, overwrite, **rest):
       jaxae detect --data images/ --normal good --max-false-alarm-rate 0.05 --confidence 0.95
       jaxae detect --data logs.npz --contamination 0.02 --robust refined
     """
-    from jaxae import detect as job
+    from jaxae.jobs import detect as job
 
     settings = job.Settings(
         normal=names_of(normal),
@@ -182,7 +182,7 @@ def open_set(known, cost, wrong_class_cost, out, resume, overwrite, **rest):
     Example:
       jaxae open-set --known "Sandal,Sneaker,Ankle boot"
     """
-    from jaxae import open_set as job
+    from jaxae.jobs import open_set as job
 
     rule = rule_of(rest)
     settings = job.Settings(known=names_of(known) or (), cost=(*cost_of(cost), wrong_class_cost), rule=rule, **rest)
@@ -204,7 +204,7 @@ def train(model, normal, options, out, resume, overwrite, **rest):
       jaxae train --model vae --epochs 50 --out runs/vae
       jaxae train --data tfds:mnist --model vq_vae --set num_codes=256
     """
-    from jaxae import training
+    from jaxae.jobs import train as training
 
     settings = training.Settings(model=model, normal=names_of(normal), options=assignments_of(options), **rest)
     training.train(settings, out=out, resume=resume, overwrite=overwrite, echo=click.echo)
@@ -229,7 +229,7 @@ def calibrate(run, normal, cost, out, **rest):
       jaxae calibrate runs/detect-1 --cost 100:1 --out detectors/careful
       jaxae calibrate runs/detect-1 --data new.npz --max-false-alarm-rate 0.05 --confidence 0.95 --out detectors/new
     """
-    from jaxae import calibrate as job
+    from jaxae.jobs import calibrate as job
 
     settings = job.Settings(normal=names_of(normal), cost=cost_of(cost), rule=rule_of(rest), **rest)
     job.calibrate(run, settings, out, echo=click.echo)
@@ -248,7 +248,7 @@ def score(detector, data, label_column, out, overwrite):
     Example:
       jaxae score --detector runs/detect-1/detector --data new.npz --out scores.csv
     """
-    from jaxae import detect as job
+    from jaxae.jobs import detect as job
 
     job.score(detector, data, out, label_column=label_column, overwrite=overwrite, echo=click.echo)
 
@@ -270,7 +270,7 @@ def sample(run, labels, out, **rest):
       jaxae sample runs/train-1 -n 64
       jaxae sample runs/train-1 --label Sneaker --temperature 0.9 --out sneakers.png
     """
-    from jaxae import sample as job
+    from jaxae.jobs import sample as job
 
     click.echo(job.sample(run, job.Settings(labels=names_of(labels), **rest), out, echo=click.echo))
 
@@ -296,7 +296,7 @@ def train_prior(run, options, resume, overwrite, **rest):
       jaxae train --model vq_vae --out runs/vq && jaxae train-prior runs/vq && jaxae sample runs/vq -n 64
       jaxae train --model rae --out runs/rae && jaxae train-prior runs/rae --set num_components=20
     """
-    from jaxae import train_prior as job
+    from jaxae.jobs import train_prior as job
 
     settings = job.Settings(options=assignments_of(options), **rest)
     job.train_prior(run, settings, resume=resume, overwrite=overwrite, echo=click.echo)
@@ -312,7 +312,7 @@ def report(run):
       jaxae report runs/detect-1
     """
     from jaxae import report as room
-    from jaxae.runs import read_config
+    from jaxae.runs.folder import read_config
 
     read_config(run)
     click.echo(room.render(run))

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from jaxae.disentanglement.checks import sizes_of
 from jaxae.downstream.logistic import fit_logistic, predict_logits
-from jaxae.scoring.metrics import auroc
+from jaxae.scoring.metrics.ranking import auroc
 
 
 def explicitness(

@@ -18,8 +18,8 @@ from jaxae.disentanglement.mig import mig, mig_sup
 from jaxae.disentanglement.modularity import modularity
 from jaxae.disentanglement.sap import sap
 from jaxae.disentanglement.sources import Source
-from jaxae.scoring.bootstrap import Interval
 from jaxae.scoring.checks import require_open_unit
+from jaxae.scoring.metrics.bootstrap import Interval
 
 
 class Protocol(NamedTuple):

@@ -11,7 +11,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxae.downstream.logistic import Logistic, fit_logistic, predict_logits
-from jaxae.neighbours import nearest_rows
+from jaxae.numerics.neighbours import nearest_rows
 
 PATH = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 3e-4, 1e-4)
 

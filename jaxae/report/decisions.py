@@ -9,8 +9,8 @@ import numpy as np
 from jaxae.report import canvas
 from jaxae.report.canvas import ANOMALY, BEST, FAINT, INK, NORMAL, SECOND, number, percent
 from jaxae.scoring import metrics
-from jaxae.scoring.cost_bands import cost_bands
-from jaxae.scoring.costs import expected_cost, expected_cost_curve
+from jaxae.scoring.costs.bands import cost_bands
+from jaxae.scoring.costs.expected import expected_cost, expected_cost_curve
 from jaxae.types import CostTable
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxae.report import decisions, pictures, training, traversals
 from jaxae.report.canvas import number, percent
-from jaxae.report.run import Run, read_run
+from jaxae.runs.reading import Run, read_run
 
 
 class Drawing(NamedTuple):

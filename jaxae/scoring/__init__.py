@@ -1,33 +1,32 @@
-"""From a model to a decision: scores, thresholds, metrics, and the detector that composes and saves them."""
+"""From a model to a decision: scores, thresholds, metrics, and the detector that composes and saves them.
 
-from jaxae.scoring import (
+The sub-rooms, each above those that it may import: `batches`, `checks`, `metrics`, `costs`, `guarantees`,
+`thresholds`, `scores`, `confidence`, `detector`.
+"""
+
+from jaxae.scoring import confidence, costs, metrics, thresholds
+from jaxae.scoring.batches import score_batches
+from jaxae.scoring.costs import summary
+from jaxae.scoring.detector import LoadedDetector, detector, load_detector, open_set, rethresholded, save_detector
+from jaxae.scoring.guarantees import Guarantees, bounds, calibrate, conformal, discoveries
+from jaxae.scoring.metrics import Contamination, contamination
+from jaxae.scoring.scores import (
+    averaged,
     baselines,
-    bounds,
-    confidence,
-    conformal,
-    costs,
-    discoveries,
+    bound,
+    complexity_normalised,
+    ensemble,
     explain,
+    fused,
     latent,
-    metrics,
-    thresholds,
+    normalised,
+    normalised_pathway,
+    prepared,
+    reconstruction,
+    relative,
+    simple_pathway,
+    surprisal,
 )
-from jaxae.scoring.batching import score_batches
-from jaxae.scoring.calibrate import Guarantees, calibrate
-from jaxae.scoring.cleaning import kept_by_neighbours
-from jaxae.scoring.combinators import averaged, ensemble, prepared
-from jaxae.scoring.contamination import Contamination, contamination
-from jaxae.scoring.detector import detector, rethresholded
-from jaxae.scoring.fusion import fused
-from jaxae.scoring.layers import normalised_pathway, simple_pathway
-from jaxae.scoring.likelihood import bound
-from jaxae.scoring.loading import LoadedDetector, load_detector
-from jaxae.scoring.normalisation import complexity_normalised, normalised, relative
-from jaxae.scoring.open_set import open_set
-from jaxae.scoring.saving import save_detector
-from jaxae.scoring.scores import reconstruction
-from jaxae.scoring.summary import summary
-from jaxae.scoring.surprisal import surprisal
 
 __all__ = [
     "Contamination",
@@ -48,7 +47,6 @@ __all__ = [
     "ensemble",
     "explain",
     "fused",
-    "kept_by_neighbours",
     "latent",
     "load_detector",
     "metrics",

@@ -4,7 +4,6 @@ from jaxae.train import ensemble
 from jaxae.train.codes import code_monitor, countable
 from jaxae.train.evaluation import evaluator
 from jaxae.train.loop import Fit, NonFiniteError, fit
-from jaxae.train.refine import refined
 from jaxae.train.sinks import metrics_log
 from jaxae.train.step import build_step, init_state
 
@@ -19,5 +18,4 @@ __all__ = [
     "fit",
     "init_state",
     "metrics_log",
-    "refined",
 ]

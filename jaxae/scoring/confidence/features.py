@@ -6,10 +6,10 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from jaxae.scoring import latent
 from jaxae.scoring.confidence.labelled import class_means, labelled_outputs
-from jaxae.scoring.covariance import require_shrinkage, shrunk_covariance, whitening
-from jaxae.scoring.latent import Features
+from jaxae.scoring.scores import latent
+from jaxae.scoring.scores.covariance import require_shrinkage, shrunk_covariance, whitening
+from jaxae.scoring.scores.latent import Features
 from jaxae.types import Batch, PyTree, Scorer
 
 
@@ -35,7 +35,8 @@ def mahalanobis(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring import confidence, latent
+      >>> from jaxae.scoring import confidence
+      >>> from jaxae.scoring.scores import latent
       >>> from jaxae.types import Batch
       >>> scorer = confidence.mahalanobis(latent.inputs, num_classes=2, shrinkage=0.0)
       >>> x, labels = jnp.array([[-1.0], [1.0], [9.0], [11.0]]), jnp.array([[0], [0], [1], [1]])
@@ -77,7 +78,8 @@ def knn(features: Features, k: int = 50) -> Scorer:
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring import confidence, latent
+      >>> from jaxae.scoring import confidence
+      >>> from jaxae.scoring.scores import latent
       >>> from jaxae.types import Batch
       >>> scorer = confidence.knn(latent.inputs, k=1)
       >>> fitted = scorer.fit({}, {}, Batch(jnp.array([[3.0, 0.0]])))
@@ -110,7 +112,8 @@ def joined(*features: Features) -> Features:
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring import confidence, latent
+      >>> from jaxae.scoring import confidence
+      >>> from jaxae.scoring.scores import latent
       >>> from jaxae.types import Batch
       >>> both = confidence.joined(latent.inputs, latent.inputs)
       >>> [round(v, 2) for v in both(((), ()), ((), ()), Batch(jnp.array([[3.0, 4.0]])))[0].tolist()]

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxae.scoring.confidence.logits import Logits
-from jaxae.scoring.latent import reference_features
+from jaxae.scoring.scores.latent import reference_features
 from jaxae.types import Batch, PyTree, Scorer
 
 

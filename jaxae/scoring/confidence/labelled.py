@@ -6,7 +6,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from jaxae.scoring.checks import is_traced
-from jaxae.scoring.latent import Features, reference_features
+from jaxae.scoring.scores.latent import Features, reference_features
 from jaxae.types import Batch, PyTree
 
 

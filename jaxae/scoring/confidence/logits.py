@@ -8,7 +8,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from jaxae.scoring.scores import fit_model
+from jaxae.scoring.scores.reconstruction import fit_model
 from jaxae.types import Autoencoder, Batch, PyTree, Scorer
 
 Logits = Callable[[PyTree, PyTree, Batch], Array]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxae.scoring.confidence.logits import Logits, doubt
-from jaxae.scoring.scores import fit_model
+from jaxae.scoring.scores.reconstruction import fit_model
 from jaxae.types import Batch, PyTree, Scorer
 
 

@@ -10,8 +10,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from jaxae.scoring.checks import require_open_unit
-from jaxae.scoring.latent import encoded, reference_features
-from jaxae.scoring.scores import fit_model
+from jaxae.scoring.scores.latent import encoded, reference_features
+from jaxae.scoring.scores.reconstruction import fit_model
 from jaxae.types import Autoencoder, Batch, PyTree, Scorer
 
 

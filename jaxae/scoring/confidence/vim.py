@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxae.scoring.confidence.logits import Logits
-from jaxae.scoring.latent import Features, reference_features
+from jaxae.scoring.scores.latent import Features, reference_features
 from jaxae.types import Batch, PyTree, Scorer
 
 
@@ -28,7 +28,8 @@ def vim(logits: Logits, features: Features, num_directions: int | None = None) -
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring import confidence, latent
+      >>> from jaxae.scoring import confidence
+      >>> from jaxae.scoring.scores import latent
       >>> from jaxae.types import Batch
       >>> scorer = confidence.vim(lambda params, state, batch: jnp.ones_like(batch.x), latent.inputs)
       >>> rows = jnp.array([[-9.0, 1.0], [9.0, 1.0], [-9.0, -1.0], [9.0, -1.0]])

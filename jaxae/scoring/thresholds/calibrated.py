@@ -8,10 +8,11 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxae.scoring import bounds
-from jaxae.scoring.binomial import lower_tail
 from jaxae.scoring.checks import require_open_unit
-from jaxae.scoring.thresholds.rule import next_above, p_values, rule
+from jaxae.scoring.guarantees import bounds
+from jaxae.scoring.guarantees.binomial import lower_tail
+from jaxae.scoring.guarantees.conformal import p_value_table
+from jaxae.scoring.thresholds.rule import next_above, rule
 from jaxae.types import Threshold
 
 
@@ -100,7 +101,7 @@ def conformal(alpha: ArrayLike) -> Threshold:
 
     def choose(calibration, dev, labels, weight):
         count = calibration.shape[0]
-        shares = p_values(count)
+        shares = p_value_table(count)
         _require_enough(count, shares[0], alpha, lambda needed: math.ceil(needed) - 1)
         return _above(calibration, jnp.sum(shares <= jnp.float32(alpha)) - 1)
 

@@ -5,9 +5,9 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxae.scoring.checks import is_traced, require_labels, require_open_unit, require_spread, require_vectors
-from jaxae.scoring.costs import expected_cost_curve
-from jaxae.scoring.curves import OperatingPoints, operating_points
-from jaxae.scoring.metrics import prevalence_weight
+from jaxae.scoring.costs.expected import expected_cost_curve
+from jaxae.scoring.metrics.confusion import prevalence_weight
+from jaxae.scoring.metrics.curves import OperatingPoints, operating_points
 from jaxae.scoring.thresholds.rule import rule
 from jaxae.types import CostTable, Threshold
 

@@ -3,21 +3,13 @@
 from collections.abc import Callable
 
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from jaxae.scoring.checks import require_finite, require_spread, require_vectors
+from jaxae.scoring.guarantees.conformal import p_value_table
 from jaxae.types import Threshold, Verdict
-
-
-def p_values(count: int) -> np.ndarray:
-    """`[n + 1]` float32, `(1 + k) / (1 + n)` for k calibration scores at or above.
-
-    Looked up instead of divided, so that comparisons with a rate come out alike on every device, jitted or not.
-    """
-    return np.arange(1, count + 2, dtype=np.float32) / np.float32(count + 1)
 
 
 def next_above(value: Float[Array, ""]) -> Float[Array, ""]:
@@ -45,7 +37,7 @@ def rule(choose: Callable, costs_actions: bool = False, reads: str = "calibratio
         return {
             "threshold": jnp.asarray(choose(ordered, dev, labels, weight), jnp.float32),
             "calibration": ordered,
-            "p_value": jnp.asarray(p_values(ordered.shape[0])),
+            "p_value": jnp.asarray(p_value_table(ordered.shape[0])),
         }
 
     def apply(fitted: dict[str, Array], scores: ArrayLike) -> Verdict:

@@ -1,0 +1,9 @@
+"""Rows that are left out of training, since they are suspected to be anomalies."""
+
+from jaxae.cleaning.neighbours import kept_by_neighbours
+from jaxae.cleaning.refined import refined
+
+__all__ = [
+    "kept_by_neighbours",
+    "refined",
+]

@@ -1,0 +1,92 @@
+"""Cleaning training rows that unmarked anomalies pollute by how far each row's neighbours are."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Bool, Float
+
+_CHUNK_BYTES = 32 * 2**20  # distances at a time
+
+
+def kept_by_neighbours(
+    x: Float[ArrayLike, "N D"],
+    contamination: float,
+    k: int | None = None,
+    spare: float = 1.5,
+    exponent: float = 0.5,
+    rounds: int = 4,
+) -> tuple[Bool[np.ndarray, " N"], Float[np.ndarray, " N"]]:
+    """Which rows to train on, when a share of them are anomalies that nobody has marked.
+
+    A row's score is its squared distance to the k-th nearest of the kept rows, over `(1 + |x|^2)^exponent`. The rows
+    that score highest are left out, the others' neighbours are counted again without them, `rounds` times. An anomaly
+    among its like is found only where k is more than these are, so k grows with the contamination.
+
+    Args:
+      x: `[N, D]` rows, as the model reads them.
+      contamination: the share of anomalies, in [0, 1).
+      k: neighbours; None is a ninth of the anomalies there should be, at least 20 and at most N - 1.
+      spare: for each anomaly so many rows are left out: normals are many, an anomaly in training costs more.
+      exponent: 0 for plain distances; more excuses large differences of large rows (strong images).
+      rounds: at least 1.
+
+    Returns:
+      `[N]` bool, the rows to keep, and `[N]` float32, the scores of the last round.
+
+    Raises:
+      ValueError: a number is out of its range, or there are too few rows.
+
+    Source: k-th neighbour distances: Ramaswamy, Rastogi and Shim 2000; counting again without the outliers: iterated
+    trimming, Rousseeuw and Leroy 1987, "Robust Regression and Outlier Detection".
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxae.cleaning.neighbours import kept_by_neighbours
+      >>> x = np.random.default_rng(0).normal(size=(400, 2)).astype(np.float32)
+      >>> x[:20] += 8
+      >>> kept, _ = kept_by_neighbours(x, contamination=0.05)
+      >>> int(kept.sum()), bool(kept[:20].any())
+      (370, False)
+    """
+    x = jnp.asarray(x, jnp.float32)
+    count = x.shape[0]
+    if not 0 <= contamination < 1 or not 1 <= spare < float("inf") or rounds < 1:
+        raise ValueError(
+            "cleaning takes a contamination in [0, 1), rows left out for each anomaly of at least 1 and 1 round or "
+            f"more; got {contamination:g}, {spare:g} and {rounds}"
+        )
+    dropped = round(spare * contamination * count)
+    k = min(max(20, round(contamination * count / 9)), count - 1) if k is None else k
+    if not 1 <= k < count - dropped:
+        raise ValueError(
+            f"{k} neighbours are too many for {count} rows of which {dropped} are left out: give fewer, or more rows"
+        )
+    # neighbours that may be left out are replaced by the next ones
+    listed = min(count - 1, k + round(2 * k * dropped / count) + 20)
+    distance, index = (np.asarray(a) for a in jax.jit(_neighbours, static_argnums=1)(x, listed))
+    energy = (1 + np.asarray(jnp.sum(x**2, -1))) ** exponent
+    kept, score = np.ones(count, bool), np.zeros(count)
+    for _ in range(rounds):
+        place = np.argmax(np.cumsum(kept[index], axis=1) == k, axis=1)
+        # an anomaly among its like, all left out: the last neighbour listed will do
+        place = np.where(kept[index].sum(1) < k, listed - 1, place)
+        score = distance[np.arange(count), place] / energy
+        kept = np.ones(count, bool)
+        kept[np.argsort(-score, kind="stable")[:dropped]] = False
+    return kept, score.astype(np.float32)
+
+
+def _neighbours(x: Array, k: int) -> tuple[Array, Array]:
+    """Squared distances and indices of each row's k nearest other rows, the nearest first."""
+    count = x.shape[0]
+    norms = jnp.sum(x**2, -1)
+
+    def of(row: Array) -> tuple[Array, Array]:
+        distance = norms[row] + norms - 2 * jnp.matmul(x[row], x.T, precision=jax.lax.Precision.HIGHEST)
+        nearest, index = jax.lax.top_k(jnp.where(jnp.arange(count) == row, -jnp.inf, -distance), k)
+        return jnp.maximum(-nearest, 0), index
+
+    at_once = max(1, min(count, _CHUNK_BYTES // (4 * count)))
+    return jax.lax.map(of, jnp.arange(count), batch_size=at_once)

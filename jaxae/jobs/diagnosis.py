@@ -1,0 +1,77 @@
+"""What can be wrong with a model that was trained without an error: found after the training, said in a warning."""
+
+import json
+import pathlib
+import warnings
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxae import generation
+from jaxae.recipes.autoencoder import Recipe
+from jaxae.scoring import score_batches
+from jaxae.types import Batch, Gaussian, PyTree
+
+# a critic that is right this often on held-out rows has won: what it tells the encoder is of no use
+WON = 0.99
+
+
+def posterior_figures(recipe: Recipe, params: PyTree, state: PyTree, rows: Batch) -> dict[str, Any] | None:
+    """The use of a normal posterior's dimensions, on held-out rows; None where the model has no such posterior.
+
+    Args:
+      recipe: whose model it is.
+      params: the model's.
+      state: the model's.
+      rows: as they are stored, with the condition that the model reads.
+
+    Returns:
+      "latents", the number of dimensions; "active", how many of them move with the input
+      (`generation.active_units`); "kl", nats against the standard normal, summed over them; "collapsed_scales", the
+      numbers of those whose posterior is a point (`generation.collapsed_scales`).
+    """
+
+    @jax.jit
+    def encode(params, state, rows):
+        found = recipe.model.encode(params, state, recipe.scaling(None, rows).x, rows.condition).posterior
+        return found if isinstance(found, Gaussian) else None
+
+    if jax.eval_shape(encode, params, state, jax.tree.map(lambda leaf: leaf[:1], rows)) is None:
+        return None
+    found = score_batches(lambda batch: encode(params, state, batch), rows)
+    posterior = Gaussian(*(jnp.asarray(leaf).reshape(len(leaf), -1) for leaf in found))
+    return {
+        "latents": posterior.mean.shape[1],
+        "active": int(generation.active_units(posterior).sum()),
+        "kl": float(generation.kl_per_dimension(posterior).sum()),
+        "collapsed_scales": np.flatnonzero(generation.collapsed_scales(posterior)).tolist(),
+    }
+
+
+def validation_figures(log: pathlib.Path, step: int) -> dict[str, float]:
+    """The held-out metrics of the state that was kept, from a run's `metrics.jsonl`."""
+    for line in log.read_text(encoding="utf-8").splitlines():
+        entry = json.loads(line)
+        if entry.get("step") == step:
+            return {k.removeprefix("validation_"): v for k, v in entry.items() if k.startswith("validation_")}
+    return {}
+
+
+def warn(posterior: dict[str, Any] | None, validation: dict[str, float]) -> None:
+    """Say what is wrong, a warning each: scales that collapsed, a critic that won."""
+    if posterior is not None and (narrow := posterior["collapsed_scales"]):
+        numbers = ", ".join(map(str, narrow[:20])) + (", ..." if len(narrow) > 20 else "")
+        warnings.warn(
+            f"the posterior's scale has collapsed in {len(narrow)} of {posterior['latents']} dimensions ({numbers}): "
+            "they are points, and draws of the prior fall between them; give the likelihood a larger scale "
+            "(sigma_vae learns it) or the KL more weight",
+            stacklevel=2,
+        )
+    if (accuracy := validation.get("critic_accuracy", 0.0)) >= WON:
+        warnings.warn(
+            f"the critic is right on {100 * accuracy:.1f} % of held-out latents: it has won outright, and the model "
+            "learns nothing from it any more; give its term more weight, or the critic a lower rate",
+            stacklevel=2,
+        )

@@ -1,0 +1,24 @@
+"""Numerical building blocks that several rooms share."""
+
+from jaxae.numerics.batch import as_batch, target_of, weight_of
+from jaxae.numerics.gradients import straight_through
+from jaxae.numerics.normal import LOG_2PI, bounded_log_variance, normal_log_prob
+from jaxae.numerics.reductions import mean_per_example, sum_per_example, weighted_mean
+from jaxae.numerics.values import at_step, first_nonfinite, is_traced, split_keys
+
+__all__ = [
+    "LOG_2PI",
+    "as_batch",
+    "at_step",
+    "bounded_log_variance",
+    "first_nonfinite",
+    "is_traced",
+    "mean_per_example",
+    "normal_log_prob",
+    "split_keys",
+    "straight_through",
+    "sum_per_example",
+    "target_of",
+    "weight_of",
+    "weighted_mean",
+]

@@ -1,0 +1,231 @@
+"""Expected cost of a decision rule at the deployment's anomaly rate, and the λ that costs least."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float
+
+from jaxae.scoring.checks import is_traced, require_labels, require_open_unit
+from jaxae.scoring.metrics.confusion import confusion
+from jaxae.scoring.metrics.curves import operating_points
+from jaxae.types import CostTable
+
+
+class CostCurve(NamedTuple):
+    """Expected cost per example over λ.
+
+    Attributes:
+      threshold: `[N + 1]`: +inf (flag none), then the scores in descending order.
+      cost: `[N + 1]`, expected cost of flagging `score >= threshold`, in the table's unit.
+      oracle: scalar, the least of them.
+      oracle_threshold: scalar, the highest λ that has it.
+      always: scalar, cost of flagging everything.
+      never: scalar, cost of flagging nothing.
+    """
+
+    threshold: Float[Array, " M"]
+    cost: Float[Array, " M"]
+    oracle: Float[Array, ""]
+    oracle_threshold: Float[Array, ""]
+    always: Float[Array, ""]
+    never: Float[Array, ""]
+
+
+def require_costs(costs: ArrayLike, name: str = "costs") -> None:
+    """Costs are finite and not negative.
+
+    Raises:
+      ValueError: one is not; the first is named.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring.costs.expected import require_costs
+      >>> require_costs(jnp.array([[0.0, 1.0], [10.0, 0.0]]))
+    """
+    if is_traced(costs):
+        return
+    values = np.asarray(costs, np.float64)
+    odd = np.argwhere(~(np.isfinite(values) & (values >= 0)))
+    if len(odd):
+        first = tuple(map(int, odd[0]))
+        raise ValueError(
+            f"{name} must be finite and not negative; got {values[first]:g} at {list(first)} ({len(odd)} of "
+            f"{values.size} are wrong); a gain is a cost that the other actions of its row have"
+        )
+
+
+def _check(table: CostTable, anomaly_rate: ArrayLike) -> None:
+    require_open_unit("anomaly_rate", anomaly_rate)
+    if np.shape(table.costs) != (2, 2):
+        raise ValueError(f"accept-or-flag needs costs of shape (2, 2), truth by action; got {np.shape(table.costs)}")
+    require_costs(table.costs)
+
+
+def _cost(table: CostTable, anomaly_rate: ArrayLike, miss_rate: Array, false_alarm_rate: Array) -> Array:
+    (pass_normal, false_alarm), (miss, hit) = table.costs
+    anomalies = miss * miss_rate + hit * (1 - miss_rate)
+    normals = false_alarm * false_alarm_rate + pass_normal * (1 - false_alarm_rate)
+    return anomaly_rate * anomalies + (1 - anomaly_rate) * normals
+
+
+def expected_cost(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    table: CostTable,
+    anomaly_rate: ArrayLike = 0.05,
+    weight: ArrayLike | None = None,
+    threshold: ArrayLike | None = None,
+) -> Float[Array, ""]:
+    """Expected cost per example of given decisions, `P C_miss miss_rate + (1 - P) C_fa false_alarm_rate`.
+
+    (Costs that a table charges for correct decisions are added likewise.)
+
+    Args:
+      labels: `[N]`, 1 anomaly, 0 normal.
+      scores: `[N]`, higher is more anomalous; or, without a threshold, decisions (bool or 0/1).
+      table: costs `[2, 2]`.
+      anomaly_rate: P, the deployment's share of anomalies; the data's own share plays no role.
+      weight: `[N]`, not negative, or None.
+      threshold: λ; flags `score >= threshold`. None: `scores` are the decisions themselves.
+
+    Raises:
+      ValueError: as `metrics.confusion`; a class is missing, the rate is outside (0, 1), the table is not 2 x 2.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring.costs.expected import expected_cost
+      >>> from jaxae.types import CostTable
+      >>> decisions, labels = jnp.array([0, 1, 0, 1]), jnp.array([0, 0, 1, 1])
+      >>> round(float(expected_cost(labels, decisions, CostTable.binary(10.0, 1.0), anomaly_rate=0.1)), 4)
+      0.95
+    """
+    _check(table, anomaly_rate)
+    require_labels(labels, weight, "the expected cost")
+    (passed, false_alarms), (misses, hits) = confusion(labels, scores, weight, threshold)
+    return _cost(table, anomaly_rate, misses / (misses + hits), false_alarms / (false_alarms + passed))
+
+
+def expected_cost_curve(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    table: CostTable,
+    anomaly_rate: ArrayLike = 0.05,
+    weight: ArrayLike | None = None,
+) -> CostCurve:
+    """Expected cost over λ, with the oracle's, always-flag's and never-flag's.
+
+    The oracle knows the labels that it is judged by: regret against it is never negative.
+
+    Args:
+      labels: `[N]`, 1 anomaly, 0 normal.
+      scores: `[N]`, higher is more anomalous.
+      table: costs `[2, 2]`.
+      anomaly_rate: P, the deployment's share of anomalies; the data's own share plays no role.
+      weight: `[N]`, not negative, or None.
+
+    Raises:
+      ValueError: as `curves.operating_points`; a class is missing, the rate is outside (0, 1), the table is not
+        2 x 2.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring.costs.expected import expected_cost_curve
+      >>> from jaxae.types import CostTable
+      >>> labels, scores = jnp.array([0, 0, 1]), jnp.array([1.0, 3.0, 2.0])
+      >>> curve = expected_cost_curve(labels, scores, CostTable.binary(10.0, 1.0), anomaly_rate=0.5)
+      >>> curve.cost.tolist(), float(curve.oracle_threshold)
+      ([5.0, 5.25, 0.25, 0.5], 2.0)
+    """
+    _check(table, anomaly_rate)
+    points = operating_points(labels, scores, weight)
+    require_labels(labels, weight, "the expected cost")
+    miss_rate, false_alarm_rate = points.false_negatives / points.positives, points.false_positives / points.negatives
+    cost = _cost(table, anomaly_rate, miss_rate, false_alarm_rate)
+    best = jnp.argmin(cost)
+    return CostCurve(points.threshold, cost, cost[best], points.threshold[best], cost[-1], cost[0])
+
+
+def optimal_thresholds(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    ratios: ArrayLike,
+    anomaly_rate: ArrayLike = 0.05,
+    weight: ArrayLike | None = None,
+) -> Float[Array, " R"]:
+    """The λ of the least expected cost for each cost ratio, all from one sort.
+
+    Only the ratio of a miss's cost to a false alarm's decides: `λ(r) = argmin_λ P r miss_rate(λ) + (1 - P)
+    false_alarm_rate(λ)`, the largest λ on ties, which never rises with r.
+
+    Args:
+      labels: `[N]`, 1 anomaly, 0 normal.
+      scores: `[N]`, higher is more anomalous.
+      ratios: `[R]`, miss's cost in false alarms, not negative.
+      anomaly_rate: P, the deployment's share of anomalies.
+      weight: `[N]`, not negative, or None.
+
+    Returns:
+      `[R]`, each a score or +inf (flag none).
+
+    Raises:
+      ValueError: as `expected_cost_curve`; ratios are not a vector, or one is negative or not finite.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring.costs.expected import optimal_thresholds
+      >>> labels, scores = jnp.array([0, 1, 0, 1]), jnp.array([1.0, 2.0, 5.0, 6.0])
+      >>> optimal_thresholds(labels, scores, jnp.array([0.0, 0.5, 2.0]), anomaly_rate=0.5).tolist()
+      [inf, 6.0, 2.0]
+    """
+    require_open_unit("anomaly_rate", anomaly_rate)
+    if np.ndim(ratios) != 1:
+        raise ValueError(f"cost ratios must be a vector; got shape {np.shape(ratios)}")
+    require_costs(ratios, "cost ratios")
+    points = operating_points(labels, scores, weight)
+    require_labels(labels, weight, "the expected cost")
+    rates = points.false_negatives / points.positives, points.false_positives / points.negatives
+
+    def choose(ratio):
+        return points.threshold[jnp.argmin(_cost(CostTable.binary(ratio, 1.0), anomaly_rate, *rates))]
+
+    return jax.vmap(choose)(jnp.asarray(ratios, jnp.float32))
+
+
+def regret(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    threshold: ArrayLike,
+    table: CostTable,
+    anomaly_rate: ArrayLike = 0.05,
+    weight: ArrayLike | None = None,
+) -> Float[Array, ""]:
+    """Expected cost of λ above the least of oracle λ, always-flag and never-flag; never negative.
+
+    Args:
+      labels: `[N]`, 1 anomaly, 0 normal.
+      scores: `[N]`, higher is more anomalous.
+      threshold: λ; flags `score >= threshold`.
+      table: costs `[2, 2]`.
+      anomaly_rate: P, the deployment's share of anomalies.
+      weight: `[N]`, not negative, or None.
+
+    Raises:
+      ValueError: as `expected_cost_curve`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring.costs.expected import regret
+      >>> from jaxae.types import CostTable
+      >>> labels, scores = jnp.array([0, 0, 1]), jnp.array([1.0, 3.0, 2.0])
+      >>> table = CostTable.binary(10.0, 1.0)
+      >>> [float(regret(labels, scores, threshold, table, 0.5)) for threshold in (2.0, 2.5)]
+      [0.0, 5.0]
+    """
+    curve = expected_cost_curve(labels, scores, table, anomaly_rate, weight)
+    # a point of the curve itself, as another order of summation might round to below the oracle's cost
+    flagged = jnp.sum(jnp.asarray(scores, jnp.float32) >= threshold)
+    return curve.cost[flagged] - curve.oracle

@@ -1,0 +1,186 @@
+"""Open-set classification: the class of an example, or "unknown" where the classifier is not confident enough."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, Int
+
+from jaxae.numerics import as_batch
+from jaxae.scoring.checks import is_traced, require_open_unit
+from jaxae.scoring.confidence.logits import Logits
+from jaxae.scoring.detector.compose import detector
+from jaxae.scoring.metrics.curves import operating_points
+from jaxae.scoring.scores.combinators import prepared
+from jaxae.scoring.thresholds.rule import rule
+from jaxae.transforms import Transform
+from jaxae.types import Batch, CostTable, Detector, PyTree, Scorer, Threshold, Verdict
+
+
+def open_set(
+    logits: Logits,
+    scorer: Scorer,
+    threshold: Threshold | CostTable,
+    *,
+    unknown_rate: ArrayLike = 0.05,
+    transform: Transform | None = None,
+    seed: int = 0,
+    chunk: int = 1024,
+) -> Detector:
+    """`f(x) = argmax_k l_k(x)` if the confidence is above λ, else "unknown", which is class K.
+
+    The verdict's `action` is f(x), 0..K; `is_anomaly = score >= threshold` says "unknown", where a confidence c is
+    score -c. With a cost table, λ is where deciding costs least on dev: `P` times the mean cost of unknown examples
+    and `1 - P` times that of known ones, wrong classes included.
+
+    Args:
+      logits: `(params, state, batch) -> [B, K]`, such as `confidence.logits_of(model)`.
+      scorer: any `Scorer`, such as `confidence.max_logit(logits)`; what it reads need not be the logits.
+      threshold: a rule, for which "anomaly" is unknown and "normal" is known; or a table of costs `[K + 1, K + 1]`,
+        truth by action, the last of each unknown.
+      unknown_rate: P, the deployment's share of unknown examples, in (0, 1); read with a cost table alone.
+      transform: in front of both logits and scorer, such as `transforms.scale_uint8()`.
+      seed: as `detector`.
+      chunk: as `detector`.
+
+    Returns:
+      A `Detector`. Its `fit` takes a labelled reference (`target` `[N, 1]`) where the scorer wants one, calibration
+      rows of known classes, and dev rows with labels `[m]` in 0..K, K standing for unknown.
+
+    Raises:
+      ValueError: in `fit`, labels outside 0..K, a table of another shape, or as the scorer's and the rule's; the rate
+        is outside (0, 1).
+
+    Source: Scheirer et al. 2013, "Toward Open Set Recognition"; Chow 1970, "On optimum recognition error and reject
+    tradeoff", for the costs.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae import scoring
+      >>> from jaxae.scoring import confidence
+      >>> from jaxae.scoring.detector.open_set import open_set
+      >>> logits = lambda params, state, batch: batch.x
+      >>> decide = open_set(logits, confidence.max_logit(logits), scoring.thresholds.conformal(0.25))
+      >>> fitted = decide.fit({}, {}, None, calibration=jnp.array([[5.0, 0.0], [0.0, 6.0], [7.0, 0.0]]))
+      >>> decide.apply(fitted, jnp.array([[6.0, 0.0], [0.0, 9.0], [1.0, 2.0]])).action.tolist()
+      [0, 1, 2]
+    """
+    require_open_unit("unknown_rate", unknown_rate)
+    costs = threshold.costs if isinstance(threshold, CostTable) else None
+    chosen = _least_cost if isinstance(threshold, CostTable) else threshold
+    inner = detector(scorer if transform is None else prepared(scorer, transform), chosen, seed, chunk=chunk)
+
+    def predict(arrays: dict, rows: Batch) -> Array:
+        ready = rows if transform is None else transform(None, rows)
+        return logits(arrays["params"], arrays["state"], ready)
+
+    def fit(
+        params: PyTree,
+        state: PyTree,
+        reference: Batch | ArrayLike | None,
+        calibration: Batch | ArrayLike,
+        dev: Batch | ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+    ) -> dict:
+        arrays = {"params": params, "state": state}
+        if dev is not None and labels is not None:
+            dev = as_batch(dev)
+            num_classes = jax.eval_shape(predict, arrays, dev).shape[-1]
+            _require_classes(labels, num_classes)
+            truth = jnp.asarray(labels, jnp.int32)
+            flags = truth == num_classes
+            if costs is not None:
+                if jnp.shape(costs) != (num_classes + 1,) * 2:
+                    raise ValueError(
+                        f"{num_classes} classes and unknown need costs {(num_classes + 1,) * 2}, truth by action; "
+                        f"got {jnp.shape(costs)}"
+                    )
+                each = jax.jit(lambda a, r: jax.lax.map(lambda x: _one(predict, a, x), r, batch_size=chunk))
+                action = each(arrays, dev._replace(weight=None)).argmax(-1)
+                weight = jnp.ones(truth.shape) if dev.weight is None else dev.weight
+                saving = _savings(costs, truth, action, _at_rate(flags, weight, unknown_rate))
+                flags, dev = saving > 0, dev._replace(weight=jnp.abs(saving))
+            labels = flags.astype(jnp.int32)
+        fitted = inner.fit(params, state, reference, calibration, dev, labels)
+        # most scores keep the model's arrays, which need not be kept twice
+        kept = isinstance(fitted["scorer"], dict) and arrays.keys() <= fitted["scorer"].keys()
+        return {**fitted, "classifier": None if kept else arrays}
+
+    def apply(fitted: dict, batch: Batch | ArrayLike) -> Verdict:
+        verdict = inner.apply({name: fitted[name] for name in ("scorer", "threshold")}, batch)
+        arrays = fitted["scorer"] if fitted["classifier"] is None else fitted["classifier"]
+        rows = as_batch(batch)._replace(weight=None)
+        values = jax.vmap(lambda example: _one(predict, arrays, example))(rows)
+        action = jnp.where(verdict.is_anomaly, values.shape[-1], values.argmax(-1))
+        return verdict._replace(action=action.astype(jnp.int32))
+
+    return Detector(fit, apply)
+
+
+def cost_table(
+    num_classes: int, unknown_taken: ArrayLike = 10.0, known_refused: ArrayLike = 1.0, wrong_class: ArrayLike = 1.0
+) -> CostTable:
+    """Costs `[K + 1, K + 1]`, truth by action, the last of each unknown; right answers are free.
+
+    Args:
+      num_classes: K.
+      unknown_taken: cost of an unknown example that gets a class.
+      known_refused: cost of a known example that is called unknown.
+      wrong_class: cost of a known example that gets the wrong class.
+
+    Raises:
+      ValueError: a cost is negative or not finite, or all are 0.
+
+    Example:
+      >>> from jaxae.scoring.detector.open_set import cost_table
+      >>> cost_table(2, 10.0, 1.0, 5.0).costs.tolist()
+      [[0.0, 5.0, 1.0], [5.0, 0.0, 1.0], [10.0, 10.0, 0.0]]
+    """
+    given = (unknown_taken, known_refused, wrong_class)
+    if not is_traced(*given):
+        values = np.array(given, np.float64)
+        if not np.isfinite(values).all() or (values < 0).any() or not values.any():
+            raise ValueError(f"costs must be finite, not negative and not all 0; got {given}")
+    size = num_classes + 1
+    costs = jnp.full((size, size), wrong_class, jnp.float32).at[:, -1].set(known_refused).at[-1].set(unknown_taken)
+    return CostTable(costs * (1 - jnp.eye(size)))
+
+
+def _one(predict, arrays, example):
+    return predict(arrays, jax.tree.map(lambda leaf: leaf[None], example))[0]
+
+
+def _at_rate(unknown: Bool[Array, " m"], weight: Array, rate: ArrayLike) -> Float[Array, " m"]:
+    """Weights under which the unknown rows make up `rate`, and all sum to 1."""
+    share = jnp.where(unknown, weight, 0).sum(), jnp.where(unknown, 0, weight).sum()
+    if not is_traced(*share) and not min(map(float, share)) > 0:
+        raise ValueError("λ by cost needs known and unknown rows with weight in dev (label K stands for unknown)")
+    return weight * jnp.where(unknown, rate / share[0], (1 - rate) / share[1])
+
+
+def _savings(costs: Array, truth: Int[Array, " m"], action: Int[Array, " m"], weight: Array) -> Float[Array, " m"]:
+    """What answering "unknown" saves on each row, against answering with its class."""
+    costs = jnp.asarray(costs)
+    return weight * (costs[truth, action] - costs[truth, -1])
+
+
+def _most_saved(calibration, dev, labels, weight):
+    if dev is None or labels is None:
+        raise ValueError("λ by cost needs dev rows with labels: 0..K-1, and K for unknown")
+    points = operating_points(labels, dev, weight)
+    return points.threshold[jnp.argmax(points.true_positives - points.false_positives)]
+
+
+_least_cost = rule(_most_saved)
+
+
+def _require_classes(labels: ArrayLike, num_classes: int) -> None:
+    if is_traced(labels):
+        return
+    found = np.asarray(labels)
+    if found.ndim != 1 or found.dtype.kind not in "iu" or found.min() < 0 or found.max() > num_classes:
+        raise ValueError(
+            f"dev labels must be [m] whole numbers 0..{num_classes}, {num_classes} for unknown; got shape "
+            f"{found.shape} {found.dtype}, {found.min()}..{found.max()}"
+        )

@@ -1,0 +1,6 @@
+"""What can be proven of a λ: bounds on its errors, p-values, discoveries."""
+
+from jaxae.scoring.guarantees import bounds, conformal, discoveries
+from jaxae.scoring.guarantees.calibrate import Guarantees, calibrate
+
+__all__ = ["Guarantees", "bounds", "calibrate", "conformal", "discoveries"]

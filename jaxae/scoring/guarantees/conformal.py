@@ -1,0 +1,209 @@
+"""Conformal p-values: how often a normal example would score at least as high, and what is proven about them.
+
+| p-values                  | `P(p <= a)` for a new normal example                     | proven by              |
+| ------------------------- | -------------------------------------------------------- | ---------------------- |
+| `p_values` (split)        | at most a; exactly a with random ties                    | Vovk et al. 2005       |
+| `cross_p_values`          | at most 2a                                               | twice a mean of them   |
+| `jackknife_plus_p_values` | at most 2a for n folds; + 2 (K - 1) / (n + K) for K      | Barber et al. 2021     |
+| `weighted_p_values`       | at most a for the true density ratio; else empirical     | Tibshirani et al. 2019 |
+
+All probabilities are over calibration set and example together, which must be exchangeable (but for the weighting).
+With anomalies among the calibration scores nothing is proven; they make p-values too large, mostly.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float
+
+from jaxae.scoring.checks import is_traced, require_finite, require_spread, require_vectors
+
+LEAST = np.finfo(np.float32).min
+
+
+def p_value_table(count: int) -> np.ndarray:
+    """`[n + 1]` float32, `(1 + k) / (1 + n)` for k calibration scores at or above.
+
+    Looked up instead of divided, so that comparisons with a rate come out alike on every device, jitted or not.
+    """
+    return np.arange(1, count + 2, dtype=np.float32) / np.float32(count + 1)
+
+
+def p_values(calibration: ArrayLike, scores: ArrayLike, rng: Array | None = None) -> Float[Array, " m"]:
+    """Split conformal p-values, `(1 + #{calibration >= score}) / (1 + n)`: those of every verdict.
+
+    Args:
+      calibration: `[n]` clean normals that the model was not trained on.
+      scores: `[m]`.
+      rng: None counts tied scores as at or above. A key counts the example and its ties with a uniform random share,
+        which makes the p-value of a normal example exactly uniform, and another one with every key.
+
+    Raises:
+      ValueError: scores are not finite vectors, or calibration is all equal.
+
+    Source: Vovk, Gammerman and Shafer 2005, "Algorithmic Learning in a Random World", proposition 2.4 and section 2.2.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring.guarantees.conformal import p_values
+      >>> p_values(jnp.array([1.0, 2.0, 3.0]), jnp.array([0.0, 3.0, 4.0])).tolist()
+      [1.0, 0.5, 0.25]
+    """
+    ordered, scores = jnp.sort(_clean(calibration)), _new(scores)
+    count = ordered.shape[0]
+    at_least = count - jnp.searchsorted(ordered, scores, side="left")
+    if rng is None:
+        return jnp.asarray(p_value_table(count))[at_least]
+    above = count - jnp.searchsorted(ordered, scores, side="right")
+    return (above + jax.random.uniform(rng, scores.shape) * (at_least - above + 1)) / (count + 1)
+
+
+def cross_p_values(calibration: ArrayLike, folds: ArrayLike, scores: ArrayLike) -> Float[Array, " m"]:
+    """Cross-conformal p-values: every normal row calibrates, by the model of the folds that it is not in.
+
+    `p = (K + #{i: calibration_i >= score of i's model}) / (K + n)`: the mean of K split p-values, each weighted by its
+    fold's n_k + 1. Twice such a mean is a p-value whatever the dependence, so `P(p <= a) <= 2a`. None is below
+    `K / (K + n)`: for as many folds as rows use `jackknife_plus_p_values`.
+
+    Args:
+      calibration: `[n]`, each row scored by the model that was trained without the row's fold.
+      folds: `[n]` int, 0 to K - 1, drawn without a look at the rows.
+      scores: `[K, m]`, new examples scored by each of the K models.
+
+    Raises:
+      ValueError: shapes do not fit, a fold is empty or outside 0..K - 1, scores are not finite, or calibration is all
+        equal.
+
+    Source: Vovk 2015, "Cross-conformal predictors"; the factor: Vovk and Wang 2020, "Combining p-values via averaging";
+    for anomalies: Hennhoefer and Preisach 2024, "Leave-One-Out-, Bootstrap- and Cross-Conformal Anomaly Detectors".
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring.guarantees.conformal import cross_p_values
+      >>> members = jnp.array([[9.0, 1.0], [8.0, 2.0]])
+      >>> cross_p_values(jnp.array([1.0, 2.0, 1.0, 3.0]), jnp.array([0, 0, 1, 1]), members).tolist()
+      [0.3333333432674408, 0.8333333730697632]
+    """
+    counts, count = _at_least(calibration, folds, scores)
+    groups = counts.shape[0]
+    return (groups + counts.sum(0)) / jnp.float32(groups + count)
+
+
+def jackknife_plus_p_values(calibration: ArrayLike, folds: ArrayLike, scores: ArrayLike) -> Float[Array, " m"]:
+    """Jackknife+ p-values, `(1 + #{i: calibration_i >= score of i's model}) / (1 + n)`.
+
+    `P(p <= a) <= 2a` where each fold holds one row (K = n); K folds of equal size (CV+) add at most the lesser of
+    `2 (K - 1) / (n + K)` and `(1 - K / n) / (K + 1)`. The model must treat its training rows alike. The proof is
+    written for residuals and uses nothing but the ranks of scores.
+
+    Args:
+      calibration: `[n]`, each row scored by the model that was trained without the row's fold.
+      folds: `[n]` int, 0 to K - 1; `arange(n)` for the jackknife+ proper.
+      scores: `[K, m]`, new examples scored by each of the K models.
+
+    Raises:
+      ValueError: as `cross_p_values`.
+
+    Source: Barber, Candes, Ramdas and Tibshirani 2021, "Predictive inference with the jackknife+", theorems 1 and 4.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring.guarantees.conformal import jackknife_plus_p_values
+      >>> members = jnp.array([[9.0, 1.0], [8.0, 2.0]])
+      >>> jackknife_plus_p_values(jnp.array([1.0, 2.0, 1.0, 3.0]), jnp.array([0, 0, 1, 1]), members).tolist()
+      [0.20000000298023224, 0.800000011920929]
+    """
+    counts, count = _at_least(calibration, folds, scores)
+    return jnp.asarray(p_value_table(count))[counts.sum(0)]
+
+
+def weighted_p_values(
+    calibration: ArrayLike, scores: ArrayLike, calibration_weight: ArrayLike, weight: ArrayLike
+) -> Float[Array, " m"]:
+    """Split p-values under covariate shift: each row counts by its density ratio, deployment's over calibration's.
+
+    `p = (w(x) + sum of w_i over calibration_i >= score) / (w(x) + sum of all w_i)`. With the true ratio, known up to a
+    factor, `P(p <= a) <= a`; with an estimated one the guarantee is empirical. Few rows may carry all the weight:
+    `effective_count` says how many the p-values rest on.
+
+    Args:
+      calibration: `[n]` clean normals.
+      scores: `[m]`.
+      calibration_weight: `[n]`, at least 0.
+      weight: `[m]`, at least 0, in the same unit.
+
+    Raises:
+      ValueError: shapes differ, scores or weights are not finite, a weight is negative, or all of calibration's are 0.
+
+    Source: Tibshirani, Barber, Candes and Ramdas 2019, "Conformal Prediction Under Covariate Shift", corollary 1.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring.guarantees.conformal import weighted_p_values
+      >>> calibration, weights = jnp.array([1.0, 2.0, 3.0]), jnp.array([1.0, 1.0, 5.0])
+      >>> weighted_p_values(calibration, jnp.array([2.5, 4.0]), weights, jnp.array([1.0, 1.0])).tolist()
+      [0.75, 0.125]
+    """
+    require_vectors(calibration=calibration, calibration_weight=calibration_weight)
+    require_vectors(scores=scores, weight=weight)
+    for name, mass in (("calibration weights", calibration_weight), ("weights", weight)):
+        require_finite(name, mass)
+        if not is_traced(mass) and (np.min(np.asarray(mass)) < 0 or (name != "weights" and not np.any(mass))):
+            raise ValueError(f"{name} must not be negative, nor all 0; the least is {np.min(np.asarray(mass)):g}")
+    ordered, mass = jax.lax.sort((_clean(calibration), jnp.asarray(calibration_weight, jnp.float32)), num_keys=1)
+    from_here = jnp.append(jax.lax.cumsum(mass, reverse=True), 0.0)
+    scores, own = _new(scores), jnp.asarray(weight, jnp.float32)
+    above = from_here[jnp.searchsorted(ordered, scores, side="left")] + own
+    whole = from_here[0] + own
+    return jnp.minimum(above / whole, 1)
+
+
+def effective_count(weight: ArrayLike) -> Float[Array, ""]:
+    """How many rows of equal weight would carry as much: `(sum w)^2 / sum w^2`.
+
+    Source: Kish 1965, "Survey Sampling".
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring.guarantees.conformal import effective_count
+      >>> float(effective_count(jnp.array([1.0, 1.0, 0.0])))
+      2.0
+    """
+    weight = jnp.asarray(weight, jnp.float32)
+    return weight.sum() ** 2 / (weight**2).sum()
+
+
+def _clean(calibration: ArrayLike) -> Array:
+    require_vectors(calibration=calibration)
+    require_spread("calibration scores", calibration)
+    return jnp.asarray(calibration, jnp.float32)
+
+
+def _new(scores: ArrayLike) -> Array:
+    require_finite("scores", scores)
+    scores = jnp.asarray(scores, jnp.float32)
+    # as in a verdict: a NaN that a compiled program meets is no evidence of a normal example
+    return jnp.where(jnp.isnan(scores), jnp.inf, scores)
+
+
+def _at_least(calibration: ArrayLike, folds: ArrayLike, scores: ArrayLike) -> tuple[Array, int]:
+    """For each fold and new example, how many of the fold's scores are at or above that of the fold's model."""
+    calibration = _clean(calibration)
+    require_vectors(calibration=calibration, folds=folds)
+    if jnp.ndim(scores) != 2:
+        raise ValueError(f"scores must be [K, m], a row for each fold's model; got shape {jnp.shape(scores)}")
+    count, groups = calibration.shape[0], jnp.shape(scores)[0]
+    if not is_traced(folds):
+        found = np.unique(np.asarray(folds))
+        if not np.array_equal(found, np.arange(groups)):
+            raise ValueError(
+                f"folds must be 0 to {groups - 1}, none empty, for {groups} models; got {len(found)} folds "
+                f"from {found[0]} to {found[-1]}"
+            )
+    own = jnp.asarray(folds, jnp.int32)[None, :] == jnp.arange(groups)[:, None]
+    ordered = jnp.sort(jnp.where(own, calibration[None, :], -jnp.inf), axis=1)
+    # no score may count the rows of other folds, which stand at -inf
+    new = jnp.maximum(_new(scores), LEAST)
+    return count - jax.vmap(lambda row, score: jnp.searchsorted(row, score, side="left"))(ordered, new), count

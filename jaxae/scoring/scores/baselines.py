@@ -1,0 +1,196 @@
+"""Classical anomaly scores through scikit-learn, to be measured beside an autoencoder's.
+
+A baseline is fitted to rows of training normals, `[n, D]` as the caller has scaled them, and gives a function
+`x [m, D] -> [m]` float64, higher is more anomalous, as every score here. scikit-learn is not among the library's
+own dependencies and is imported when a baseline is fitted: `pip install scikit-learn`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Score = Callable[[np.ndarray], np.ndarray]
+Baseline = Callable[[np.ndarray], Score]
+
+
+def knn(k: int = 5) -> Baseline:
+    """Distance to the k-th nearest training row.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxae.scoring.scores import baselines
+      >>> baselines.knn(k=2)(np.array([[0.0], [1.0], [5.0]]))(np.array([[2.0]])).tolist()
+      [2.0]
+    """
+
+    def fit(x: np.ndarray) -> Score:
+        neighbours = _sklearn("neighbors").NearestNeighbors(n_neighbors=min(k, len(x))).fit(x)
+        return lambda rows: neighbours.kneighbors(rows)[0][:, -1]
+
+    return _checked(fit)
+
+
+def pca(variance: float | int | None = 0.9) -> Baseline:
+    """Squared distance to the subspace of the leading principal components.
+
+    Args:
+      variance: the share of the variance the components hold, in (0, 1), or their number.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxae.scoring.scores import baselines
+      >>> score = baselines.pca(1)(np.array([[-1.0, 0.0], [0.0, 0.0], [1.0, 0.0]]))
+      >>> score(np.array([[9.0, 2.0]])).round(6).tolist()
+      [4.0]
+    """
+
+    def fit(x: np.ndarray) -> Score:
+        components = variance if not isinstance(variance, int) else min(variance, *x.shape)
+        model = _sklearn("decomposition").PCA(components, svd_solver="full").fit(x)
+        return lambda rows: ((rows - model.inverse_transform(model.transform(rows))) ** 2).sum(1)
+
+    return _checked(fit)
+
+
+def mahalanobis(shrinkage: float = 0.0) -> Baseline:
+    """Squared Mahalanobis distance to the training mean, `(x - m)^T S^+ (x - m)`.
+
+    Args:
+      shrinkage: the share of the covariance replaced by a multiple of the identity with the same trace, in [0, 1].
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxae.scoring.scores import baselines
+      >>> train = np.array([[-1.0, 0.0], [1.0, 0.0], [0.0, -2.0], [0.0, 2.0]])
+      >>> baselines.mahalanobis()(train)(np.array([[1.0, 0.0], [0.0, 1.0]])).round(6).tolist()
+      [2.0, 0.5]
+    """
+
+    def fit(x: np.ndarray) -> Score:
+        model = _sklearn("covariance").ShrunkCovariance(shrinkage=shrinkage).fit(x)
+        return model.mahalanobis
+
+    return _checked(fit)
+
+
+def kde(bandwidth: float | str = "scott") -> Baseline:
+    """Minus the log density of a normal kernel at every training row.
+
+    Args:
+      bandwidth: the kernel's standard deviation in the data's unit, or "scott" or "silverman".
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxae.scoring.scores import baselines
+      >>> baselines.kde(1.0)(np.array([[0.0]]))(np.array([[0.0], [2.0]])).round(3).tolist()
+      [0.919, 2.919]
+    """
+
+    def fit(x: np.ndarray) -> Score:
+        model = _sklearn("neighbors").KernelDensity(bandwidth=bandwidth).fit(x)
+        return lambda rows: -model.score_samples(rows)
+
+    return _checked(fit)
+
+
+def one_class_svm(nu: float = 0.5, gamma: float | str = "scale") -> Baseline:
+    """Minus the decision function of a one-class support vector machine with a radial kernel.
+
+    Args:
+      nu: upper bound on the share of training rows left outside, in (0, 1].
+      gamma: the kernel is `exp(-gamma |x - y|^2)`; "scale" is 1 / (D var(x)).
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxae.scoring.scores import baselines
+      >>> near, far = baselines.one_class_svm()(np.array([[-1.0], [0.0], [1.0]]))(np.array([[0.0], [9.0]]))
+      >>> bool(near < far)
+      True
+    """
+
+    def fit(x: np.ndarray) -> Score:
+        model = _sklearn("svm").OneClassSVM(nu=nu, gamma=gamma).fit(x)
+        return lambda rows: -model.decision_function(rows)
+
+    return _checked(fit)
+
+
+def isolation_forest(trees: int = 100, max_samples: int | str = "auto", seed: int = 0) -> Baseline:
+    """How few random cuts isolate a row: `2^(-E[depth] / c(n))`, in (0, 1).
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxae.scoring.scores import baselines
+      >>> train = np.random.default_rng(0).normal(size=(100, 2))
+      >>> near, far = baselines.isolation_forest()(train)(np.array([[0.0, 0.0], [9.0, 9.0]]))
+      >>> bool(near < far)
+      True
+    """
+
+    def fit(x: np.ndarray) -> Score:
+        samples = min(max_samples, len(x)) if isinstance(max_samples, int) else max_samples
+        forest = _sklearn("ensemble").IsolationForest
+        model = forest(n_estimators=trees, max_samples=samples, random_state=seed).fit(x)
+        return lambda rows: -model.score_samples(rows)
+
+    return _checked(fit)
+
+
+def lof(k: int = 20) -> Baseline:
+    """Local outlier factor: the density of a row's k neighbours over its own; about 1 for normals.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxae.scoring.scores import baselines
+      >>> near, far = baselines.lof(k=2)(np.arange(9.0)[:, None])(np.array([[4.0], [20.0]]))
+      >>> bool(near < 1.5 < far)
+      True
+    """
+
+    def fit(x: np.ndarray) -> Score:
+        model = _sklearn("neighbors").LocalOutlierFactor(n_neighbors=min(k, len(x) - 1), novelty=True).fit(x)
+        return lambda rows: -model.score_samples(rows)
+
+    return _checked(fit, at_least=2)
+
+
+BASELINES: dict[str, Callable[..., Baseline]] = {
+    "knn": knn,
+    "pca": pca,
+    "mahalanobis": mahalanobis,
+    "kde": kde,
+    "one_class_svm": one_class_svm,
+    "isolation_forest": isolation_forest,
+    "lof": lof,
+}
+"""Name to constructor; without arguments each has the setting it is usually quoted with."""
+
+
+def _sklearn(module: str) -> Any:
+    import importlib
+
+    try:
+        return importlib.import_module(f"sklearn.{module}")
+    except ImportError:
+        raise ValueError("the baselines are scikit-learn's, which is missing: pip install scikit-learn") from None
+
+
+def _checked(fit: Baseline, at_least: int = 1) -> Baseline:
+    def checked(x: np.ndarray) -> Score:
+        x = _rows(x)
+        if len(x) < at_least:
+            raise ValueError(f"this baseline needs at least {at_least} training rows; got {len(x)}")
+        score = fit(x)
+        return lambda rows: np.asarray(score(_rows(rows, x.shape[1])), np.float64)
+
+    return checked
+
+
+def _rows(x: np.ndarray, width: int | None = None) -> np.ndarray:
+    x = np.asarray(x, np.float64)
+    if x.ndim != 2 or width not in (None, x.shape[-1]):
+        raise ValueError(f"rows must be a table [n, {'D' if width is None else width}]; got {x.shape}")
+    if bad := int((~np.isfinite(x)).sum()):
+        raise ValueError(f"rows must be finite; {bad} of {x.size} values are not")
+    return x

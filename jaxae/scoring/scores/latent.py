@@ -1,0 +1,178 @@
+"""Scores of where an example lies among the normals: in latent space, in a classifier's features, or as it is."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float
+
+from jaxae.numerics.neighbours import nearest_rows
+from jaxae.scoring.checks import is_traced
+from jaxae.scoring.scores.covariance import require_shrinkage, shrunk_covariance, whitening
+from jaxae.scoring.scores.held_out import in_chunks, require_reference, row_weights
+from jaxae.types import Autoencoder, Batch, PyTree, Scorer
+
+Features = Callable[[PyTree, PyTree, Batch], Array]
+"""`(params, state, batch) -> [B, D]`: `encoded(model)`, `inputs`, or any function of this form."""
+
+# reference rows that `fit` passes through the feature function at a time
+CHUNK = 1024
+# a covariance of this width takes a gigabyte
+WIDEST = 16384
+
+
+def encoded(model: Autoencoder) -> Features:
+    """The features that the model's own latents are: `model.encode(x).latent`, each example's as one row.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxae import presets
+      >>> from jaxae.scoring.scores import latent
+      >>> from jaxae.types import Batch
+      >>> model, _ = presets.ae((5,), latent_size=2)
+      >>> params, state = model.init(jax.random.key(0), jnp.ones((3, 5)))
+      >>> latent.encoded(model)(params, state, Batch(jnp.ones((3, 5)))).shape
+      (3, 2)
+    """
+
+    def features(params: PyTree, state: PyTree, batch: Batch) -> Array:
+        code = model.encode(params, state, batch.x, batch.condition)
+        return _joined(code.latent)
+
+    return features
+
+
+def inputs(params: PyTree, state: PyTree, batch: Batch) -> Array:
+    """The features that the examples are themselves, each as one row; no model is read.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring.scores import latent
+      >>> from jaxae.types import Batch
+      >>> latent.inputs((), (), Batch(jnp.ones((3, 2, 2, 1)))).shape
+      (3, 4)
+    """
+    return _joined(batch.x)
+
+
+def knn(features: Features, k: int = 5, reduce: str = "kth") -> Scorer:
+    """Distance to the nearest normals: Euclidean, in feature space, exact.
+
+    With d_1 <= d_2 <= ... the distances to the reference's rows: "kth" is `d_k`, "mean" is `(d_1 + ... + d_k) / k`.
+    Rows of the reference with `weight` 0 are not in the bank. The bank is one row a reference example: give `fit` a
+    part of a large set. Scoring holds a few megabytes of distances at a time, row by row as well.
+
+    Args:
+      features: `(params, state, batch) -> [B, D]`.
+      k: neighbours.
+      reduce: "kth" or "mean".
+
+    Raises:
+      ValueError: k below 1 or an unknown `reduce`; in `fit`, no reference, fewer than k rows, or features that are not
+        one row an example.
+
+    Source: Ramaswamy, Rastogi and Shim 2000, "Efficient Algorithms for Mining Outliers from Large Data Sets"; in
+    features: Bergman, Cohen and Hoshen 2020, "Deep Nearest Neighbor Anomaly Detection".
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring.scores import latent
+      >>> from jaxae.types import Batch
+      >>> scorer = latent.knn(latent.inputs, k=2)
+      >>> fitted = scorer.fit((), (), Batch(jnp.array([[0.0], [1.0], [9.0]])))
+      >>> scorer.apply(fitted, None, Batch(jnp.array([[0.0], [5.0]]))).tolist()
+      [1.0, 4.0]
+    """
+    if k < 1 or reduce not in ("kth", "mean"):
+        raise ValueError(f'knn needs k of at least 1 and reduce "kth" or "mean"; got k {k}, reduce {reduce!r}')
+
+    def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> dict:
+        bank, weight = reference_features(features, params, state, reference, at_least=k)
+        return {"params": params, "state": state, "bank": bank, "weight": weight}
+
+    def apply(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
+        queries = features(fitted["params"], fitted["state"], batch)
+        distances, _ = nearest_rows(queries, fitted["bank"], k, fitted["weight"])
+        return distances[:, -1] if reduce == "kth" else distances.mean(-1)
+
+    return Scorer(fit, apply)
+
+
+def mahalanobis(features: Features, shrinkage: str | ArrayLike = "ledoit_wolf") -> Scorer:
+    """Squared distance from the normals' mean, each direction in units of how far the normals spread along it.
+
+    `(f - m)^T C^-1 (f - m)` with m and C the mean and the shrunk covariance of the reference's features; rows of
+    `weight` 0 do not count.
+
+    Args:
+      features: `(params, state, batch) -> [B, D]`.
+      shrinkage: of the covariance, see `covariance.shrunk_covariance`: "ledoit_wolf", "oas" or a number in [0, 1].
+
+    Raises:
+      ValueError: an unknown shrinkage; in `fit`, no reference, fewer than 2 rows, or features that are not one row an
+        example or too wide for a covariance matrix.
+
+    Source: Mahalanobis 1936; of a network's features: Lee et al. 2018, "A Simple Unified Framework for Detecting
+    Out-of-Distribution Samples and Adversarial Attacks".
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring.scores import latent
+      >>> from jaxae.types import Batch
+      >>> scorer = latent.mahalanobis(latent.inputs, shrinkage=0.0)
+      >>> fitted = scorer.fit((), (), Batch(jnp.array([[-1.0, 0.0], [1.0, 0.0], [0.0, -2.0], [0.0, 2.0]])))
+      >>> [round(s, 3) for s in scorer.apply(fitted, None, Batch(jnp.array([[1.0, 0.0], [0.0, 1.0]]))).tolist()]
+      [2.0, 0.5]
+    """
+    require_shrinkage(shrinkage)
+
+    def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> dict:
+        rows, weight = reference_features(features, params, state, reference, at_least=2)
+        if rows.shape[1] > WIDEST:
+            raise ValueError(f"features {rows.shape[1]} wide have too large a covariance; the limit is {WIDEST}")
+        mean, covariance, _ = shrunk_covariance(rows, shrinkage, weight)
+        return {"params": params, "state": state, "mean": mean, "whitening": whitening(covariance)}
+
+    def apply(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
+        centred = features(fitted["params"], fitted["state"], batch) - fitted["mean"][None]
+        white = jnp.matmul(centred, fitted["whitening"], precision=jax.lax.Precision.HIGHEST)
+        return jnp.sum(white**2, -1)
+
+    return Scorer(fit, apply)
+
+
+def reference_features(
+    features: Features, params: PyTree, state: PyTree, reference: Batch | None, at_least: int = 1
+) -> tuple[Float[Array, "N D"], Float[Array, " N"]]:
+    """The features of a reference's rows, computed chunk by chunk, and the rows' weights.
+
+    Raises:
+      ValueError: no reference, fewer than `at_least` rows that count, or features that are not one row an example.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring.scores import latent
+      >>> from jaxae.types import Batch
+      >>> rows, weight = latent.reference_features(latent.inputs, (), (), Batch(jnp.ones((3, 2))))
+      >>> rows.shape, weight.tolist()
+      ((3, 2), [1.0, 1.0, 1.0])
+    """
+    reference = require_reference(reference)
+    num = jax.tree.leaves(reference.x)[0].shape[0]
+    weight = row_weights(reference)
+    count = num if is_traced(weight) else int(np.count_nonzero(np.asarray(weight) > 0))
+    if min(num, count) < at_least:
+        raise ValueError(f"this score needs at least {at_least} reference rows; got {count} that count, of {num}")
+    rows = in_chunks(lambda batch: features(params, state, batch), reference, CHUNK)
+    if rows.ndim != 2:
+        raise ValueError(f"features must be one row an example, [B, D]; got {rows.shape}")
+    return rows.astype(jnp.float32), weight
+
+
+def _joined(tree: PyTree) -> Array:
+    leaves = [jnp.asarray(leaf, jnp.float32) for leaf in jax.tree.leaves(tree)]
+    flat = [leaf.reshape(leaf.shape[0], -1) for leaf in leaves]
+    return flat[0] if len(flat) == 1 else jnp.concatenate(flat, -1)

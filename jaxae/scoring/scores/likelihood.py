@@ -1,0 +1,59 @@
+"""How unlikely an example is under a model with a probability of its latents: bounds on the log-likelihood."""
+
+import math
+
+import jax
+from jax import Array
+
+from jaxae.objectives.iwae import log_weights
+from jaxae.scoring.scores.reconstruction import fit_model
+from jaxae.types import Autoencoder, Batch, PyTree, Scorer
+
+# latents that are decoded at a time, for each example
+CHUNK = 16
+
+
+def bound(model: Autoencoder, num_samples: int = 1, num_averages: int = 1) -> Scorer:
+    """The negative bound on `log p(x)`, nats: `-mean_m log mean_k p(x, z_mk) / q(z_mk | x)`.
+
+    `num_samples` 1 is the negative ELBO; more tighten the bound (importance-weighted); `num_averages` takes noise out
+    of it. Every score needs `num_samples * num_averages` passes of the decoder, of which 16 exist at a time.
+
+    Args:
+      model: an `Autoencoder` whose code has a rate, `log q(z|x) - log p(z)`, such as one with a gaussian bottleneck.
+      num_samples: K, latents inside the logarithm.
+      num_averages: M, bounds that are averaged.
+
+    Raises:
+      ValueError: a number below 1; in `apply`, no key to draw with, or a bottleneck without a rate.
+
+    Source: Kingma and Welling 2014; Burda, Grosse and Salakhutdinov 2016, equation 8.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxae import presets
+      >>> from jaxae.scoring.scores.likelihood import bound
+      >>> from jaxae.types import Batch
+      >>> model, _ = presets.vae((5,), latent_size=2)
+      >>> scorer = bound(model, num_samples=20)
+      >>> fitted = scorer.fit(*model.init(jax.random.key(0), jnp.ones((3, 5))))
+      >>> scorer.apply(fitted, jax.random.key(1), Batch(jnp.ones((3, 5)))).shape
+      (3,)
+    """
+    if num_samples < 1 or num_averages < 1:
+        raise ValueError(
+            f"bound: num_samples and num_averages must be at least 1, got {num_samples} and {num_averages}"
+        )
+    total = num_samples * num_averages
+    size = min(CHUNK, total)
+    chunks = -(-total // size)
+
+    def apply(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
+        if rng is None:
+            raise ValueError("a bound draws latents: give it a key instead of None")
+        keys = jax.random.split(rng, (chunks, size))
+        some = jax.lax.map(lambda k: log_weights(model, fitted["params"], fitted["state"], k, batch)[0], keys)
+        weights = some.reshape(chunks * size, -1)[:total].reshape(num_averages, num_samples, -1)
+        return -(jax.nn.logsumexp(weights, 1) - math.log(num_samples)).mean(0)
+
+    return Scorer(fit_model, apply)

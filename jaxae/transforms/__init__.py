@@ -1,0 +1,52 @@
+"""Transforms, `(rng, Batch) -> Batch`: scaling, binarisation and corruption.
+
+A scaling or a binarisation acts on `x` and on `target` alike. A corruption changes `x` alone and keeps the
+uncorrupted value as `target`: otherwise a network would be taught to copy the noise. `objectives.prepared` and
+`scoring.prepared` put a transform in front of an objective or a scorer, so that a saved detector carries its own.
+"""
+
+from jaxae.transforms.augmentation import oriented_gradients, random_affine
+from jaxae.transforms.combinators import Transform, chain, condition_on_input
+from jaxae.transforms.corruption import feature_dropout, gaussian_noise, log_uniform_noise, patch_mask, salt_and_pepper
+from jaxae.transforms.scaling import (
+    Standardisation,
+    binarise,
+    fit_standardise,
+    scale_uint8,
+    standardisation,
+    standardise,
+)
+
+TRANSFORMS = {
+    "scale_uint8": scale_uint8,
+    "binarise": binarise,
+    "gaussian_noise": lambda: gaussian_noise(0.3),
+    "log_uniform_noise": lambda: log_uniform_noise(0.05, 1.0),
+    "feature_dropout": lambda: feature_dropout(0.3),
+    "salt_and_pepper": lambda: salt_and_pepper(0.3),
+    "patch_mask": lambda: patch_mask(4, 0.5),
+    "oriented_gradients": oriented_gradients,
+    "random_affine": random_affine,
+    "condition_on_input": condition_on_input,
+}
+"""Name to constructor without arguments: what the contract tests walk through."""
+
+__all__ = [
+    "TRANSFORMS",
+    "Standardisation",
+    "Transform",
+    "binarise",
+    "chain",
+    "condition_on_input",
+    "feature_dropout",
+    "fit_standardise",
+    "gaussian_noise",
+    "log_uniform_noise",
+    "oriented_gradients",
+    "patch_mask",
+    "random_affine",
+    "salt_and_pepper",
+    "scale_uint8",
+    "standardisation",
+    "standardise",
+]
