@@ -10,7 +10,7 @@ from pyarrow import csv, parquet
 
 from jaxae.data import load
 
-FIXTURES = Path(__file__).parent / "fixtures"
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 TABLE = np.random.default_rng(0).normal(size=(40, 2))
 KINDS = np.array(["fine", "broken"])[(np.arange(40) % 4 == 3).astype(int)]
 

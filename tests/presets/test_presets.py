@@ -245,7 +245,7 @@ def test_labels_travel_to_the_model_that_reads_them(tmp_path):
         train(settings._replace(data=str(tmp_path / "bare.npz")), tmp_path / "other")
 
 
-PAGE = (pathlib.Path(__file__).parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
+PAGE = (pathlib.Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
 
 
 def test_the_page_on_models_names_every_preset_and_its_python_runs():
