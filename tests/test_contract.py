@@ -203,7 +203,7 @@ def test_transform_contract(name):
 # ---- presets --------------------------------------------------------------------------------------------------
 
 
-# one of each kind, with their default networks; tests/test_presets.py walks through them all
+# one of each kind, with their default networks; tests/presets walks through them all
 KINDS = ("ae", "denoising_ae", "factor_vae", "vae", "vq_vae")
 
 

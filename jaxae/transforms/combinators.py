@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 from jax import Array
 
+from jaxae.numerics import target_of
 from jaxae.types import Batch
 
 Transform = Callable[[Array | None, Batch], Batch]

@@ -1,5 +1,7 @@
 """Corruption: `x` alone is changed, and the uncorrupted value is kept as `target`."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax import Array

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from jaxae.scoring.checks import is_traced, require_labels
 from jaxae.scoring.metrics.confusion import require_beta
-from jaxae.scoring.metrics.curves import area, operating_points
+from jaxae.scoring.metrics.curves import area, operating_points, precision_recall_curve
 
 
 def auroc(labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None) -> Float[Array, ""]:
