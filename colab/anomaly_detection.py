@@ -30,7 +30,7 @@ import numpy as np
 import optax
 from IPython.display import Image, display
 
-from jaxae import presets, scoring, train, transforms
+from jaxae import cleaning, presets, scoring, train, transforms
 from jaxae.data import batches, load, protocols, splits
 from jaxae.report import decisions
 from jaxae.scoring import bounds, conformal, discoveries, latent, thresholds
