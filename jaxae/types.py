@@ -228,6 +228,7 @@ class Verdict(NamedTuple):
       is_anomaly: `[B]` bool.
       action: `[B]` int32 column of the cost table, or None.
       map: `[B, ...]` float32 score map, or None.
+      prediction: `[B]` int32 class that an open-set classifier gives before λ is asked, or None.
     """
 
     score: Array
@@ -236,6 +237,7 @@ class Verdict(NamedTuple):
     is_anomaly: Array
     action: Array | None = None
     map: Array | None = None
+    prediction: Array | None = None
 
 
 class Threshold(NamedTuple):
@@ -254,11 +256,25 @@ class Threshold(NamedTuple):
     reads: str = "calibration"
 
 
+class FittedDetector(NamedTuple):
+    """What a detector learned: the arrays that it is applied with and saved with.
+
+    Attributes:
+      scorer: what the scorer's `fit` returned; the model's arrays are in it.
+      threshold: what the threshold's `fit` returned.
+      classifier: an open set's "params" and "state", where the scorer does not hold them already; else None.
+    """
+
+    scorer: PyTree
+    threshold: PyTree
+    classifier: PyTree | None = None
+
+
 class Detector(NamedTuple):
     """Scorer and Threshold composed: one function to jit, export and save.
 
     Attributes:
-      fit: `(params, state, reference, calibration, dev=None, labels=None) -> fitted`.
+      fit: `(params, state, reference, calibration, dev=None, labels=None) -> FittedDetector`.
       apply: `(fitted, batch) -> Verdict`.
     """
 

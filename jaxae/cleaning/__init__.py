@@ -1,9 +1,7 @@
 """Rows that are left out of training, since they are suspected to be anomalies."""
 
 from jaxae.cleaning.neighbours import kept_by_neighbours
+from jaxae.cleaning.parts import METHODS, cleaned
 from jaxae.cleaning.refined import refined
 
-__all__ = [
-    "kept_by_neighbours",
-    "refined",
-]
+__all__ = ["METHODS", "cleaned", "kept_by_neighbours", "refined"]

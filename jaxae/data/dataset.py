@@ -40,6 +40,9 @@ class Dataset(NamedTuple):
         test part, whose rows are then simply numbered.
       test_files: `M` paths below an image folder, or None.
       factors: the ground-truth factors, where the data set has them.
+      train_rows: `[N]` int64, as `test_rows`.
+      train_files: `N` paths, as `test_files`.
+      num_train: number of rows of the source's own train part, where it has both parts; else None.
     """
 
     name: str
@@ -54,6 +57,9 @@ class Dataset(NamedTuple):
     test_rows: np.ndarray | None = None
     test_files: tuple[str, ...] | None = None
     factors: Factors | None = None
+    train_rows: np.ndarray | None = None
+    train_files: tuple[str, ...] | None = None
+    num_train: int | None = None
 
 
 class Raw(NamedTuple):

@@ -27,7 +27,8 @@ def read(root: Path) -> Raw:
     test, y_test = _listed(root / "test")
     x = _images([*train, *test])
     cut = len(train)
-    return Raw(root.name, x[:cut], y_train, x[cut:], y_test, test_files=_relative(root, test))
+    files = _relative(root, train), _relative(root, test)
+    return Raw(root.name, x[:cut], y_train, x[cut:], y_test, files=files[0], test_files=files[1])
 
 
 def _relative(root: Path, files: list[Path]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxae.data.dataset import Dataset, Factors, Raw, as_examples, as_labels, check_parts, default_normal, encode
 from jaxae.data.duplicates import allot, row_groups
+from jaxae.data.tables import Columns
 
 TEST_FRACTION = 0.3
 
@@ -19,6 +20,8 @@ def load(
     test_fraction: float = TEST_FRACTION,
     group_duplicates: bool = False,
     scoring: bool = False,
+    columns: tuple[str, ...] | None = None,
+    label_aside: str | None = None,
 ) -> Dataset:
     """Read a data set into memory and check it.
 
@@ -40,8 +43,10 @@ def load(
       seed: decides the test part of a source that has none.
       test_fraction: its share of the rows, in (0, 1).
       group_duplicates: keep equal rows on one side of that split.
-      scoring: the data is only to be scored. A source without a test part *and* without labels then goes into the
-        test part whole, in its own order, and the train part is empty. Other sources are read as always.
+      scoring: whether the data is only to be scored: all rows then go into the test part, in the source's own order
+        (train part first), and the train part is empty. A row without a label has class -1.
+      columns: names of a table's columns in the order wanted; a table with others is refused. None: all, as they are.
+      label_aside: name of a column that is taken for the labels where `label_column` is None and the table has it.
 
     Returns:
       A `Dataset` of NumPy arrays.
@@ -59,16 +64,17 @@ def load(
         raise ValueError(f"test_fraction must lie between 0 and 1, got {test_fraction}")
     if seed < 0:
         raise ValueError(f"seed must be >= 0, got {seed}")
-    raw = _read(str(spec), label_column, data_dir, seed)
-    return _finished(raw, seed, test_fraction, group_duplicates, scoring)
+    asked = Columns(label_column, label_aside, columns, missing_labels=scoring)
+    raw = _read(str(spec), asked, data_dir, seed)
+    return _whole(raw) if scoring else _finished(raw, seed, test_fraction, group_duplicates)
 
 
-def _read(spec: str, label_column: str | None, data_dir: str | Path | None, seed: int) -> Raw:
+def _read(spec: str, asked: Columns, data_dir: str | Path | None, seed: int) -> Raw:
     from jaxae.data import arrays
 
     path = Path(spec).expanduser()
     suffix = path.suffix.lower()
-    if label_column is not None and suffix not in (".csv", ".parquet"):
+    if asked.label is not None and suffix not in (".csv", ".parquet"):
         raise ValueError(f"{spec}: a label column is for .csv and .parquet files")
     if spec == "fashion-sample":
         return arrays.read_sample(spec)
@@ -91,29 +97,71 @@ def _read(spec: str, label_column: str | None, data_dir: str | Path | None, seed
     if suffix in (".csv", ".parquet"):
         from jaxae.data import tables
 
-        return tables.read(path, label_column)
+        return tables.read(path, asked)
     raise ValueError(f"{spec}: unknown kind of file {suffix!r}; use .npz, .csv, .parquet or a folder of images")
 
 
-def _finished(raw: Raw, seed: int, test_fraction: float, group_duplicates: bool, scoring: bool) -> Dataset:
+def _whole(raw: Raw) -> Dataset:
+    """Every row of the source as one test part."""
+    parts = [("train", raw.x_train, raw.y_train, raw.files)]
+    if raw.x_test is not None:
+        parts.append(("test", raw.x_test, raw.y_test, raw.test_files))
+    x = [as_examples(f"{raw.name}: {name} part", rows) for name, rows, _, _ in parts]
+    if len({(rows.shape[1:], rows.dtype) for rows in x}) > 1:
+        listed = " and ".join(f"{rows.shape[1:]} {rows.dtype}" for rows in x)
+        raise ValueError(f"{raw.name}: its train and test part differ: {listed}")
+    y = [
+        None if labels is None else as_labels(f"{raw.name}: {name} labels", labels, len(rows))
+        for (name, _, labels, _), rows in zip(parts, x, strict=True)
+    ]
+    known = [labels if labels is None or labels.dtype.kind != "U" else labels[labels != ""] for labels in y]
+    names, codes = encode(*known)
+    if raw.label_names is not None and names is not None:
+        names, *codes = _named(raw, names, *codes)
+    classes = None
+    if names is not None:
+        classes = np.full(sum(map(len, x)), -1, np.int64)
+        starts = np.cumsum([0, *map(len, x)])
+        for start, labels, found in zip(starts, y, codes, strict=False):
+            if labels is not None and found is not None:
+                has_label = labels != "" if labels.dtype.kind == "U" else np.ones(len(labels), bool)
+                classes[start + np.flatnonzero(has_label)] = found
+    files = None if raw.files is None else (*raw.files, *(raw.test_files or ()))
+    whole = np.concatenate(x)
+    return Dataset(
+        raw.name,
+        whole[:0],
+        None,
+        whole,
+        classes,
+        names,
+        raw.normal,
+        raw.feature_names,
+        raw.card,
+        np.arange(len(whole)),
+        files,
+        num_train=len(x[0]) if len(x) > 1 else None,
+    )
+
+
+def _finished(raw: Raw, seed: int, test_fraction: float, group_duplicates: bool) -> Dataset:
     x, y, card, files = as_examples(f"{raw.name}: train part", raw.x_train), None, dict(raw.card or {}), raw.test_files
+    train_files, train_rows, num_train = raw.files, None, None
     if raw.y_train is not None:
         y = as_labels(f"{raw.name}: train labels", raw.y_train, len(x))
     if raw.x_test is not None:
-        x_train, y_train, rows, is_test = x, y, None, None
+        x_train, y_train, rows, is_test, num_train = x, y, None, None, len(x)
         x_test = as_examples(f"{raw.name}: test part", raw.x_test)
         y_test = None if raw.y_test is None else as_labels(f"{raw.name}: test labels", raw.y_test, len(x_test))
     else:
-        if scoring and y is None:
-            is_test = np.ones(len(x), bool)
-        else:
-            is_test = _choose_test(x, y, seed, test_fraction, group_duplicates, raw.name)
-            how = {"fraction": test_fraction, "seed": seed, "group_duplicates": group_duplicates}
-            card["test_part_split_off"] = how
-        rows = np.flatnonzero(is_test)
+        is_test = _choose_test(x, y, seed, test_fraction, group_duplicates, raw.name)
+        how = {"fraction": test_fraction, "seed": seed, "group_duplicates": group_duplicates}
+        card["test_part_split_off"] = how
+        rows, train_rows = np.flatnonzero(is_test), np.flatnonzero(~is_test)
         x_train, x_test = x[~is_test], x[rows]
         y_train, y_test = (None, None) if y is None else (y[~is_test], y[rows])
-        files = None if raw.files is None else tuple(raw.files[row] for row in rows)
+        if raw.files is not None:
+            files, train_files = (tuple(raw.files[row] for row in some) for some in (rows, train_rows))
     names, (y_train, y_test) = encode(y_train, y_test)
     if raw.label_names is not None and names is not None:
         names, y_train, y_test = _named(raw, names, y_train, y_test)
@@ -121,7 +169,21 @@ def _finished(raw: Raw, seed: int, test_fraction: float, group_duplicates: bool,
     factors = _factors(raw.factors, rows, is_test)
     return check_parts(
         Dataset(
-            raw.name, x_train, y_train, x_test, y_test, names, normal, raw.feature_names, card, rows, files, factors
+            raw.name,
+            x_train,
+            y_train,
+            x_test,
+            y_test,
+            names,
+            normal,
+            raw.feature_names,
+            card,
+            rows,
+            files,
+            factors,
+            train_rows,
+            train_files,
+            num_train,
         )
     )
 

@@ -1,4 +1,4 @@
-"""`jaxae calibrate`: λ from scores, what can be guaranteed about it, and another λ for a detector that exists."""
+"""`jaxae calibrate`: another λ for a detector that exists, with what can be guaranteed about it; nothing is trained."""
 
 import os
 import pathlib
@@ -8,130 +8,52 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxae import runs, scoring
-from jaxae.data import Splits, load
-from jaxae.data.duplicates import digests
-from jaxae.data.splits import LEAST_ROWS, normal_classes, split
+from jaxae import scoring
+from jaxae.data import Dataset, Splits, load
+from jaxae.data import schema as schemas
+from jaxae.data.duplicates import allot
+from jaxae.data.splits import Part, joined, normal_classes
+from jaxae.jobs import deciding, fitting
+from jaxae.jobs.deciding import Labels, known_truth
+from jaxae.jobs.trained import open_run
 from jaxae.recipes import rules
-from jaxae.scoring import thresholds
-from jaxae.scoring.guarantees.calibrate import Guarantees
-from jaxae.scoring.guarantees.calibrate import calibrate as calibrate_scores
-from jaxae.types import CostTable, Threshold
-
-# the commands pad batches to this one size, so that all give the same scores to the bit
-PADDED_BATCH = 256
-CONFIDENCE = 0.95
+from jaxae.runs import deal as deals
+from jaxae.runs.deal import Deal
+from jaxae.scoring import LoadedDetector, thresholds
+from jaxae.settings import CalibrateSettings, checked
+from jaxae.types import CostTable, FittedDetector, Threshold, Verdict
 
 
-class Settings(NamedTuple):
-    """What λ is chosen with; the command line's options, by the same names.
+class Source(NamedTuple):
+    """The rows that λ is chosen and certified by.
 
     Attributes:
-      data: rows that the detector has not seen, see `data.load`; None: the parts of its own data that it was not
-        trained on.
-      normal: names of the normal classes; None: the run's.
-      cost: of a miss and of a false alarm, in one unit.
-      rule: name and value of one of `rules.RULES`; None: least expected cost, or without labels a false-alarm rate.
-      anomaly_rate: the deployment's share of anomalies, in (0, 1).
-      confidence: of the bounds, in (0, 1); see `detect.Settings`.
-      certify: the share of dev that is set aside to bound the miss rate, in [0, 1).
-      seed: of the deal of other rows; those of the run's own data are dealt as they were.
-      label_column: of a table.
-    """
-
-    data: str | None = None
-    normal: tuple[str, ...] | None = None
-    cost: tuple[float, float] = (10.0, 1.0)
-    rule: tuple[str, float | None] | None = None
-    anomaly_rate: float = rules.DEFAULT_RATE
-    confidence: float | None = None
-    certify: float = 0.5
-    seed: int = 0
-    label_column: str | None = None
-
-
-class Decided(NamedTuple):
-    """λ and what is known about it.
-
-    Attributes:
-      fitted: the rule's arrays.
-      guarantees: the bounds, and in words what they rest on.
-      scores: of "calibration", "dev" and "certify".
-    """
-
-    fitted: dict
-    guarantees: Guarantees
-    scores: dict[str, np.ndarray]
-
-
-def decide(
-    score: Callable[[np.ndarray], np.ndarray],
-    rule: Threshold,
-    splits: Splits,
-    labelled: bool,
-    confidence: float | None = None,
-    in_one_set: bool = True,
-) -> Decided:
-    """Score the parts that λ and its bounds are read from, choose λ, bound its errors.
-
-    Args:
-      score: `[n, ...] rows -> [n]` scores.
-      rule: chooses λ.
-      splits: calibration, dev and certify are read; train and validation only for their row numbers.
+      parts: calibration, dev and certify hold them.
       labelled: whether dev and certify have labels that say something.
-      confidence: of the bounds; None: 0.95.
-      in_one_set: whether train's rows are numbered in the same data set, so that shared ones can be refused.
-
-    Raises:
-      ValueError: as `scoring.calibrate.calibrate`.
+      label_names: names of the classes of the rows; None without labels.
+      notes: what there is to tell of them.
     """
-    parts = {"calibration": splits.calibration, "dev": splits.dev, "certify": splits.certify}
-    scores = {name: score(part.x) for name, part in parts.items() if len(part.x)}
-    dev = (scores.get("dev"), splits.dev.labels) if labelled else (None, None)
-    certified = labelled and "certify" in scores
-    numbered = parts | ({"train": splits.train, "validation": splits.validation} if in_one_set else {})
-    fitted, guarantees = calibrate_scores(
-        rule,
-        scores["calibration"],
-        *dev,
-        certify=scores["certify"] if certified else None,
-        certify_labels=splits.certify.labels if certified else None,
-        confidence=CONFIDENCE if confidence is None else confidence,
-        rows={name: part.rows for name, part in numbered.items() if name in scores or name not in parts},
-    )
-    return Decided(fitted, guarantees, scores)
 
-
-def rehearse(rule: Threshold, splits: Splits, labelled: bool) -> dict:
-    """Fit the rule on stand-in scores, so that too few rows for it are found before any work, not after.
-
-    Raises:
-      ValueError: there are no rows for the rule, or too few.
-    """
-    stand_in = [np.arange(len(part.x), dtype=np.float32) for part in (splits.calibration, splits.dev)]
-    if labelled and not np.any(splits.dev.labels):
-        try:
-            rule.fit(stand_in[0])
-        except ValueError:
-            raise ValueError(
-                "there are no anomalies in the train part, so none in dev, which this rule needs: "
-                "--max-false-alarm-rate works without"
-            ) from None
-    return rule.fit(*stand_in, splits.dev.labels) if labelled else rule.fit(stand_in[0])
+    parts: Splits
+    labelled: bool
+    label_names: tuple[str, ...] | None
+    notes: list[str]
 
 
 def calibrate(
     run: str | os.PathLike,
-    settings: Settings,
+    settings: CalibrateSettings | None,
     out: str | os.PathLike,
     *,
     echo: Callable[[str], Any] | None = None,
 ) -> pathlib.Path:
     """Choose another λ for the detector of a run, without training anything, and save it as a detector of its own.
 
+    Rows that taught the model certify nothing: those that equal one are left aside, and it is said how many.
+
     Args:
-      run: folder of a run of `detect`.
-      settings: what to choose by.
+      run: folder of a run of `detect` or `open_set`.
+      settings: what to choose by; None: the defaults.
       out: folder of the new detector; a detector that is there is replaced.
       echo: takes lines for the user; None: silent.
 
@@ -139,102 +61,191 @@ def calibrate(
       `out`. Its card holds the rule and the guarantees.
 
     Raises:
-      ValueError: no run is there, the data is not of the detector's kind, or there are too few rows for the rule.
+      ValueError: no run is there, the data is not of the detector's kind, its rows changed, or there are too few for
+        the rule.
+
+    Warns:
+      UserWarning: what there is to tell of the rows.
+
+    Example:
+      ```python
+      from jaxae import jobs
+      jobs.calibrate("runs/detect-1", jobs.CalibrateSettings(cost=(100.0, 1.0)), "detectors/careful")
+      ```
     """
     echo = echo or (lambda line: None)
-    folder = pathlib.Path(run)
-    config = runs.read_config(folder)
-    loaded = scoring.load_detector(folder / "detector")
+    settings = checked(CalibrateSettings() if settings is None else settings)
     table = CostTable.binary(*settings.cost)
     thresholds.expected_cost(table, settings.anomaly_rate)
-    own = settings.data is None or settings.data == config.get("data")
-    splits, labelled = _own_parts(config, settings) if own else _other_parts(config, settings)
-    rule = rules.threshold(settings.rule, table, settings.anomaly_rate, settings.confidence, labelled)
-    rehearse(rule, splits, labelled)
-    if not own:
-        _warn_of_seen(folder / "rows.npz", splits)
-    batch = loaded.card.get("padded_batch", PADDED_BATCH)
-    decided = decide(
-        lambda x: np.asarray(scoring.score_batches(loaded.apply, x, batch).score),
-        rule,
-        splits,
-        labelled,
-        settings.confidence,
-        in_one_set=own,
-    )
+    folder, out = pathlib.Path(run), pathlib.Path(out)
+    config, deal = open_run("calibrate", folder)
+    loaded = scoring.load_detector(folder / "detector")
+    source = _source(folder, config, deal, settings)
+    parts, classes = source.parts, loaded.card.get("classes")
+    if classes is None:
+        rule: Threshold | CostTable = rules.threshold(
+            settings.rule, table, settings.anomaly_rate, settings.confidence, source.labelled
+        )
+    else:
+        wrong = config["cost"][2] if settings.wrong_class_cost is None else settings.wrong_class_cost
+        truth = _truths(parts, source, deal)
+        has_unknown = bool((truth["dev"] == len(deal.normal)).any())
+        rule = deciding.open_set_rule(settings, (*settings.cost, wrong), len(deal.normal), has_unknown)
+    if not isinstance(rule, CostTable):
+        deciding.rehearse(rule, parts, source.labelled)
+    for note in source.notes:
+        warnings.warn(note, stacklevel=2)
+
+    verdicts = _verdicts(loaded, parts)
+    scores = {name: deciding.rankable(verdict.score) for name, verdict in verdicts.items()}
+    if isinstance(rule, CostTable) or classes is not None:
+        prediction = verdicts["dev"].prediction if "dev" in verdicts else None
+        rule, labels = deciding.open_set_labels(rule, truth, prediction, len(deal.normal), settings.anomaly_rate)
+    else:
+        labels = Labels(parts.dev.labels, parts.certify.labels) if source.labelled else Labels()
+    decided = deciding.decide(scores, rule, parts, labels, settings.confidence)
     card = {name: value for name, value in loaded.card.items() if name != "detector"}
-    chosen = list(rules.chosen(settings.rule, labelled))
-    card["calibration"] = {**settings._asdict(), "rule": chosen, **facts(decided)}
-    out = pathlib.Path(out)
-    platforms = loaded.card["detector"]["platforms"]
+    chosen = rules.chosen(settings.rule, source.labelled)
+    card["calibration"] = {**settings._asdict(), "rule": list(chosen), **deciding.facts_of(decided)}
     scoring.save_detector(
         out,
-        scoring.rethresholded(loaded, rule),
-        {"scorer": loaded.arrays, "threshold": decided.fitted},
-        splits.calibration.x[:1],
+        scoring.rethresholded(loaded, rule, None if classes is None else len(classes) - 1),
+        FittedDetector(loaded.arrays, decided.fitted),
+        parts.calibration.x[:1],
         card,
-        platforms,
+        loaded.card["detector"]["platforms"],
         loaded.card["detector"].get("limits"),
     )
     echo("\n".join([f"λ = {float(decided.fitted['threshold']):.6g}", *decided.guarantees.lines, "", str(out)]))
     return out
 
 
-def _warn_of_seen(path: pathlib.Path, splits: Splits) -> None:
-    """Rows that equal one that the detector was trained on are no new rows, and flatter it."""
-    if not path.is_file():
-        return
-    with np.load(path, allow_pickle=False) as kept:
-        trained = kept["digests"]
-    parts = {"calibration": splits.calibration, "dev": splits.dev, "certify": splits.certify}
-    counts = {name: int(np.isin(digests(part.x), trained).sum()) for name, part in parts.items()}
-    found = [f"{name} {count} of {len(parts[name].x)}" for name, count in counts.items() if count]
-    if found:
-        warnings.warn(
-            f"rows that equal one the detector was trained on: {', '.join(found)}; λ and bounds take them for new ones",
-            stacklevel=3,
+def _verdicts(loaded: LoadedDetector, parts: Splits) -> dict[str, Verdict]:
+    batch = loaded.card.get("padded_batch", deciding.PADDED_BATCH)
+    named = {"calibration": parts.calibration, "dev": parts.dev, "certify": parts.certify}
+    return {name: scoring.score_batches(loaded.apply, part.x, batch) for name, part in named.items() if len(part.x)}
+
+
+def _truths(parts: Splits, source: Source, deal: Deal) -> dict[str, np.ndarray]:
+    """Classes of dev's and certify's rows, as places in the known ones."""
+    if source.label_names is None:
+        raise ValueError("λ of an open set is chosen by labelled rows, and the data has no labels")
+    named = {"dev": parts.dev, "certify": parts.certify}
+    return {name: known_truth(part.classes, source.label_names, deal.normal) for name, part in named.items()}
+
+
+def _source(folder: pathlib.Path, config: dict[str, Any], deal: Deal, settings: CalibrateSettings) -> Source:
+    """The rows that the run held out, or others."""
+    if settings.data is None:
+        dataset, found = fitting.read_source(folder, deal)
+        return _held_out(config, deal, dataset, found, settings)
+    other = load(
+        settings.data,
+        label_column=settings.label_column,
+        scoring=True,
+        columns=deal.schema.names,
+        label_aside=deal.label_column,
+    )
+    notes = schemas.differences(deal.schema, other)
+    own = deals.match(deal, _in_source_order(other))
+    if isinstance(own, str):
+        return _other(deal, other, settings, notes)
+    fitting.warn_of_match(settings.data, own)
+    return _held_out(config, deal, _in_source_order(other), own, settings)
+
+
+def _in_source_order(dataset: Dataset) -> Dataset:
+    """All rows as one part, numbered as in the source; a label that is missing is none."""
+    if dataset.y_test is not None and (dataset.y_test < 0).any():
+        return dataset._replace(y_test=None)
+    return dataset
+
+
+def _held_out(
+    config: dict[str, Any], deal: Deal, dataset: Dataset, found: deals.Match, settings: CalibrateSettings
+) -> Source:
+    """The run's own deal: what it was not trained on is still new to the model. Rows that were added since join it."""
+    parts = deals.dealt(deal, dataset, found)
+    labelled = parts.dev.classes is not None
+    if settings.certify != config["certify"]:
+        dev, certify = _set_aside(joined(parts.dev, parts.certify), settings.certify, config["seed"], deal.groups)
+        parts = parts._replace(dev=dev, certify=certify)
+    notes = []
+    if len(found.new):
+        x, classes = deals.rows_at(dataset, found.new)
+        usable = ~deals.has_taught(deal, x)
+        labels = deals.labels_of(classes, dataset.label_names, deal.normal) if labelled else np.zeros(len(x), np.int32)
+        rows = len(deal.digests) + np.arange(len(x))
+        new = Part(x, labels, classes, rows).taken(usable)
+        normal, anomalous = new.taken(new.labels == 0), new.taken(new.labels == 1)
+        parts = parts._replace(
+            calibration=joined(parts.calibration, normal),
+            dev=joined(parts.dev, anomalous) if len(anomalous.x) else parts.dev,
         )
+        aside = f"; {int((~usable).sum())} that equal a row which taught the model are left aside"
+        notes = [
+            f"rows added since the run: {len(normal.x)} to calibration, {len(anomalous.x)} to dev"
+            + (aside if not usable.all() else "")
+        ]
+    return Source(parts, labelled, dataset.label_names if labelled else None, notes)
 
 
-def facts(decided: Decided) -> dict:
-    """λ and its guarantees as JSON has them."""
-    proven = decided.guarantees._asdict()
-    return {"threshold": float(decided.fitted["threshold"]), **proven, "lines": list(proven["lines"])}
-
-
-def _own_parts(config: dict, settings: Settings) -> tuple[Splits, bool]:
-    """The run's deal once more: what it was not trained on is still new to the model."""
-    dataset = load(config["data"], label_column=config["label_column"], group_duplicates=config["group_duplicates"])
-    splits = split(
-        dataset,
-        config["normal"] or None,
-        config["seed"],
-        certify=settings.certify,
-        group_duplicates=config["group_duplicates"],
-    )
-    return splits, dataset.y_train is not None
-
-
-def _other_parts(config: dict, settings: Settings) -> tuple[Splits, bool]:
-    """Other rows: half of the normals for calibration, half for dev; the anomalies to dev, some set aside."""
-    assert settings.data is not None
-    dataset = load(settings.data, label_column=settings.label_column or config["label_column"])
-    normal = settings.normal or config["normal"] or None
-    labelled = dataset.y_train is not None
-    if dataset.y_train is None:
-        normal, count = None, len(dataset.x_train)
+def _other(deal: Deal, dataset: Dataset, settings: CalibrateSettings, notes: list[str]) -> Source:
+    """Other rows, all of them: half of the normals to calibration, half to dev; anomalies to dev, some set aside."""
+    seen = deals.has_taught(deal, dataset.x_test)
+    if seen.any():
+        notes.append(
+            f"{int(seen.sum())} of {len(seen)} rows equal one that taught the model: they prove nothing, and are left "
+            "aside"
+        )
+    if seen.all():
+        raise ValueError(
+            f"{dataset.name}: all {len(seen)} rows equal one that taught the model; give rows that are new"
+        )
+    names, labelled = dataset.label_names, dataset.y_test is not None
+    if settings.normal is not None:
+        chosen = normal_classes(dataset, settings.normal)
+        normal = tuple((names or ())[c] for c in chosen)
     else:
-        count = int(np.isin(dataset.y_train, normal_classes(dataset, normal)).sum())
-    # a split keeps a few rows to train on, which nothing reads here
-    rest = max(0, count - LEAST_ROWS)
-    calibration = rest - rest // 2 if labelled else rest
-    splits = split(
-        dataset,
-        normal,
-        settings.seed,
-        validation=0,
-        calibration=calibration,
-        dev=rest - calibration,
-        certify=settings.certify,
-    )
-    return splits, labelled
+        normal = deal.normal
+    classes = dataset.y_test
+    if labelled and (classes < 0).any():
+        raise ValueError(f"{dataset.name}: {int((classes < 0).sum())} rows have no label; label them or leave them out")
+    if labelled and not set(normal) & set(names or ()):
+        raise ValueError(
+            f"{dataset.name}: none of its classes ({', '.join(names or ())}) is a normal one of the run "
+            f"({', '.join(normal)}): --normal names others"
+        )
+    labels = deals.labels_of(classes, names, normal) if labelled else np.zeros(len(seen), np.int32)
+    rng = np.random.default_rng([settings.seed, 0xCA11])
+    # numbered after the run's own rows: no row of other data is one of them
+    everything = Part(dataset.x_test, labels, classes, len(deal.digests) + np.arange(len(seen))).taken(~seen)
+    normals = everything.taken(rng.permutation(np.flatnonzero(everything.labels == 0)))
+    anomalies = everything.taken(np.flatnonzero(everything.labels == 1))
+    cut = len(normals.x) - len(normals.x) // 2 if labelled else len(normals.x)
+    places = np.arange(len(normals.x))
+    dev = joined(normals.taken(places[cut:]), anomalies)
+    dev, certify = _set_aside(dev, settings.certify, settings.seed, None)
+    empty = everything.taken(np.empty(0, np.int64))
+    parts = Splits(empty, empty, normals.taken(places[:cut]), dev, certify, empty, normal, np.empty(0, np.int64), {})
+    return Source(parts, labelled, names, notes)
+
+
+def _set_aside(dev: Part, share: float, seed: int, groups: np.ndarray | None) -> tuple[Part, Part]:
+    """Dev and certify: a share of each class alike, or whole groups of equal rows."""
+    is_certify = np.zeros(len(dev.x), bool)
+    rng = np.random.default_rng([seed, 0xCE27])
+    strata = dev.labels if dev.classes is None else dev.classes
+    for rows in _strata(strata, groups is not None):
+        count = round(share * len(rows))
+        numbers = np.arange(len(rows)) if groups is None else groups[dev.rows[rows]]
+        is_certify[rows] = allot(numbers, [len(rows) - count, count], rng) == 1
+    return dev.taken(~is_certify), dev.taken(is_certify)
+
+
+def _strata(classes: np.ndarray | None, grouped: bool) -> list[np.ndarray]:
+    if classes is None or not len(classes):
+        return []
+    if grouped:  # equal rows stay together, whatever their classes
+        return [np.arange(len(classes))]
+    return [np.flatnonzero(classes == value) for value in np.unique(classes)]

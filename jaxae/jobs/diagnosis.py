@@ -5,26 +5,22 @@ import pathlib
 import warnings
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxae import generation
-from jaxae.recipes.autoencoder import Recipe
-from jaxae.scoring import score_batches
-from jaxae.types import Batch, Gaussian, PyTree
+from jaxae.jobs.trained import Trained
+from jaxae.types import Batch, Gaussian
 
 # a critic that is right this often on held-out rows has won: what it tells the encoder is of no use
 WON = 0.99
 
 
-def posterior_figures(recipe: Recipe, params: PyTree, state: PyTree, rows: Batch) -> dict[str, Any] | None:
+def posterior_figures(model: Trained, rows: Batch) -> dict[str, Any] | None:
     """The use of a normal posterior's dimensions, on held-out rows; None where the model has no such posterior.
 
     Args:
-      recipe: whose model it is.
-      params: the model's.
-      state: the model's.
+      model: whose posterior it is.
       rows: as they are stored, with the condition that the model reads.
 
     Returns:
@@ -32,21 +28,17 @@ def posterior_figures(recipe: Recipe, params: PyTree, state: PyTree, rows: Batch
       (`generation.active_units`); "kl", nats against the standard normal, summed over them; "collapsed_scales", the
       numbers of those whose posterior is a point (`generation.collapsed_scales`).
     """
-
-    @jax.jit
-    def encode(params, state, rows):
-        found = recipe.model.encode(params, state, recipe.scaling(None, rows).x, rows.condition).posterior
-        return found if isinstance(found, Gaussian) else None
-
-    if jax.eval_shape(encode, params, state, jax.tree.map(lambda leaf: leaf[:1], rows)) is None:
+    if not len(rows.x):
         return None
-    found = score_batches(lambda batch: encode(params, state, batch), rows)
-    posterior = Gaussian(*(jnp.asarray(leaf).reshape(len(leaf), -1) for leaf in found))
+    posterior = model.encode(rows).posterior
+    if not isinstance(posterior, Gaussian):
+        return None
+    flat = Gaussian(*(jnp.asarray(leaf).reshape(len(leaf), -1) for leaf in posterior))
     return {
-        "latents": posterior.mean.shape[1],
-        "active": int(generation.active_units(posterior).sum()),
-        "kl": float(generation.kl_per_dimension(posterior).sum()),
-        "collapsed_scales": np.flatnonzero(generation.collapsed_scales(posterior)).tolist(),
+        "latents": flat.mean.shape[1],
+        "active": int(generation.active_units(flat).sum()),
+        "kl": float(generation.kl_per_dimension(flat).sum()),
+        "collapsed_scales": np.flatnonzero(generation.collapsed_scales(flat)).tolist(),
     }
 
 

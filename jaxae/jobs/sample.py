@@ -1,56 +1,30 @@
 """`jaxae sample`: what a trained model's decoder makes of its prior, or of one that was trained afterwards."""
 
-import functools
 import os
 import pathlib
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
 import numpy as np
 
 from jaxae import generation, report, runs
-from jaxae.data import Dataset, load
+from jaxae.data import Dataset
 from jaxae.data.splits import normal_classes
-from jaxae.jobs import code_prior, latent_prior
-from jaxae.jobs.code_prior import CodePrior
-from jaxae.jobs.trained import Trained, recipe_of, trained
+from jaxae.jobs import fitted_prior, fitting
+from jaxae.jobs.fitted_prior import read_prior
+from jaxae.jobs.trained import FittedPrior, TrainedRun, open_run, read_trained, recipe_of
 from jaxae.presets import CONDITIONAL
+from jaxae.runs import deal as deals
+from jaxae.runs.deal import Deal
+from jaxae.settings import SampleSettings, checked
 
 # below it a covariance says nothing
 LEAST_SCORED = 20
 
 
-class Settings(NamedTuple):
-    """How to draw; the command line's options, by the same names.
-
-    Attributes:
-      number: how many examples.
-      seed: of the draw.
-      uniform: draw from the model's own prior (of codes: all alike), though another was trained.
-      labels: the classes to draw in turn, by name or number, of a conditional model or of a prior by class; None: of
-        the model all that it learned, of the prior as frequent as in the training rows.
-      temperature: of a trained prior's draws, as are the next two; see `priors.symbols.narrowed`.
-      top_k: the most probable symbols are kept.
-      top_p: the fewest of this mass are kept.
-      noise: draw from the likelihood too, instead of giving its mean.
-      score: compare images with the data's test part.
-    """
-
-    number: int = 64
-    seed: int = 0
-    uniform: bool = False
-    labels: tuple[str, ...] | None = None
-    temperature: float = 1.0
-    top_k: int | None = None
-    top_p: float | None = None
-    noise: bool = False
-    score: bool = False
-
-
 def sample(
     run: str | os.PathLike,
-    settings: Settings,
+    settings: SampleSettings | None = None,
     out: str | os.PathLike | None = None,
     *,
     echo: Callable[[str], Any] | None = None,
@@ -59,12 +33,12 @@ def sample(
 
     Codes and latents come from the prior of `jaxae train-prior`. Where there is none, codes are drawn all alike and
     latents from the model's own prior. With `score`, a classifier is trained on the data's labels, and in its features
-    the images are compared with as many of the test part, of the same classes; images of the train part, the floor,
-    beside them.
+    the images are compared with as many of the run's test part, of the same classes; images of the train part, the
+    floor, beside them.
 
     Args:
       run: folder of a run of `train` (or of `detect`).
-      settings: how.
+      settings: how; None: the defaults.
       out: images: a picture, beside which an `.npz` of the same name holds them; a table: a `.csv` in the data's own
         units. None: in the run folder, `figures/samples.png` and `samples.npz`, or `samples.csv`.
       echo: takes lines for the user; None: silent.
@@ -75,18 +49,26 @@ def sample(
     Raises:
       ValueError: no run is there, it has no checkpoint, its model has no prior to draw from, or settings that it
         cannot follow.
+
+    Example:
+      ```python
+      from jaxae import jobs
+      jobs.sample("runs/train-1", jobs.SampleSettings(number=9))
+      ```
     """
+    settings = checked(SampleSettings() if settings is None else settings)
     folder, echo = pathlib.Path(run), echo or (lambda line: None)
-    recipe, _, config = recipe_of(folder)
-    if recipe.model.lookup is None:
-        _require_drawable(folder, recipe.model.sample is not None, config, settings)
-        draw = functools.partial(_continuous, folder, echo)
-    else:
-        draw = functools.partial(_discrete, folder, echo)
-    real = _real(config, settings) if settings.score else None
-    model = trained(folder)
-    drawn = draw(model, settings)
-    written, arrays = _write(folder, model, drawn, out)
+    config, deal = open_run("sample", folder)
+    recipe = recipe_of(folder, config, deal)
+    discrete = recipe.model.lookup is not None
+    _require_possible(folder, config, deal, discrete, recipe.model.sample is not None, settings)
+    real = _real(folder, deal, settings) if settings.score else None
+    trained = read_trained(folder, config, deal, recipe)
+    prior = _prior(trained, settings, discrete, echo)
+    drawn = trained.model.draw(
+        settings.number, settings.seed, prior, _classes(trained, settings, prior), settings.noise
+    )
+    written, arrays = _write(trained, drawn, out)
     if real is not None:
         figures = _figures(*real, drawn)
         runs.write_json(arrays.with_suffix(".json"), figures)
@@ -95,73 +77,70 @@ def sample(
     return written
 
 
-def _require_drawable(folder: pathlib.Path, own: bool, config: dict[str, Any], settings: Settings):
-    """Refuse, before anything is read, what continuous latents cannot do."""
-    name = config["model"]
-    _require_none(settings, ("temperature", "top_k", "top_p"), f"is for discrete codes, those of {name} are continuous")
-    if name not in CONDITIONAL:
-        _require_none(settings, ("labels",), f"is for models that read labels (conditional_vae), {name} reads none")
-    else:
-        _labels(settings, _class_names(config))
-    if not own and (settings.uniform or not (folder / code_prior.FOLDER).is_dir()):
-        raise ValueError(
-            f"{name} has no prior of its own to draw from: `jaxae train-prior {folder}` fits one to its latents"
+def _require_possible(
+    folder: pathlib.Path, config: dict[str, Any], deal: Deal, discrete: bool, own_prior: bool, settings: SampleSettings
+) -> None:
+    """Refuse, before anything is read, what the run's model cannot do."""
+    model, has_prior = config["model"], (folder / fitted_prior.FOLDER).is_dir() and not settings.uniform
+    narrowing = ("temperature", "top_k", "top_p")
+    if not discrete:
+        _require_default(settings, narrowing, f"is for discrete codes, those of {model} are continuous")
+        if model in CONDITIONAL:
+            _places(settings, list(deal.label_names or ()))
+        else:
+            _require_default(
+                settings, ("labels",), f"is for models that read labels (conditional_vae), {model} reads none"
+            )
+        if not own_prior and not has_prior:
+            how = f"`jaxae train-prior {folder}` fits one to its latents"
+            if config["command"] != "train":
+                how = f"train it with `jaxae train --model {model}`, then `jaxae train-prior` fits one to its latents"
+            raise ValueError(f"{model} has no prior of its own to draw from: {how}")
+    elif not has_prior:
+        _require_default(
+            settings, ("labels", *narrowing), "needs a prior of `jaxae train-prior`: codes are drawn uniformly"
         )
 
 
-def _continuous(folder: pathlib.Path, echo, model: Trained, settings: Settings) -> np.ndarray:
-    latents = None if settings.uniform else latent_prior.load_prior(folder, model)
-    if latents is None:
-        conditional = model.config["model"] in CONDITIONAL
-        return _own_prior(model, settings, _model_labels(model.config, settings) if conditional else None)
-    echo(f"latents from the {latents.config['prior']} prior")
-    return latent_prior.draw(model, latents, settings.number, settings.seed, noise=settings.noise)
-
-
-def _model_labels(config: dict[str, Any], settings: Settings) -> np.ndarray:
-    classes = _class_names(config)
-    labels = _labels(settings, classes)
-    if labels is not None:
-        return labels
-    learned = [classes.index(name) for name in config["normal"] or classes]
-    return np.resize(np.array(learned, np.int32), settings.number)
-
-
-def _class_names(config: dict[str, Any]) -> list[str]:
-    return config.get("classes") or [str(i) for i in range(config["options"]["num_classes"])]
-
-
-def _discrete(folder: pathlib.Path, echo, model: Trained, settings: Settings) -> np.ndarray:
-    codes = _prior(folder, model, settings, echo)
-    if codes is None:
-        return _own_prior(model, settings)
-    if settings.labels and not codes.config["by_class"]:
-        raise ValueError(f"--label {','.join(settings.labels)}: the prior knows no classes; train it with --by-class")
-    labels = _labels(settings, codes.config.get("classes", []))
-    return code_prior.draw(model, codes, settings.number, settings.seed, labels=labels, noise=settings.noise)
-
-
-def _prior(folder, model: Trained, settings: Settings, echo) -> CodePrior | None:
-    narrowing = {"temperature": settings.temperature, "top_k": settings.top_k, "top_p": settings.top_p}
-    codes = None if settings.uniform else code_prior.load_prior(folder, model, **narrowing)
-    if codes is None:
-        narrowed = ("labels", *narrowing)
-        _require_none(settings, narrowed, "needs a prior of `jaxae train-prior`: codes are drawn uniformly")
-        if not settings.uniform:
-            echo(f"no prior was trained: all codes are drawn alike (`jaxae train-prior {folder}` learns one)")
-        return None
-    echo(f"codes from the {codes.config['prior']} prior")
-    return codes
-
-
-def _require_none(settings: Settings, names: tuple[str, ...], why: str):
-    default = Settings()
+def _require_default(settings: SampleSettings, names: tuple[str, ...], why: str) -> None:
+    default = SampleSettings()
     for name in names:
         if getattr(settings, name) != getattr(default, name):
             raise ValueError(f"--{name.removesuffix('s').replace('_', '-')} {why}")
 
 
-def _labels(settings: Settings, classes: list[str]) -> np.ndarray | None:
+def _prior(trained: TrainedRun, settings: SampleSettings, discrete: bool, echo) -> FittedPrior | None:
+    narrowing = {"temperature": settings.temperature, "top_k": settings.top_k, "top_p": settings.top_p}
+    prior = None
+    if not settings.uniform:
+        prior = read_prior(trained.folder, trained.model, **(narrowing if discrete else {}))
+    if prior is not None:
+        echo(f"{'codes' if discrete else 'latents'} from the {prior.config['prior']} prior")
+        if settings.labels and not prior.config["by_class"]:
+            raise ValueError(
+                f"--label {','.join(settings.labels)}: the prior knows no classes; train it with --by-class"
+            )
+    elif discrete and not settings.uniform:
+        echo(f"no prior was trained: all codes are drawn alike (`jaxae train-prior {trained.folder}` learns one)")
+    return prior
+
+
+def _classes(trained: TrainedRun, settings: SampleSettings, prior: FittedPrior | None) -> np.ndarray | None:
+    """`[number]` classes to draw: those wanted in turn, or as the model or the prior learned them."""
+    names = list(trained.deal.label_names or ())
+    if prior is not None:
+        labels = _places(settings, list(prior.config.get("classes", names)))
+        return fitted_prior.drawn_classes(prior, settings.number, settings.seed) if labels is None else labels
+    if trained.config["model"] not in CONDITIONAL:
+        return None
+    labels = _places(settings, names)
+    if labels is not None:
+        return labels
+    learned = [names.index(name) for name in trained.deal.normal or names]
+    return np.resize(np.array(learned, np.int32), settings.number)
+
+
+def _places(settings: SampleSettings, classes: list[str]) -> np.ndarray | None:
     """`[number]` places in the classes, those that are wanted in turn."""
     if settings.labels is None:
         return None
@@ -171,21 +150,9 @@ def _labels(settings: Settings, classes: list[str]) -> np.ndarray | None:
     return np.resize(np.array([places[name] for name in settings.labels], np.int32), settings.number)
 
 
-def _own_prior(model: Trained, settings: Settings, labels: np.ndarray | None = None) -> np.ndarray:
-    autoencoder, (rng, noise) = model.recipe.model, jax.random.split(jax.random.key(settings.seed))
-    like = jax.ShapeDtypeStruct((settings.number, *model.example.shape[1:]), np.float32)
-    assert autoencoder.sample is not None
-    draw_latent, likelihood = autoencoder.sample, autoencoder.likelihood
-
-    def draw(params, state):
-        prediction = autoencoder.decode(params, draw_latent(params, state, rng, like, labels), labels)
-        return likelihood.sample(noise, prediction) if settings.noise else likelihood.mean(prediction)
-
-    return np.asarray(jax.jit(draw)(model.params, model.state))
-
-
-def _write(folder: pathlib.Path, model: Trained, drawn: np.ndarray, out) -> tuple[pathlib.Path, pathlib.Path]:
+def _write(trained: TrainedRun, drawn: np.ndarray, out) -> tuple[pathlib.Path, pathlib.Path]:
     """What was written, and where its numbers are."""
+    folder = trained.folder
     if drawn.ndim == 4:
         picture = pathlib.Path(out or folder / "figures" / "samples.png")
         arrays = folder / "samples.npz" if out is None else picture.with_suffix(".npz")
@@ -195,34 +162,39 @@ def _write(folder: pathlib.Path, model: Trained, drawn: np.ndarray, out) -> tupl
     out = pathlib.Path(out or folder / "samples.csv")
     with np.load(folder / "standardise.npz", allow_pickle=False) as units:
         drawn = drawn * units["scale"] + units["mean"]
-    names = model.config.get("features") or [f"x{i}" for i in range(drawn.shape[1])]
+    names = trained.deal.schema.names or [f"x{i}" for i in range(drawn.shape[1])]
     runs.write_csv(out, names, drawn.tolist())
     return out, out
 
 
-def _real(config: dict[str, Any], settings: Settings) -> tuple[Dataset, np.ndarray]:
-    """The data, and which classes the run has learnt or is to draw."""
-    dataset = load(config["data"], label_column=config.get("label_column"))
-    if dataset.y_train is None or dataset.y_test is None or dataset.x_train.ndim != 4:
+def _real(folder: pathlib.Path, deal: Deal, settings: SampleSettings) -> tuple[Dataset, Deal, deals.Match, np.ndarray]:
+    """The run's data, and which classes the run has learnt or is to draw."""
+    if deal.schema.kind != "images" or deal.label_names is None or (deal.classes < 0).any():
         raise ValueError(
             "--score needs images with labels in the train and in the test part, for a classifier's features; "
-            f"{dataset.name} has none"
+            f"{deal.name} has none"
         )
     if settings.number < LEAST_SCORED:
         raise ValueError(f"--score needs at least {LEAST_SCORED} images, better 10000; got -n {settings.number}")
-    names = dataset.label_names or ()
-    labels = _labels(settings, list(names))
-    wanted = config["normal"] or None
+    labels = _places(settings, list(deal.label_names))
+    dataset, found = fitting.read_source(folder, deal)
+    wanted = list(deal.normal) or None
     if labels is not None:
-        wanted = [str(names[i]) for i in sorted(set(labels))]
-    return dataset, np.array(range(len(names)) if wanted is None else normal_classes(dataset, wanted))
+        wanted = [deal.label_names[i] for i in sorted(set(labels))]
+    classes = range(len(deal.label_names)) if wanted is None else normal_classes(dataset, wanted)
+    return dataset, deal, found, np.array(classes)
 
 
-def _figures(dataset: Dataset, classes: np.ndarray, drawn: np.ndarray) -> dict[str, Any]:
-    assert dataset.y_train is not None
-    assert dataset.y_test is not None
-    space = generation.classifier_features(dataset.x_train, dataset.y_train)
-    parts = ((dataset.x_train, dataset.y_train), (dataset.x_test, dataset.y_test))
+def _figures(
+    dataset: Dataset, deal: Deal, found: deals.Match, classes: np.ndarray, drawn: np.ndarray
+) -> dict[str, Any]:
+    """Fréchet distance, precision and recall of the drawn images against the run's test part, and of its train part."""
+    test_rows = deal.parts["test"]
+    other_rows = np.setdiff1d(np.arange(len(deal.digests)), test_rows)
+    parts = [deals.rows_at(dataset, found.rows[rows]) for rows in (other_rows, test_rows)]
+    (x, y), _ = parts
+    assert y is not None
+    space = generation.classifier_features(x, y)
     # files are often sorted
     train, test = (np.random.default_rng(0).permutation(x[np.isin(y, classes)]) for x, y in parts)
     number = min(len(drawn), len(train), len(test))
@@ -238,9 +210,9 @@ def _figures(dataset: Dataset, classes: np.ndarray, drawn: np.ndarray) -> dict[s
 def _table(figures: dict[str, Any]) -> str:
     lines = [f"{figures['number']} images and as many of the test part, by a classifier trained on the labels"]
     for what, label in (("generated", "drawn"), ("floor", "of the train part")):
-        found = figures[what]
+        measured = figures[what]
         lines.append(
-            f"{label:<20}Fréchet distance {found['frechet']:.3f} · precision {found['precision']:.3f} · "
-            f"recall {found['recall']:.3f}"
+            f"{label:<20}Fréchet distance {measured['frechet']:.3f} · precision {measured['precision']:.3f} · "
+            f"recall {measured['recall']:.3f}"
         )
     return "\n".join(lines)

@@ -1,25 +1,34 @@
-"""From a name and the data to everything that training and deciding need."""
+"""From a name and the data to everything that training and deciding need: one recipe for every command."""
 
-from jaxae.recipes.autoencoder import (
-    BATCH_SIZE,
-    CLEANING,
-    NAMED_LIKELIHOODS,
-    ROBUST,
-    Recipe,
-    build,
-    default_steps,
-    optimizer,
-    standardise,
-)
+from jaxae.recipes import options, rules
+from jaxae.recipes.autoencoder import BATCH_SIZE, CLEANING, ROBUST, Recipe, build, default_steps, optimizer, standardise
+from jaxae.recipes.classifier import AUXILIARY, build_classifier, known_logits
+from jaxae.recipes.options import NAMED_LIKELIHOODS
+from jaxae.recipes.own import own_function
+from jaxae.recipes.prior import CODE_PRIORS, LATENT_PRIORS, build_prior
+from jaxae.recipes.rules import RULES
+from jaxae.recipes.scores import SCORES, named_score
 
 __all__ = [
+    "AUXILIARY",
     "BATCH_SIZE",
     "CLEANING",
+    "CODE_PRIORS",
+    "LATENT_PRIORS",
     "NAMED_LIKELIHOODS",
     "ROBUST",
+    "RULES",
+    "SCORES",
     "Recipe",
     "build",
+    "build_classifier",
+    "build_prior",
     "default_steps",
+    "known_logits",
+    "named_score",
     "optimizer",
+    "options",
+    "own_function",
+    "rules",
     "standardise",
 ]

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -9,14 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxae import likelihoods, objectives, transforms
-from jaxae.presets import PRESETS, keywords
+from jaxae import objectives, transforms
+from jaxae.presets import PRESETS
+from jaxae.recipes.options import resolved
+from jaxae.recipes.own import is_own, own_function
+from jaxae.recipes.scores import named_score
 from jaxae.scoring import prepared, reconstruction
 from jaxae.scoring.scores import latent
 from jaxae.scoring.scores.fusion import fused
 from jaxae.scoring.scores.normalisation import relative
 from jaxae.transforms import Standardisation, Transform
-from jaxae.types import Autoencoder, Batch, Likelihood, Objective, Scorer
+from jaxae.types import Autoencoder, Batch, Objective, Scorer
 
 BATCH_SIZE = 128
 
@@ -29,10 +33,7 @@ ROBUST = {
 """Name to combinator `(objective, contamination) -> Objective`, for training rows that anomalies pollute."""
 
 CLEANING = ("neighbours", "refined")
-"""What else can be done about them: leave out rows before the training (`pollution.cleaned_splits`)."""
-
-NAMED_LIKELIHOODS = ("bernoulli", "continuous_bernoulli", "gaussian", "gaussian_learned", "laplace", "laplace_learned")
-"""Likelihoods that an option of the command line may name: `--set likelihood=continuous_bernoulli`."""
+"""Other ways to handle them: rows are left out before the training (room `cleaning`)."""
 
 
 class Recipe(NamedTuple):
@@ -45,9 +46,7 @@ class Recipe(NamedTuple):
       optimizer: an optax transformation, its schedule cut to `num_steps`.
       batch_size: rows a step.
       num_steps: steps of the whole training.
-      scorer: the anomaly score, scaling in front: the blurred squared residual of images, over the root of their sum
-        of squares; the squared error of standardised tables; of edges, the relative error fused with the relative
-        distance to the nearest normals.
+      scorer: the anomaly score, scaling in front.
     """
 
     model: Autoencoder
@@ -67,6 +66,8 @@ def build(
     standardisation: Standardisation | None = None,
     epochs: int | None = None,
     options: dict | None = None,
+    bottleneck: str | None = None,
+    score: str | None = None,
     contamination: float = 0.0,
     robust: str = "trimmed",
     view: str = "pixels",
@@ -75,58 +76,76 @@ def build(
     """A preset with its optimizer and budget.
 
     Args:
-      name: key of `presets.PRESETS`.
+      name: key of `presets.PRESETS`, or `package.module:function` of an own one, called as presets are.
       shape: one example's.
-      num_rows: training rows.
-      standardisation: of a table's columns; None for images.
+      num_rows: number of training rows.
+      standardisation: mean and scale of a table's columns; None for images.
       epochs: passes over the rows; None: `default_steps(num_rows)` in all.
-      options: keywords of the preset; a likelihood may be one of `NAMED_LIKELIHOODS`.
-      contamination: the share of anomalies that the training rows are thought to hold, in [0, 1); 0 trusts them.
-      robust: key of `ROBUST`, what is done about them; or one of `CLEANING`, which is the caller's work.
+      options: keywords of the preset, as `recipes.options.resolved` reads them.
+      bottleneck: name of a bottleneck, for presets that take one; see `recipes.options`.
+      score: name of the anomaly score, see `recipes.SCORES`. None: the blurred squared residual of images, over the
+        root of their sum of squares; the squared error of standardised tables; of edges, the relative error fused with
+        the relative distance to the nearest normals.
+      contamination: share of anomalies that the training rows are thought to hold, in [0, 1); 0 trusts them.
+      robust: how they are handled: key of `ROBUST`; or one of `CLEANING`, which is the caller's work.
       view: what of an image the model reads and is judged by: "pixels", or "edges" (`transforms.oriented_gradients`).
-      held_out: the number of last rows of the scorer's reference that no parameter was fitted to.
+      held_out: number of last rows of the scorer's reference that no parameter was fitted to.
 
     Raises:
-      ValueError: no such preset, view, keyword or robust objective, or a contamination outside [0, 1).
+      ValueError: no such preset, view, keyword, score or robust objective, or a contamination outside [0, 1).
 
     Example:
       >>> from jaxae import recipes
       >>> recipes.build("ae", (28, 28, 1), 1000).batch_size
       128
     """
-    if name not in PRESETS:
-        raise ValueError(f"there is no model {name!r}; there are {', '.join(sorted(PRESETS))}")
-    options = dict(options or {})
+    if not is_own(name) and name not in PRESETS:
+        raise ValueError(
+            f"there is no model {name!r}; there are {', '.join(sorted(PRESETS))}, or package.module:function"
+        )
+    preset = own_function(name) if is_own(name) else PRESETS[name]
     scaling = transforms.scale_uint8()
     if standardisation is not None:
         scaling = transforms.standardise(jnp.asarray(standardisation.mean), jnp.asarray(standardisation.scale))
-    known = set(keywords(PRESETS[name])) - {"transform", "axis_name"}
-    if unknown := sorted(set(options) - known):
-        raise ValueError(f"{name} has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-    if isinstance(named := options.get("likelihood"), str):
-        options["likelihood"] = _likelihood(named)
-    shape, scaling = _viewed(tuple(shape), scaling, view)
-    if view == "edges" and "corruption" in known:
+    given = dict(options or {}) | ({} if bottleneck is None else {"bottleneck": bottleneck})
+    parts = resolved(name, preset, given, {"shape", "transform", "axis_name"})
+    seen, scaling = _viewed(tuple(shape), scaling, view)
+    if view == "edges" and name == "denoising_ae":
         # edge maps are about a third as strong as pixels
-        options.setdefault("corruption", transforms.gaussian_noise(0.1))
-    model, objective = PRESETS[name](shape, transform=scaling, **options)
+        parts.setdefault("corruption", transforms.gaussian_noise(0.1))
+    model, objective = _composed(name, preset, seen, scaling, parts)
     if robust not in (*ROBUST, *CLEANING):
-        ways = ", ".join((*sorted(ROBUST), *CLEANING))
-        raise ValueError(f"there is no way {robust!r} with pollution; there are {ways}")
+        raise ValueError(
+            f"there is no robust {robust!r} for contaminated rows; there are {', '.join((*sorted(ROBUST), *CLEANING))}"
+        )
     if not 0 <= contamination < 1:
         raise ValueError(f"the contamination must lie in [0, 1), got {contamination}")
     if contamination and robust in ROBUST:
         objective = ROBUST[robust](objective, contamination)
     batch_size = min(BATCH_SIZE, num_rows)
     num_steps = default_steps(num_rows) if epochs is None else epochs * (num_rows // batch_size)
-    scorer = prepared(_scorer(model, shape, view, held_out, 20 if contamination else 5), scaling)
-    return Recipe(model, objective, scaling, optimizer(num_steps), batch_size, num_steps, scorer)
+    if score is None:
+        scorer = _scorer(model, seen, view, held_out, 20 if contamination else 5)
+    else:
+        scorer = named_score(score, model, seen)
+    return Recipe(model, objective, scaling, optimizer(num_steps), batch_size, num_steps, prepared(scorer, scaling))
 
 
-def _likelihood(name: str) -> Likelihood:
-    if name not in NAMED_LIKELIHOODS:
-        raise ValueError(f"there is no likelihood {name!r} by name; there are {', '.join(sorted(NAMED_LIKELIHOODS))}")
-    return likelihoods.LIKELIHOODS[name]()
+def _composed(name: str, preset: Callable, shape: tuple[int, ...], scaling: Transform, parts: dict):
+    """What the preset gives; an own one may fail in any way, which is said in one line."""
+    if not is_own(name):
+        return preset(shape, transform=scaling, **parts)
+    try:
+        model, objective = preset(shape, transform=scaling, **parts)
+    except Exception as error:
+        first = (str(error).splitlines() or [""])[0]
+        raise ValueError(f"{name} failed: {type(error).__name__}: {first}") from error
+    if not isinstance(model, Autoencoder) or not isinstance(objective, Objective):
+        raise ValueError(
+            f"{name} returned {type(model).__name__} and {type(objective).__name__}, where an Autoencoder and an "
+            "Objective are needed"
+        )
+    return model, objective
 
 
 def _viewed(shape: tuple[int, ...], scaling: Transform, view: str) -> tuple[tuple[int, ...], Transform]:

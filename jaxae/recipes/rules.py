@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from jaxae.recipes.own import called, is_own
 from jaxae.scoring import thresholds
 from jaxae.types import CostTable, Threshold
 
-DEFAULT_RATE = 0.05
+# false alarms that are allowed where nobody says how many, and there are no labels to choose by
+FALSE_ALARM_RATE = 0.05
 
 
 class Rule(NamedTuple):
@@ -36,7 +38,7 @@ RULES = {
     "best_f1": Rule(lambda value, table, rate, _: thresholds.best_f1(rate), True),
     "f_beta": Rule(lambda value, table, rate, _: thresholds.f_beta(value, rate), True, 2.0, "beta"),
     "youden": Rule(lambda *_: thresholds.youden(), True),
-    "false_alarm_rate": Rule(_false_alarms, False, DEFAULT_RATE, "a share of the normals"),
+    "false_alarm_rate": Rule(_false_alarms, False, FALSE_ALARM_RATE, "a share of the normals"),
     "quantile": Rule(lambda value, *_: thresholds.quantile(value), False, 0.95, "a share"),
     "mad": Rule(lambda value, *_: thresholds.mad(value), False, 3.0, "a number of deviations"),
     "iqr": Rule(lambda value, *_: thresholds.iqr(value), False, 1.5, "a number of quartile ranges"),
@@ -58,10 +60,14 @@ def chosen(rule: tuple[str, float | None] | None, labelled: bool) -> tuple[str, 
       (('false_alarm_rate', 0.05), ('mad', 3.0))
     """
     if rule is None:
-        return ("expected_cost", None) if labelled else ("false_alarm_rate", DEFAULT_RATE)
+        return ("expected_cost", None) if labelled else ("false_alarm_rate", FALSE_ALARM_RATE)
     name, value = rule
+    if is_own(name):
+        return name, value
     if name not in RULES:
-        raise ValueError(f"there is no rule {name!r} for the threshold; there are {', '.join(RULES)}")
+        raise ValueError(
+            f"there is no rule {name!r} for the threshold; there are {', '.join(RULES)}, or package.module:function"
+        )
     known = RULES[name]
     if value is not None and not known.takes:
         raise ValueError(f"the rule {name} takes no value, got {value:g}")
@@ -97,6 +103,8 @@ def threshold(
       >>> threshold = rules.threshold(("recall", 0.9), CostTable.binary(10.0, 1.0), 0.05, None, labelled=True)
     """
     name, value = chosen(rule, labelled)
-    if RULES[name].labels and not labelled:
+    made = called(name, Threshold, *(() if value is None else (value,))) if is_own(name) else None
+    needs_labels = made.reads == "dev" if made is not None else RULES[name].labels
+    if needs_labels and not labelled:
         raise ValueError(f"the rule {name} needs labels, and the data has none: --max-false-alarm-rate works without")
-    return RULES[name].make(value, table, anomaly_rate, confidence)
+    return RULES[name].make(value, table, anomaly_rate, confidence) if made is None else made

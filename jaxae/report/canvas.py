@@ -165,8 +165,18 @@ def percent_ticks(axis: Any) -> None:
 
 
 def write(drawn: Figure, path: str | Path) -> Path:
-    """Save as PNG, the same bytes for the same figure; the folder is made."""
+    """Save as PNG, the same bytes for the same figure; the folder is made.
+
+    Texts are shown as they are: a column or a class may be called `cost $_{ of $`, which matplotlib would otherwise
+    parse as mathematics.
+    """
+    import matplotlib
+    from matplotlib.text import Text
+
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    drawn.savefig(path, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
+    with matplotlib.rc_context({"text.parse_math": False}):  # for the tick labels that drawing adds
+        for text in drawn.findobj(Text):
+            text.set_parse_math(False)
+        drawn.savefig(path, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
     return path

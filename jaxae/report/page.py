@@ -100,10 +100,10 @@ def drawings(run: Run) -> list[Drawing]:
 def _of_walks(walks: dict[str, np.ndarray]) -> list[Drawing]:
     if not walks:
         return []
-    moved, between = walks["traversals"], walks["interpolations"]
+    moved, between = walks["traversals"], walks.get("interpolations")
     short = [f"z{d}" for d in walks["dimensions"]]
     names = [f"{name}  {number(float(kl))} nats" for name, kl in zip(short, walks["kl"], strict=True)]
-    return [
+    shown = [
         Drawing(
             "traversals",
             lambda path: traversals.grid(path, moved, names, "What each latent changes", ("−2", "2")),
@@ -111,12 +111,16 @@ def _of_walks(walks: dict[str, np.ndarray]) -> list[Drawing]:
             "without KL changes nothing.",
         ),
         Drawing("moving", lambda path: traversals.animate(path, moved, short), "The same in motion.", kind="gif"),
-        Drawing(
-            "interpolations",
-            lambda path: traversals.grid(path, between, title="From one held-out example to another"),
-            "At the ends two reconstructed examples, between them what the arc from one latent to the other gives.",
-        ),
     ]
+    if between is not None:
+        shown.append(
+            Drawing(
+                "interpolations",
+                lambda path: traversals.grid(path, between, title="From one held-out example to another"),
+                "At the ends two reconstructed examples, between them what the arc from one latent to the other gives.",
+            )
+        )
+    return shown
 
 
 def _of_scores(run: Run) -> list[Drawing]:
@@ -169,7 +173,7 @@ def _of_examples(run: Run) -> list[Drawing]:
         return []
     kinds, scores, maps = [str(kind) for kind in arrays["kind"]], arrays.get("score"), arrays["map"]
     if maps.ndim == 2:
-        names = run.config.get("features")
+        names = _feature_names(run)
         caption = "The features that an example's reconstruction error comes from, as shares of that error."
         title = _error_title(run, "Which features are reconstructed worst")
         return [
@@ -210,8 +214,8 @@ def _two_classes(labels: np.ndarray | None) -> bool:
 
 def contents(run: Run) -> dict[str, Any]:
     """The page's words and tables."""
-    config = run.config
-    data = config.get("dataset") or config.get("data") or run.folder.name
+    config, source = run.config, run.deal.get("source", {})
+    data = source.get("name") or config.get("data") or run.folder.name
     return {
         "title": f"{data}: {config.get('model', 'autoencoder')}",
         "command": config.get("command", "run"),
@@ -225,6 +229,7 @@ def contents(run: Run) -> dict[str, Any]:
         "settings": [
             (name, _setting(value)) for name, value in config.items() if value not in (None, {}, [], (), "", False)
         ],
+        "deal": _deal(run),
         "seconds": run.metrics.get("seconds"),
         "has_detector": (run.folder / "detector").is_dir(),
         "folder": run.folder.name,
@@ -235,7 +240,7 @@ def _lead(run: Run) -> list[str]:
     """What was found, in a sentence or two."""
     metrics, normal = run.metrics, ", ".join(map(str, run.config.get("normal") or ()))
     if run.scores is None:
-        rows = run.config.get("rows")
+        rows = (run.deal.get("sizes") or {}).get("train")
         return [f"Trained on {rows:,} examples{f' of {normal}' if normal else ''}."] if rows else []
     learnt = f"Trained on normal examples only ({normal}). " if normal else ""
     count, threshold = len(run.scores.score), threshold_of(run)
@@ -297,7 +302,7 @@ def _top(run: Run, count: int = 10) -> list[dict[str, str]]:
     names = {0: "normal", 1: "anomaly"}
     return [
         {
-            "index": str(run.scores.row[row]),
+            "source": run.scores.source[row],
             "score": number(float(run.scores.score[row]), 4),
             "p_value": number(float(run.scores.p_value[row]), 2),
             "decision": "flagged" if run.scores.is_anomaly[row] else "accepted",
@@ -305,6 +310,29 @@ def _top(run: Run, count: int = 10) -> list[dict[str, str]]:
         }
         for row in rows
     ]
+
+
+def _feature_names(run: Run) -> list[str] | None:
+    """Names of a table's columns, where they have some."""
+    names = [part.get("name") for part in (run.deal.get("schema") or {}).get("parts", ())]
+    return None if not names or None in names else [str(name) for name in names]
+
+
+def _deal(run: Run) -> list[tuple[str, str]]:
+    """Where the rows came from, and what became of those that no part holds."""
+    if not run.deal:
+        return []
+    source, schema = run.deal["source"], run.deal["schema"]
+    kind = f"{len(schema['parts'])} columns"
+    if schema["kind"] == "images":
+        (image,) = schema["parts"]
+        kind = f"{image['width']} x {image['height']} pixels, {image['channels']} channel(s), {schema['dtype']}"
+    rows = [("source", source["path"] or source["spec"]), ("examples", kind), ("content", source["digest"][:16])]
+    if run.deal.get("taught"):
+        rows.append(("known anomalies taught", f"{run.deal['taught']:,}"))
+    if run.deal.get("left_out"):
+        rows.append(("rows left out by cleaning", f"{run.deal['left_out']:,}"))
+    return rows
 
 
 def _setting(value: Any) -> str:

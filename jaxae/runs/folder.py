@@ -10,27 +10,9 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from jaxae.runs.contents import ENTRIES
+
 CONFIG = "config.json"
-# what a run consists of; an overwrite removes these and nothing else
-CONTENTS = (
-    "config.json",
-    "metrics.json",
-    "metrics.jsonl",
-    "scores.csv",
-    "dev.npz",
-    "examples.npz",
-    "samples.npz",
-    "samples.json",
-    "samples.csv",
-    "rows.npz",
-    "standardise.npz",
-    "report.html",
-    "figures",
-    "detector",
-    "checkpoints",
-    "tensorboard",
-    "prior",
-)
 
 
 def next_free(parent: str | os.PathLike, command: str) -> pathlib.Path:
@@ -53,21 +35,23 @@ def start(out: str | os.PathLike, config: dict, *, resume: bool = False, overwri
     Args:
       out: the folder; made if it is not there.
       config: the run's settings, JSON values.
-      resume: continue the run that the folder holds; its settings must be the same.
-      overwrite: remove the run that the folder holds (what jaxae wrote; other files stay).
+      resume: whether to continue the run that the folder holds; its settings must be the same.
+      overwrite: whether to remove the run that the folder holds (every entry of `runs.ENTRIES`; other files stay).
 
     Returns:
       The folder.
 
     Raises:
-      ValueError: the folder is a file, holds a run and neither flag is set, holds something that is no run, or
-        holds a run with other settings than those to resume.
+      ValueError: the folder is a file, holds a run and neither flag is set, holds something that is no run, holds
+        a run with other settings than those to resume, or holds none to resume.
     """
     folder = pathlib.Path(out)
     if resume and overwrite:
         raise ValueError("--resume and --overwrite exclude each other: continue the run, or replace it")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file: --out must be a folder")
+    if resume and not (folder.is_dir() and any(folder.iterdir())):
+        raise ValueError(f"{folder} holds no run: there is nothing to resume")
     if folder.is_dir() and any(folder.iterdir()):
         before = _existing(folder)
         if resume:
@@ -78,8 +62,8 @@ def start(out: str | os.PathLike, config: dict, *, resume: bool = False, overwri
                 f"{folder} already holds a run of `jaxae {before.get('command', '?')}`: "
                 "--resume continues it, --overwrite replaces it, another --out keeps both"
             )
-        for name in CONTENTS:
-            path = folder / name
+        for entry in ENTRIES:
+            path = folder / entry.name
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
@@ -98,6 +82,8 @@ def read_config(run: str | os.PathLike) -> dict:
     folder = pathlib.Path(run)
     if not folder.is_dir():
         raise ValueError(f"{folder} does not exist: give the folder that `jaxae train` or `jaxae detect` wrote")
+    if (folder / "card.json").is_file() and not (folder / CONFIG).is_file():
+        raise ValueError(f"{folder} is a saved detector, no run: give the run's own folder")
     return _existing(folder)
 
 
@@ -156,7 +142,7 @@ def _existing(folder):
         config = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is damaged ({error}): choose another folder") from None
-    if not isinstance(config, dict) or "command" not in config:
+    if not isinstance(config, dict) or not isinstance(config.get("command"), str):
         raise ValueError(f"{path} is not of jaxae: choose another folder")
     return config
 

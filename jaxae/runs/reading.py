@@ -13,6 +13,7 @@ class Scores(NamedTuple):
 
     Attributes:
       row: `[N]` int64, the index in the test part.
+      source: N names of the rows in their source.
       score: `[N]` float32.
       p_value: `[N]` float32.
       is_anomaly: `[N]` bool.
@@ -20,6 +21,7 @@ class Scores(NamedTuple):
     """
 
     row: np.ndarray
+    source: tuple[str, ...]
     score: np.ndarray
     p_value: np.ndarray
     is_anomaly: np.ndarray
@@ -32,6 +34,7 @@ class Run(NamedTuple):
     Attributes:
       folder: where it lies.
       config: settings.
+      deal: what `deal.json` says: source, schema, sizes of the parts; empty if there is none.
       metrics: figures of merit; empty if there are none.
       log: the records of `metrics.jsonl`.
       scores: the test part's, or None.
@@ -43,6 +46,7 @@ class Run(NamedTuple):
 
     folder: Path
     config: dict
+    deal: dict
     metrics: dict
     log: list[dict]
     scores: Scores | None
@@ -64,6 +68,7 @@ def read_run(folder: str | Path) -> Run:
     return Run(
         folder,
         _json(folder / "config.json"),
+        _json(folder / "deal.json"),
         _json(folder / "metrics.json"),
         _json_lines(folder / "metrics.jsonl"),
         _scores(folder / "scores.csv"),
@@ -107,13 +112,14 @@ def _scores(path: Path) -> Scores | None:
         labels = [row["label"] for row in rows]
         return Scores(
             np.array([int(row["index"]) for row in rows], np.int64),
+            tuple(row["source"] for row in rows),
             np.array([float(row["score"]) for row in rows], np.float32),
             np.array([float(row["p_value"]) for row in rows], np.float32),
             np.array([row["is_anomaly"].lower() in ("1", "true") for row in rows], bool),
             np.array([int(float(label)) for label in labels], np.int64) if rows and all(labels) else None,
         )
     except (KeyError, ValueError, TypeError) as error:
-        raise ValueError(f"{path} does not hold the columns index,score,p_value,is_anomaly,label: {error}") from None
+        raise ValueError(f"{path} does not hold the columns index,source,score,p_value,is_anomaly,label: {error}") from None
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxae import runs
+from jaxae.runs.folder import write_csv
 from jaxae.types import Verdict
 
 
@@ -13,29 +13,32 @@ def write_scores(
     path: str | os.PathLike,
     verdict: Verdict,
     labels: np.ndarray | None,
+    sources: Sequence[str],
     classes: Sequence[str] | None = None,
     truth: Sequence[str] | None = None,
 ) -> None:
     """Write a verdict as a table, whole or not at all; floats read back to the same bits.
 
-    The columns are `index,score,p_value,is_anomaly,label`, and of an open set also
+    The columns are `index,source,score,p_value,is_anomaly,label`, and of an open set also
     `decision,truth,confidence,lambda`: the class or "unknown", and the confidence and its λ, which are the score and
     its threshold with the other sign.
 
     Args:
       path: the `.csv`.
       verdict: of the rows.
-      labels: `[N]` 1 anomaly, 0 normal; None: not known, and left empty.
+      labels: `[N]` 1 anomaly, 0 normal, -1 not known; None: none is known. What is not known is left empty.
+      sources: `[N]` what each row is called in its source: a file below the data folder, or a row number.
       classes: names of the actions, of an open set alone.
       truth: `[N]` names of the rows' classes; None: not known, and left empty.
     """
     number = len(verdict.score)
     columns = {
         "index": range(number),
+        "source": list(sources),
         "score": _written(verdict.score),
         "p_value": _written(verdict.p_value),
         "is_anomaly": [int(a) for a in verdict.is_anomaly],
-        "label": [""] * number if labels is None else [int(y) for y in labels],
+        "label": [""] * number if labels is None else ["" if y < 0 else int(y) for y in labels],
     }
     if classes is not None and verdict.action is not None:
         columns |= {
@@ -44,7 +47,7 @@ def write_scores(
             "confidence": _written(-np.asarray(verdict.score)),
             "lambda": _written(-np.asarray(verdict.threshold)),
         }
-    runs.write_csv(path, list(columns), zip(*columns.values(), strict=True))
+    write_csv(path, list(columns), zip(*columns.values(), strict=True))
 
 
 def _written(values):

@@ -113,9 +113,9 @@ def test_fit_in_chunks_reads_each_set_where_it_belongs():
     for chunk in (1, 4, 100):
         detect = scoring.detector(shift, rule, chunk=chunk)
         fitted = detect.fit(*arguments)
-        assert fitted["scorer"] == 2
-        assert fitted["threshold"]["threshold"] == 6 - 2
-        np.testing.assert_array_equal(fitted["threshold"]["calibration"], calibration - 2)
+        assert fitted.scorer == 2
+        assert fitted.threshold["threshold"] == 6 - 2
+        np.testing.assert_array_equal(fitted.threshold["calibration"], calibration - 2)
         verdict = detect.apply(fitted, column([5, 6.5]))
         assert verdict.is_anomaly.tolist() == [False, True]
         assert verdict.action.tolist() == [0, 1]

@@ -131,7 +131,7 @@ def test_knn_in_latent_space_through_the_detector(monkeypatch):
         detect = scoring.detector(scorer, scoring.thresholds.quantile(0.9))
         fitted = detect.fit(params, state, jnp.asarray(BANK), jnp.asarray(QUERIES))
         np.testing.assert_allclose(jax.jit(detect.apply)(fitted, QUERIES).score, expected, rtol=1e-4)
-        np.testing.assert_allclose(fitted["scorer"]["bank"], bank, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(fitted.scorer["bank"], bank, rtol=1e-5, atol=1e-6)
 
 
 def test_wrong_arguments():

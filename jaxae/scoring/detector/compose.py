@@ -3,15 +3,69 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
 from jaxae.numerics import as_batch
 from jaxae.scoring.detector.loading import LoadedDetector
-from jaxae.types import Batch, Detector, PyTree, Scorer, Threshold, Verdict
+from jaxae.types import Batch, Detector, FittedDetector, PyTree, Scorer, Threshold, Verdict
 
 
-def rethresholded(loaded: LoadedDetector, threshold: Threshold) -> Detector:
+def row_scores(scorer: Scorer, seed: int = 0, with_map: bool = False) -> Callable:
+    """A scorer's numbers without a decision: `(fitted, batch) -> [B]`, each row scored by itself.
+
+    What `detector` applies before its threshold: rows go one by one under `vmap`, all with one key, so a score depends
+    neither on the batch nor on the place in it. `Batch.weight` plays no role.
+
+    Args:
+      scorer: what is measured; `fitted` is what its `fit` returned.
+      seed: seed for the key that all scores use.
+      with_map: whether the scorer's map is given instead of its score, `[B, ...]`.
+
+    Raises:
+      ValueError: a map is asked of a scorer without one.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae import scoring
+      >>> from jaxae.types import Scorer
+      >>> norm = Scorer(lambda params, state, reference: {}, lambda fitted, rng, batch: (batch.x**2).sum(-1))
+      >>> scoring.row_scores(norm)({}, jnp.array([[2.0], [5.0]])).tolist()
+      [4.0, 25.0]
+    """
+    if with_map and scorer.map is None:
+        raise ValueError("this scorer has no map; build the detector with with_map=False")
+    of_row = alone(scorer.map if with_map else scorer.apply, seed)
+
+    def apply(fitted: PyTree, batch: Batch | ArrayLike) -> Array:
+        rows = as_batch(batch)._replace(weight=None)
+        return jax.vmap(lambda example: of_row(fitted, example))(rows)
+
+    return apply
+
+
+def alone(measure: Callable, seed: int) -> Callable:
+    """`(fitted, example without batch axis) ->` what `measure(fitted, rng, batch)` gives for it as a batch of one."""
+    return lambda fitted, example: measure(
+        fitted, jax.random.key(seed), jax.tree.map(lambda leaf: leaf[None], example)
+    )[0]
+
+
+def chunked_row_scores(scorer: Scorer, seed: int = 0, chunk: int = 1024) -> Callable:
+    """`row_scores` of any number of rows in one compiled program, `chunk` rows at a time, which bounds its memory."""
+
+    of_row = alone(scorer.apply, seed)
+
+    # One program for all chunks: outside of jit, lax.map would run the remainder operation by operation.
+    @jax.jit
+    def apply(fitted: PyTree, rows: Batch) -> Array:
+        return jax.lax.map(lambda example: of_row(fitted, example), rows, batch_size=chunk)
+
+    return lambda fitted, examples: apply(fitted, as_batch(examples)._replace(weight=None))
+
+
+def rethresholded(loaded: LoadedDetector, threshold: Threshold, num_classes: int | None = None) -> Detector:
     """A saved detector's score with another rule for λ: nothing is trained, and no model code is needed.
 
     Its `fit(params, state, reference, calibration, dev=None, labels=None)` ignores the first three: the saved arrays
@@ -20,6 +74,10 @@ def rethresholded(loaded: LoadedDetector, threshold: Threshold) -> Detector:
     Args:
       loaded: from `load_detector`.
       threshold: what decides from now on.
+      num_classes: number of known classes, for a detector of an open set, whose actions it keeps; else None.
+
+    Raises:
+      ValueError: the detector decides among classes and their number is not given, or the other way round.
 
     Example:
       >>> import tempfile, jax.numpy as jnp
@@ -37,6 +95,11 @@ def rethresholded(loaded: LoadedDetector, threshold: Threshold) -> Detector:
       >>> stricter.apply(fitted, jnp.array([[1.0], [2.5]])).is_anomaly.tolist()
       [False, True]
     """
+    if ("prediction" in loaded.card["detector"]["outputs"]) != (num_classes is not None):
+        raise ValueError(
+            f"num_classes is for detectors of open sets, which need it; this one gives "
+            f"{', '.join(loaded.card['detector']['outputs'])}, num_classes is {num_classes}"
+        )
 
     def fit(
         params: PyTree,
@@ -45,15 +108,19 @@ def rethresholded(loaded: LoadedDetector, threshold: Threshold) -> Detector:
         calibration: Batch | ArrayLike,
         dev: Batch | ArrayLike | None = None,
         labels: ArrayLike | None = None,
-    ) -> dict:
+    ) -> FittedDetector:
         dev_scores = None if dev is None else loaded.apply(dev).score
         weight = dev.weight if isinstance(dev, Batch) else None
-        fitted = threshold.fit(loaded.apply(calibration).score, dev_scores, labels, weight)
-        return {"scorer": loaded.arrays, "threshold": fitted}
+        return FittedDetector(loaded.arrays, threshold.fit(loaded.apply(calibration).score, dev_scores, labels, weight))
 
-    def apply(fitted: dict, batch: Batch | ArrayLike) -> Verdict:
-        verdict = loaded.program(fitted["scorer"], batch)
-        return threshold.apply(fitted["threshold"], verdict.score)._replace(map=verdict.map)
+    def apply(fitted: FittedDetector, batch: Batch | ArrayLike) -> Verdict:
+        before = loaded.program(fitted.scorer, batch)
+        verdict = threshold.apply(fitted.threshold, before.score)._replace(map=before.map)
+        if before.prediction is None:
+            return verdict
+        # the saved action says "unknown" where the saved λ did; the class itself is kept beside it
+        action = jnp.where(verdict.is_anomaly, num_classes, before.prediction)
+        return verdict._replace(action=action, prediction=before.prediction)
 
     return Detector(fit, apply)
 
@@ -87,11 +154,8 @@ def detector(
       >>> jax.jit(detect.apply)(fitted, jnp.array([[2.0], [5.0]])).is_anomaly.tolist()
       [False, True]
     """
-    if with_map and scorer.map is None:
-        raise ValueError("this scorer has no map; build the detector with with_map=False")
-
-    def row(fitted: PyTree, function: Callable, example: Batch) -> Array:
-        return function(fitted, jax.random.key(seed), jax.tree.map(lambda leaf: leaf[None], example))[0]
+    score, place = row_scores(scorer, seed), row_scores(scorer, seed, with_map=True) if with_map else None
+    in_chunks = chunked_row_scores(scorer, seed, chunk)
 
     def fit(
         params: PyTree,
@@ -100,28 +164,14 @@ def detector(
         calibration: Batch | ArrayLike,
         dev: Batch | ArrayLike | None = None,
         labels: ArrayLike | None = None,
-    ) -> dict:
+    ) -> FittedDetector:
         fitted = scorer.fit(params, state, None if reference is None else as_batch(reference))
-
-        # One program for all chunks: outside of jit, lax.map would run the remainder operation by operation.
-        @jax.jit
-        def each(fitted: PyTree, rows: Batch) -> Array:
-            return jax.lax.map(lambda example: row(fitted, scorer.apply, example), rows, batch_size=chunk)
-
-        def scores(examples: Batch | ArrayLike) -> Array:
-            return each(fitted, as_batch(examples)._replace(weight=None))
-
-        dev_scores = None if dev is None else scores(dev)
+        dev_scores = None if dev is None else in_chunks(fitted, dev)
         weight = dev.weight if isinstance(dev, Batch) else None
-        return {"scorer": fitted, "threshold": threshold.fit(scores(calibration), dev_scores, labels, weight)}
+        return FittedDetector(fitted, threshold.fit(in_chunks(fitted, calibration), dev_scores, labels, weight))
 
-    def apply(fitted: dict, batch: Batch | ArrayLike) -> Verdict:
-        rows = as_batch(batch)._replace(weight=None)
-
-        def each(function):
-            return jax.vmap(lambda example: row(fitted["scorer"], function, example))(rows)
-
-        verdict = threshold.apply(fitted["threshold"], each(scorer.apply))
-        return verdict._replace(map=each(scorer.map)) if with_map else verdict
+    def apply(fitted: FittedDetector, batch: Batch | ArrayLike) -> Verdict:
+        verdict = threshold.apply(fitted.threshold, score(fitted.scorer, batch))
+        return verdict if place is None else verdict._replace(map=place(fitted.scorer, batch))
 
     return Detector(fit, apply)

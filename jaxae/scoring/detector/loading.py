@@ -17,7 +17,9 @@ from jaxae.scoring.checks import is_traced
 from jaxae.types import PyTree, Verdict
 
 FORMAT = "jaxae-detector"
-VERSION = 1
+# 2: a verdict may hold the prediction of an open set
+VERSION = 2
+READABLE = (1, 2)
 PROGRAM, ARRAYS, CARD = "program.bin", "arrays.npz", "card.json"
 
 
@@ -115,9 +117,10 @@ def read_card(path: Path) -> dict:
         ) from error
     if not known:
         raise ValueError(f"{path} is no saved detector: {CARD} says {facts['format']!r}")
-    if facts.get("version") != VERSION:
+    if facts.get("version") not in READABLE:
+        readable = " and ".join(map(str, READABLE))
         raise ValueError(
-            f"{path} is a detector of version {facts.get('version')}; this library reads version {VERSION}"
+            f"{path} is a detector of version {facts.get('version')}; this library reads versions {readable}"
         )
     return card
 

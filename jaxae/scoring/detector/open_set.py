@@ -15,7 +15,7 @@ from jaxae.scoring.metrics.curves import operating_points
 from jaxae.scoring.scores.combinators import prepared
 from jaxae.scoring.thresholds.rule import rule
 from jaxae.transforms import Transform
-from jaxae.types import Batch, CostTable, Detector, PyTree, Scorer, Threshold, Verdict
+from jaxae.types import Batch, CostTable, Detector, FittedDetector, PyTree, Scorer, Threshold, Verdict
 
 
 def open_set(
@@ -67,13 +67,19 @@ def open_set(
       [0, 1, 2]
     """
     require_open_unit("unknown_rate", unknown_rate)
-    costs = threshold.costs if isinstance(threshold, CostTable) else None
-    chosen = _least_cost if isinstance(threshold, CostTable) else threshold
-    inner = detector(scorer if transform is None else prepared(scorer, transform), chosen, seed, chunk=chunk)
+    inner = detector(
+        scorer if transform is None else prepared(scorer, transform),
+        least_cost if isinstance(threshold, CostTable) else threshold,
+        seed,
+        chunk=chunk,
+    )
 
     def predict(arrays: dict, rows: Batch) -> Array:
         ready = rows if transform is None else transform(None, rows)
         return logits(arrays["params"], arrays["state"], ready)
+
+    def of_row(arrays: dict, example: Batch) -> Array:
+        return predict(arrays, jax.tree.map(lambda leaf: leaf[None], example))[0]
 
     def fit(
         params: PyTree,
@@ -82,40 +88,83 @@ def open_set(
         calibration: Batch | ArrayLike,
         dev: Batch | ArrayLike | None = None,
         labels: ArrayLike | None = None,
-    ) -> dict:
+    ) -> FittedDetector:
         arrays = {"params": params, "state": state}
         if dev is not None and labels is not None:
             dev = as_batch(dev)
             num_classes = jax.eval_shape(predict, arrays, dev).shape[-1]
             _require_classes(labels, num_classes)
             truth = jnp.asarray(labels, jnp.int32)
-            flags = truth == num_classes
-            if costs is not None:
-                if jnp.shape(costs) != (num_classes + 1,) * 2:
+            labels = (truth == num_classes).astype(jnp.int32)
+            if isinstance(threshold, CostTable):
+                if jnp.shape(threshold.costs) != (num_classes + 1,) * 2:
                     raise ValueError(
                         f"{num_classes} classes and unknown need costs {(num_classes + 1,) * 2}, truth by action; "
-                        f"got {jnp.shape(costs)}"
+                        f"got {jnp.shape(threshold.costs)}"
                     )
-                each = jax.jit(lambda a, r: jax.lax.map(lambda x: _one(predict, a, x), r, batch_size=chunk))
-                action = each(arrays, dev._replace(weight=None)).argmax(-1)
-                weight = jnp.ones(truth.shape) if dev.weight is None else dev.weight
-                saving = _savings(costs, truth, action, _at_rate(flags, weight, unknown_rate))
-                flags, dev = saving > 0, dev._replace(weight=jnp.abs(saving))
-            labels = flags.astype(jnp.int32)
+                each = jax.jit(lambda a, r: jax.lax.map(lambda x: of_row(a, x), r, batch_size=chunk))
+                prediction = each(arrays, dev._replace(weight=None)).argmax(-1)
+                labels, weight = savings(threshold, truth, prediction, unknown_rate, dev.weight)
+                dev = dev._replace(weight=weight)
         fitted = inner.fit(params, state, reference, calibration, dev, labels)
-        # most scores keep the model's arrays, which need not be kept twice
-        kept = isinstance(fitted["scorer"], dict) and arrays.keys() <= fitted["scorer"].keys()
-        return {**fitted, "classifier": None if kept else arrays}
+        return fitted._replace(classifier=classifier_arrays(fitted.scorer, arrays))
 
-    def apply(fitted: dict, batch: Batch | ArrayLike) -> Verdict:
-        verdict = inner.apply({name: fitted[name] for name in ("scorer", "threshold")}, batch)
-        arrays = fitted["scorer"] if fitted["classifier"] is None else fitted["classifier"]
+    def apply(fitted: FittedDetector, batch: Batch | ArrayLike) -> Verdict:
+        verdict = inner.apply(fitted._replace(classifier=None), batch)
+        arrays = fitted.scorer if fitted.classifier is None else fitted.classifier
         rows = as_batch(batch)._replace(weight=None)
-        values = jax.vmap(lambda example: _one(predict, arrays, example))(rows)
-        action = jnp.where(verdict.is_anomaly, values.shape[-1], values.argmax(-1))
-        return verdict._replace(action=action.astype(jnp.int32))
+        values = jax.vmap(lambda example: of_row(arrays, example))(rows)
+        prediction = values.argmax(-1).astype(jnp.int32)
+        action = jnp.where(verdict.is_anomaly, values.shape[-1], prediction)
+        return verdict._replace(action=action.astype(jnp.int32), prediction=prediction)
 
     return Detector(fit, apply)
+
+
+def classifier_arrays(scorer_arrays: PyTree, arrays: dict) -> dict | None:
+    """The classifier's "params" and "state" that a fitted open set keeps: None where the scorer's arrays hold them."""
+    held = isinstance(scorer_arrays, dict) and arrays.keys() <= scorer_arrays.keys()
+    return None if held else arrays
+
+
+def savings(
+    table: CostTable, truth: ArrayLike, prediction: ArrayLike, unknown_rate: ArrayLike, weight: ArrayLike | None = None
+) -> tuple[Int[Array, " m"], Float[Array, " m"]]:
+    """Labels and weights of dev rows for `least_cost`: what the answer "unknown" saves against the row's class.
+
+    A row on which "unknown" is the cheaper answer counts as an anomaly, the others as normal, each with the weight of
+    what is saved or lost, at the deployment's share of unknown examples.
+
+    Args:
+      table: costs `[K + 1, K + 1]`, truth by action, the last of each unknown.
+      truth: `[m]` whole numbers 0..K, K for unknown.
+      prediction: `[m]` whole numbers 0..K-1, the classes that would be given.
+      unknown_rate: share of unknown examples in deployment, in (0, 1).
+      weight: `[m]`, not negative; None: all 1.
+
+    Returns:
+      Labels `[m]` int32, weights `[m]` float32.
+
+    Raises:
+      ValueError: no known or no unknown row has weight.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.scoring.detector.open_set import cost_table, savings
+      >>> labels, weight = savings(cost_table(2), jnp.array([0, 1, 2]), jnp.array([0, 0, 1]), 0.5)
+      >>> labels.tolist(), weight.tolist()
+      ([0, 0, 1], [0.25, 0.0, 5.0])
+    """
+    truth, prediction, costs = (
+        jnp.asarray(truth, jnp.int32),
+        jnp.asarray(prediction, jnp.int32),
+        jnp.asarray(table.costs),
+    )
+    size = costs.shape[0]
+    unknown = truth == size - 1
+    mass = jnp.ones(truth.shape) if weight is None else jnp.asarray(weight)
+    saved = _at_rate(unknown, mass, unknown_rate) * (costs[truth, prediction] - costs[truth, -1])
+    return (saved > 0).astype(jnp.int32), jnp.abs(saved)
 
 
 def cost_table(
@@ -147,22 +196,12 @@ def cost_table(
     return CostTable(costs * (1 - jnp.eye(size)))
 
 
-def _one(predict, arrays, example):
-    return predict(arrays, jax.tree.map(lambda leaf: leaf[None], example))[0]
-
-
 def _at_rate(unknown: Bool[Array, " m"], weight: Array, rate: ArrayLike) -> Float[Array, " m"]:
     """Weights under which the unknown rows make up `rate`, and all sum to 1."""
     share = jnp.where(unknown, weight, 0).sum(), jnp.where(unknown, 0, weight).sum()
     if not is_traced(*share) and not min(map(float, share)) > 0:
         raise ValueError("λ by cost needs known and unknown rows with weight in dev (label K stands for unknown)")
     return weight * jnp.where(unknown, rate / share[0], (1 - rate) / share[1])
-
-
-def _savings(costs: Array, truth: Int[Array, " m"], action: Int[Array, " m"], weight: Array) -> Float[Array, " m"]:
-    """What answering "unknown" saves on each row, against answering with its class."""
-    costs = jnp.asarray(costs)
-    return weight * (costs[truth, action] - costs[truth, -1])
 
 
 def _most_saved(calibration, dev, labels, weight):
@@ -172,7 +211,8 @@ def _most_saved(calibration, dev, labels, weight):
     return points.threshold[jnp.argmax(points.true_positives - points.false_positives)]
 
 
-_least_cost = rule(_most_saved)
+least_cost = rule(_most_saved, reads="dev")
+"""λ where most is saved, of dev scores with the labels and weights of `savings`."""
 
 
 def _require_classes(labels: ArrayLike, num_classes: int) -> None:
