@@ -26,7 +26,7 @@ from common import emit
 
 from jaxae import recipes, scoring
 from jaxae.data import load
-from jaxae.jobs.train import fit_recipe
+from jaxae.jobs.fitting import fit_recipe
 
 NOISE = 0.3
 
@@ -36,8 +36,8 @@ def trained(name: str, x: np.ndarray, validation: np.ndarray, arguments):
     started = time.monotonic()
     recipe = recipes.build(name, x.shape[1:], len(x), epochs=arguments.epochs)
     with tempfile.TemporaryDirectory() as folder:
-        state = fit_recipe(recipe, x, validation, pathlib.Path(folder), arguments.seed)
-    return recipe.model, state.params["model"], state.state["model"], time.monotonic() - started
+        best = fit_recipe(recipe, x, validation, pathlib.Path(folder), arguments.seed)
+    return recipe.model, best.params, best.state, time.monotonic() - started
 
 
 def psnr(clean: np.ndarray, other: np.ndarray) -> float:

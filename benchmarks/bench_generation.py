@@ -36,41 +36,25 @@ import shutil
 import tempfile
 import time
 
-import jax
-import numpy as np
 from common import emit
 
-from jaxae import generation, report, scoring
+from jaxae import generation, jobs, report
 from jaxae.data import load
-from jaxae.jobs import code_prior, train_prior
-from jaxae.jobs import train as training
-from jaxae.jobs.trained import Trained, trained
-from jaxae.types import Batch
+from jaxae.jobs.fitted_prior import FOLDER, read_prior, uniform_prior
+from jaxae.jobs.trained import open_run, read_trained, recipe_of
 
 PRIORS = ("unigram", "masked", "autoregressive")
 
 
-def reconstructed(model: Trained, x: np.ndarray) -> np.ndarray:
-    """What the model makes of its own codes of `x`."""
-    recipe = model.recipe
-
-    @jax.jit
-    def apply(x):
-        output, _ = recipe.model.apply(model.params, model.state, None, recipe.scaling(None, Batch(x)).x)
-        return recipe.model.likelihood.mean(output.prediction)
-
-    return scoring.score_batches(apply, x)
-
-
 def prior_of(name: str, run: pathlib.Path, arguments) -> dict:
     """Train a prior, or take up the one that is there; its figures."""
-    kept, place = run / f"prior-{name}", run / code_prior.FOLDER
+    kept, place = run / f"prior-{name}", run / FOLDER
     shutil.rmtree(place, ignore_errors=True)
     if kept.is_dir():
         shutil.copytree(kept, place)
     else:
         epochs = None if name == "unigram" else arguments.prior_epochs
-        train_prior.train_prior(run, train_prior.Settings(prior=name, epochs=epochs, seed=arguments.seed))
+        jobs.train_prior(run, jobs.TrainPriorSettings(prior=name, epochs=epochs, seed=arguments.seed))
         shutil.copytree(place, kept)
     return json.loads((kept / "metrics.json").read_text(encoding="utf-8"))
 
@@ -88,13 +72,14 @@ def main() -> None:
     arguments = parser.parse_args()
     run = (arguments.out or pathlib.Path(tempfile.mkdtemp())) / arguments.model
     data = load(arguments.data)
-    settings = training.Settings(
+    settings = jobs.TrainSettings(
         data=arguments.data, model=arguments.model, epochs=arguments.epochs, seed=arguments.seed
     )
     started = time.monotonic()
     if not run.exists():
-        training.train(settings, run)
-    model, seconds = trained(run), time.monotonic() - started
+        jobs.train(settings, run)
+    config, deal = open_run("sample", run)
+    model, seconds = read_trained(run, config, deal, recipe_of(run, config, deal)).model, time.monotonic() - started
     started = time.monotonic()
     space = generation.classifier_features(data.x_train, data.y_train, epochs=arguments.classifier_epochs)
     accuracy = float((space.classes(data.x_test) == data.y_test).mean())
@@ -102,18 +87,18 @@ def main() -> None:
     number = min(len(data.x_test), len(data.x_train))
     real = space.features(data.x_test)[:number]
     emit(what="train split", **generation.compare(real, space.features(data.x_train[:number])))
-    rebuilt = generation.as_bytes(reconstructed(model, data.x_test[:number]))
+    rebuilt = generation.as_bytes(model.reconstruct(data.x_test[:number]))
     emit(what="reconstructions", **generation.compare(real, space.features(rebuilt)))
     folder = run / "figures"
     for name in ("uniform", *arguments.priors):
         if name == "uniform":
-            codes, figures = code_prior.without_prior(model), {}
+            codes, figures = uniform_prior(model, model.encode(data.x_test[:1]).symbols.shape[1:]), {}
         else:
             figures = prior_of(name, run, arguments)
-            codes = code_prior.load_prior(run, model)
+            codes = read_prior(run, model)
             assert codes is not None
         started = time.monotonic()
-        images = generation.as_bytes(code_prior.draw(model, codes, number, arguments.seed))
+        images = generation.as_bytes(model.draw(number, arguments.seed, codes))
         took = time.monotonic() - started
         report.sample_grid(folder / f"samples-{name}.png", images[:100])
         emit(what=name, **generation.compare(real, space.features(images)), draw_seconds=took, **figures)

@@ -28,7 +28,7 @@ from common import emit
 from jaxae import recipes, scoring
 from jaxae.data import load
 from jaxae.data.splits import split
-from jaxae.jobs.train import fit_recipe
+from jaxae.jobs.fitting import fit_recipe
 from jaxae.numerics import as_batch
 from jaxae.scoring import costs, metrics, prepared, reconstruction, thresholds
 from jaxae.types import CostTable
@@ -37,9 +37,9 @@ KINDS = ("smooth", "l2", "top_fraction", "l1")  # beside the recipe's own, for p
 TABLE, RATE = CostTable.binary(miss=10.0, false_alarm=1.0), 0.05
 
 
-def scores_of(recipe, scorer, state, reference, x) -> np.ndarray:
+def scores_of(recipe, scorer, model, reference, x) -> np.ndarray:
     """Scores of rows, compiled."""
-    fitted = scorer.fit(state.params["model"], state.state["model"], as_batch(reference))
+    fitted = scorer.fit(model.params, model.state, as_batch(reference))
     score = jax.jit(lambda fitted, batch: scorer.apply(fitted, jax.random.key(0), as_batch(batch)))
     return np.asarray(scoring.score_batches(lambda batch: score(fitted, batch), x, 500))
 
@@ -54,32 +54,32 @@ def one_class(dataset, name: str, seed: int, arguments) -> dict:
     rows, validation = parts.train.x[: arguments.rows], parts.validation.x
     recipe = recipes.build(arguments.model, rows.shape[1:], len(rows), view=arguments.view, held_out=len(validation))
     with tempfile.TemporaryDirectory() as folder:
-        state = fit_recipe(recipe, rows, validation, pathlib.Path(folder), seed)
+        model = fit_recipe(recipe, rows, validation, pathlib.Path(folder), seed)
     trained = time.monotonic()
     reference = np.concatenate([rows, validation])
     x, labels = (parts.test.x, parts.test.labels) if not arguments.dev else _dev(parts.dev)
-    scores = scores_of(recipe, recipe.scorer, state, reference, x)
+    scores = scores_of(recipe, recipe.scorer, model, reference, x)
     figures = {"recipe": float(metrics.auroc(labels, scores))}
     seconds = time.monotonic() - started
     if arguments.view == "pixels":
         for kind in KINDS:
             scorer = prepared(reconstruction(recipe.model, kind), recipe.scaling)
-            figures[kind] = float(metrics.auroc(labels, scores_of(recipe, scorer, state, reference, x)))
-    result = {"auroc": figures, "train_seconds": trained - started, "seconds": seconds, "steps": int(state.step)}
+            figures[kind] = float(metrics.auroc(labels, scores_of(recipe, scorer, model, reference, x)))
+    result = {"auroc": figures, "train_seconds": trained - started, "seconds": seconds, "steps": model.step}
     if arguments.decide:
-        result |= decided(recipe, state, reference, parts, scores, dataset.label_names.index(name))
+        result |= decided(recipe, model, reference, parts, scores, dataset.label_names.index(name))
     return result
 
 
-def decided(recipe, state, reference, parts, scores, own: int) -> dict:
+def decided(recipe, model, reference, parts, scores, own: int) -> dict:
     """λ on dev anomalies of four classes, judged on test anomalies of the five others."""
     others = [c for c in range(10) if c != own]
     seen, unseen = others[::2][:4], [c for c in others if c not in others[::2][:4]]
     on_dev = (parts.dev.labels == 0) | np.isin(parts.dev.classes, seen)
     rows = np.flatnonzero(on_dev)
     rows = np.concatenate([rows[parts.dev.labels[rows] == 0], rows[parts.dev.labels[rows] == 1][:500]])
-    dev = scores_of(recipe, recipe.scorer, state, reference, parts.dev.x[rows])
-    clean = scores_of(recipe, recipe.scorer, state, reference, parts.calibration.x)
+    dev = scores_of(recipe, recipe.scorer, model, reference, parts.dev.x[rows])
+    clean = scores_of(recipe, recipe.scorer, model, reference, parts.calibration.x)
     fitted = thresholds.expected_cost(TABLE, RATE).fit(clean, dev, parts.dev.labels[rows])
     judged = (parts.test.labels == 0) | np.isin(parts.test.classes, unseen)
     labels, judged_scores, threshold = parts.test.labels[judged], scores[judged], float(fitted["threshold"])

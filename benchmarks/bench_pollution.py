@@ -21,11 +21,11 @@ import jax.numpy as jnp
 import numpy as np
 from common import emit
 
-from jaxae import objectives, recipes, scoring
+from jaxae import cleaning, objectives, recipes, scoring
 from jaxae.data import load, protocols
 from jaxae.data.splits import split
-from jaxae.jobs.pollution import cleaned_splits
-from jaxae.jobs.train import fit_recipe
+from jaxae.jobs.detect import left_clean
+from jaxae.jobs.fitting import fit_recipe
 from jaxae.numerics import as_batch
 from jaxae.scoring import metrics
 
@@ -49,14 +49,15 @@ def polluted(dataset, name: str, share: float, method: str, arguments) -> dict:
         view=arguments.view,
         held_out=len(parts.validation.x),
     )
-    parts = cleaned_splits(parts, recipe, method, told, arguments.seed, lambda line: None)
+    if told and method in cleaning.METHODS:
+        parts, _ = left_clean(parts, recipe, method, told, arguments.seed)
     if method == "known":
         rows = np.flatnonzero(parts.dev.labels)[: arguments.known]
         recipe = recipe._replace(objective=objectives.supervised(recipe.objective, jnp.asarray(parts.dev.x[rows])))
     with tempfile.TemporaryDirectory() as folder:
-        state = fit_recipe(recipe, parts.train.x, parts.validation.x, pathlib.Path(folder), arguments.seed)
+        model = fit_recipe(recipe, parts.train.x, parts.validation.x, pathlib.Path(folder), arguments.seed)
     reference = np.concatenate([parts.train.x, parts.validation.x])
-    fitted = recipe.scorer.fit(state.params["model"], state.state["model"], as_batch(reference))
+    fitted = recipe.scorer.fit(model.params, model.state, as_batch(reference))
     score = jax.jit(lambda batch: recipe.scorer.apply(fitted, jax.random.key(0), as_batch(batch)))
     x, labels = (parts.test.x, parts.test.labels)
     if arguments.dev:
@@ -64,7 +65,7 @@ def polluted(dataset, name: str, share: float, method: str, arguments) -> dict:
         rows = np.concatenate([normal, np.flatnonzero(parts.dev.labels)[-3000:]])
         x, labels = parts.dev.x[rows], parts.dev.labels[rows]
     auroc = float(metrics.auroc(labels, scoring.score_batches(score, x, 500)))
-    return {"auroc": auroc, "seconds": time.monotonic() - started, "steps": int(state.step)}
+    return {"auroc": auroc, "seconds": time.monotonic() - started, "steps": model.step}
 
 
 def main() -> None:

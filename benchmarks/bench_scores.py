@@ -25,7 +25,7 @@ from jaxae import networks, recipes, scoring, train, transforms
 from jaxae.data import load
 from jaxae.data.batches import shuffled
 from jaxae.data.splits import split
-from jaxae.jobs.train import fit_recipe
+from jaxae.jobs.fitting import fit_recipe
 from jaxae.scoring import averaged, metrics, prepared, reconstruction
 from jaxae.scoring.scores import baselines, latent, layers
 from jaxae.scoring.scores.fusion import fused
@@ -112,7 +112,7 @@ def one_set(name, rows, held_out, x, labels, arguments, dev=None) -> None:
         recipe = recipes.build(model, shape, len(rows))
         with tempfile.TemporaryDirectory() as folder:
             trained = fit_recipe(recipe, rows, held_out, pathlib.Path(folder), arguments.seed)
-        params, state = trained.params["model"], trained.state["model"]
+        params, state = trained.params, trained.state
         scorers = {"vae": scorers_of_vae, "vq_vae": scorers_of_vq_vae}.get(
             model, lambda recipe: scorers_of_autoencoder(recipe, shape, len(held_out))
         )(recipe)

@@ -24,8 +24,8 @@ class Within(NamedTuple):
       open_high: whether the upper end alone is excluded.
     """
 
-    low: float
-    high: float
+    low: float | int
+    high: float | int
     open: bool = False
     open_high: bool = False
 
@@ -33,7 +33,7 @@ class Within(NamedTuple):
         left, right = "(" if self.open else "[", ")" if self.open or self.open_high else "]"
         return f"{left}{self.low:g}, {self.high:g}{right}"
 
-    def holds(self, value: float) -> bool:
+    def holds(self, value: float | int) -> bool:
         """Whether the value lies in the range."""
         above = self.low < value if self.open else self.low <= value
         return above and (value < self.high if self.open or self.open_high else value <= self.high)
@@ -73,7 +73,8 @@ class DetectSettings(NamedTuple):
     """Settings of `jobs.detect`.
 
     Attributes:
-      data: fashion-sample, sprites, a .npz, .csv or .parquet file, a folder of images, or tfds:NAME; see `data.load`.
+      data: source of the data: fashion-sample, sprites, a .npz, .csv or .parquet file, a folder of images, or
+        tfds:NAME; see `data.load`.
       label_column: name of the column that holds the labels; tables only.
       normal: names of the normal classes. None: those that the data itself names.
       model: name of a preset, or package.module:function of an own one, called as presets are.
@@ -305,13 +306,22 @@ def annotation(settings: type, name: str) -> tuple[Any, Within | Named | None]:
     """The type of a field, and the range or the names that it is limited to."""
     hint = typing.get_type_hints(settings, include_extras=True)[name]
     limit = None
-    parts = (
-        typing.get_args(hint) if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union else ()
-    )
-    for part in (hint, *parts):
+    for part in (hint, *union_of(hint)):
         if typing.get_origin(part) is Annotated:
             limit = part.__metadata__[0]
     return typing.get_type_hints(settings)[name], limit
+
+
+def union_of(kind: Any) -> tuple[Any, ...]:
+    """The types of a union; any other type by itself.
+
+    Example:
+      >>> from jaxae.settings import union_of
+      >>> union_of(int | None), union_of(str)
+      ((<class 'int'>, <class 'NoneType'>), (<class 'str'>,))
+    """
+    union = isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union
+    return typing.get_args(kind) if union else (kind,)
 
 
 def checked(settings: Any) -> Any:
@@ -361,10 +371,7 @@ def _plain(value: Any) -> Any:
 
 
 def _is(value: Any, kind: Any) -> bool:
-    options = (
-        typing.get_args(kind) if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union else ()
-    )
-    if options:
+    if len(options := union_of(kind)) > 1:
         return any(_is(value, option) for option in options)
     if kind is type(None):
         return value is None
@@ -383,10 +390,7 @@ def _is(value: Any, kind: Any) -> bool:
 
 def _words(kind: Any) -> str:
     names = {int: "a whole number", float: "a number", str: "a text", bool: "True or False", type(None): "None"}
-    options = (
-        typing.get_args(kind) if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union else ()
-    )
-    if options:
+    if len(options := union_of(kind)) > 1:
         return " or ".join(_words(option) for option in options)
     if typing.get_origin(kind) is tuple:
         parts = typing.get_args(kind)

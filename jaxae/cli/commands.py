@@ -13,21 +13,15 @@ import warnings
 
 import click
 
-from jaxae import __version__
-from jaxae.cli.options import (
-    COLUMN,
-    DATA,
-    DRAWS,
-    RULE,
-    RUN_FLAGS,
-    SET_PRIOR,
-    TRAINING,
-    assignments_of,
-    certify,
-    cost_of,
-    names_of,
-    rule_of,
+from jaxae import __version__, settings
+from jaxae.cli.options import options_of, settings_of
+
+RUN_FLAGS = (
+    click.option("--out", type=click.Path(path_type=pathlib.Path), help="Run folder.  [default: a new one in runs/]"),
+    click.option("--resume", is_flag=True, help="Continue the run in --out from its last checkpoint."),
+    click.option("--overwrite", is_flag=True, help="Replace the run in --out."),
 )
+RUN = click.argument("run", type=click.Path(path_type=pathlib.Path))
 
 
 class _OneLineErrors(click.Group):
@@ -68,8 +62,14 @@ def _fail(message):
     sys.exit(2)
 
 
-def _command(**settings):
-    return main.command(context_settings={"show_default": True}, **settings)
+def _command(**more):
+    return main.command(context_settings={"show_default": True}, **more)
+
+
+def _run_flags(function):
+    for option in reversed(RUN_FLAGS):
+        function = option(function)
+    return function
 
 
 @click.group(cls=_OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
@@ -101,32 +101,9 @@ def _use_compilation_cache():
 
 
 @_command()
-@DATA
-@COLUMN
-@click.option("--normal", metavar="LABEL[,LABEL]", help="The normal class or classes.  [default: the data's own]")
-@click.option("--model", default=None, metavar="NAME", help="Preset: ae, denoising_ae, vae, vq_vae.")
-@click.option(
-    "--view",
-    type=click.Choice(["pixels", "edges"]),
-    default="pixels",
-    help="What of an image is learnt: edges tell shapes apart better, pixels show more.",
-)
-@RULE
-@certify(0.0)
-@click.option(
-    "--contamination", type=float, default=0.0, metavar="F", help="Training rows hold this share of unmarked anomalies."
-)
-@click.option(
-    "--robust",
-    default="trimmed",
-    metavar="NAME",
-    help="What is done about them: trimmed, exposure, soft_exposure, decomposition, neighbours, refined.",
-)
-@click.option("--known-anomalies", type=int, default=0, metavar="N", help="Teach the model N anomalies of dev.")
-@click.option("--group-duplicates", is_flag=True, help="Keep equal rows in one split.")
-@TRAINING
-@RUN_FLAGS
-def detect(model, cost, normal, options, out, resume, overwrite, **rest):
+@options_of(settings.DetectSettings)
+@_run_flags
+def detect(out, resume, overwrite, **values):
     """Train on normal examples, choose the threshold, test once, report.
 
     Without a rule flag the threshold λ has the least expected cost on the labelled dev set; without labels it
@@ -140,63 +117,35 @@ def detect(model, cost, normal, options, out, resume, overwrite, **rest):
       jaxae detect --data images/ --normal good --max-false-alarm-rate 0.05 --confidence 0.95
       jaxae detect --data logs.npz --contamination 0.02 --robust refined
     """
-    from jaxae.jobs import detect as job
+    from jaxae import jobs
 
-    settings = job.Settings(
-        normal=names_of(normal),
-        cost=cost_of(cost),
-        rule=rule_of(rest),
-        options=assignments_of(options),
-        **({} if model is None else {"model": model}),
-        **rest,
-    )
-    job.detect(settings, out=out, resume=resume, overwrite=overwrite, echo=click.echo)
+    made = settings_of(settings.DetectSettings, values)
+    jobs.detect(made, out, resume=resume, overwrite=overwrite, echo=click.echo)
 
 
 @_command()
-@DATA
-@COLUMN
+@options_of(settings.OpenSetSettings)
 @click.option(
-    "--known", required=True, metavar="LABEL,LABEL[,...]", help="The classes to learn; every other is unknown."
+    "--wrong-class-cost", type=float, default=1.0, metavar="C", help="Cost of a known example that gets another class."
 )
-@click.option("--score", default="knn", metavar="NAME", help="Confidence: max_softmax, max_logit, energy, knn, ...")
-@click.option(
-    "--auxiliary",
-    type=click.Choice(["spliced", "turned", "none"]),
-    default="spliced",
-    help="What a classifier of images learns besides.",
-)
-@click.option("--wrong-class-cost", type=float, default=1.0, metavar="C", help="What a wrong class costs.")
-@RULE
-@click.option("--group-duplicates", is_flag=True, help="Keep equal rows in one split.")
-@click.option("--epochs", type=click.IntRange(1), help="Passes over the training rows.  [default: by their number]")
-@click.option("--seed", type=click.IntRange(0), default=0, help="Of splits, initialisation, order and augmentation.")
-@click.option("--tensorboard", is_flag=True, help="Write TensorBoard events too (needs jaxae[tensorboard]).")
-@RUN_FLAGS
-def open_set(known, cost, wrong_class_cost, out, resume, overwrite, **rest):
+@_run_flags
+def open_set(out, resume, overwrite, **values):
     """Learn the known classes, choose the threshold, answer with a class or "unknown", test once.
-
-    --cost is what an unknown example costs that is given a class, and a known one that is called unknown.
 
     \b
     Example:
       jaxae open-set --known "Sandal,Sneaker,Ankle boot"
     """
-    from jaxae.jobs import open_set as job
+    from jaxae import jobs
 
-    rule = rule_of(rest)
-    settings = job.Settings(known=names_of(known) or (), cost=(*cost_of(cost), wrong_class_cost), rule=rule, **rest)
-    job.open_set(settings, out=out, resume=resume, overwrite=overwrite, echo=click.echo)
+    made = settings_of(settings.OpenSetSettings, values)
+    jobs.open_set(made, out, resume=resume, overwrite=overwrite, echo=click.echo)
 
 
 @_command()
-@DATA
-@COLUMN
-@click.option("--normal", metavar="LABEL[,LABEL]", help="Train on these classes alone.  [default: on all rows]")
-@click.option("--model", default="vae", metavar="NAME", help="Preset: ae, denoising_ae, vae, vq_vae.")
-@TRAINING
-@RUN_FLAGS
-def train(model, normal, options, out, resume, overwrite, **rest):
+@options_of(settings.TrainSettings)
+@_run_flags
+def train(out, resume, overwrite, **values):
     """Train a model on the train part of the data and keep it with its loss curve.
 
     \b
@@ -204,62 +153,56 @@ def train(model, normal, options, out, resume, overwrite, **rest):
       jaxae train --model vae --epochs 50 --out runs/vae
       jaxae train --data tfds:mnist --model vq_vae --set num_codes=256
     """
-    from jaxae.jobs import train as training
+    from jaxae import jobs
 
-    settings = training.Settings(model=model, normal=names_of(normal), options=assignments_of(options), **rest)
-    training.train(settings, out=out, resume=resume, overwrite=overwrite, echo=click.echo)
+    made = settings_of(settings.TrainSettings, values)
+    jobs.train(made, out, resume=resume, overwrite=overwrite, echo=click.echo)
 
 
 @_command()
-@click.argument("run", type=click.Path(path_type=pathlib.Path))
-@click.option("--data", metavar="SPEC", help="Rows it has not seen.  [default: those that the run held out]")
-@COLUMN
-@click.option("--normal", metavar="LABEL[,LABEL]", help="The normal class or classes.  [default: the run's]")
-@RULE
-@certify(0.5)
-@click.option("--seed", type=click.IntRange(0), default=0, help="Of the deal of other rows.")
+@RUN
+@options_of(settings.CalibrateSettings)
 @click.option("--out", type=click.Path(path_type=pathlib.Path), required=True, help="Folder of the new detector.")
-def calibrate(run, normal, cost, out, **rest):
+def calibrate(run, out, **values):
     """Choose another threshold for a detector that is there, with bounds on its errors; nothing is trained.
 
-    Half of dev is set aside to bound the misses (--certify).
+    Half of dev is set aside to bound the misses (--certify). Rows that taught the model certify nothing.
 
     \b
     Examples:
       jaxae calibrate runs/detect-1 --cost 100:1 --out detectors/careful
       jaxae calibrate runs/detect-1 --data new.npz --max-false-alarm-rate 0.05 --confidence 0.95 --out detectors/new
     """
-    from jaxae.jobs import calibrate as job
+    from jaxae import jobs
 
-    settings = job.Settings(normal=names_of(normal), cost=cost_of(cost), rule=rule_of(rest), **rest)
-    job.calibrate(run, settings, out, echo=click.echo)
+    jobs.calibrate(run, settings_of(settings.CalibrateSettings, values), out, echo=click.echo)
 
 
 @_command()
-@click.option("--detector", required=True, type=click.Path(path_type=pathlib.Path), help="Folder of a saved detector.")
-@DATA
-@COLUMN
+@click.option(
+    "--detector", required=True, type=click.Path(path_type=pathlib.Path), help="Folder of a saved detector, or a run."
+)
+@options_of(settings.ScoreSettings)
 @click.option("--out", type=click.Path(path_type=pathlib.Path), default="scores.csv", help="The table to write.")
 @click.option("--overwrite", is_flag=True, help="Replace --out if it exists.")
-def score(detector, data, label_column, out, overwrite):
-    """Score the test part of the data (or all its rows, where there is one part) with a saved detector.
+def score(detector, out, overwrite, **values):
+    """Score all rows of the data with a saved detector; --part chooses some of them.
 
     \b
-    Example:
+    Examples:
       jaxae score --detector runs/detect-1/detector --data new.npz --out scores.csv
+      jaxae score --detector runs/detect-1 --data fashion-sample --part test
     """
-    from jaxae.jobs import detect as job
+    from jaxae import jobs
 
-    job.score(detector, data, out, label_column=label_column, overwrite=overwrite, echo=click.echo)
+    jobs.score(detector, settings_of(settings.ScoreSettings, values), out, overwrite=overwrite, echo=click.echo)
 
 
 @_command()
-@click.argument("run", type=click.Path(path_type=pathlib.Path))
-@click.option("-n", "--number", type=click.IntRange(1, 100_000), default=64, help="How many.")
-@click.option("--seed", type=click.IntRange(0), default=0, help="Of the draw.")
-@DRAWS
+@RUN
+@options_of(settings.SampleSettings)
 @click.option("--out", type=click.Path(path_type=pathlib.Path), help="The picture.  [default: RUN/figures/samples.png]")
-def sample(run, labels, out, **rest):
+def sample(run, out, **values):
     """Draw new examples from a trained model: a grid of images and their .npz, or a table of rows.
 
     Codes and latents come from the prior of `jaxae train-prior`. Where there is none, codes are drawn all alike and
@@ -270,25 +213,17 @@ def sample(run, labels, out, **rest):
       jaxae sample runs/train-1 -n 64
       jaxae sample runs/train-1 --label Sneaker --temperature 0.9 --out sneakers.png
     """
-    from jaxae.jobs import sample as job
+    from jaxae import jobs
 
-    click.echo(job.sample(run, job.Settings(labels=names_of(labels), **rest), out, echo=click.echo))
+    click.echo(jobs.sample(run, settings_of(settings.SampleSettings, values), out, echo=click.echo))
 
 
 @_command()
-@click.argument("run", type=click.Path(path_type=pathlib.Path))
-@click.option(
-    "--prior",
-    metavar="NAME",
-    help="Of codes: autoregressive, masked, unigram; of latents: mixture, flow.  [default: the first]",
-)
-@click.option("--by-class", is_flag=True, help="Learn the codes of each class, for `jaxae sample --label`.")
-@click.option("--epochs", type=click.IntRange(1), help="Passes over the training rows.  [default: by their number]")
-@click.option("--seed", type=click.IntRange(0), default=0, help="Of initialisation, order and masks.")
-@SET_PRIOR
+@RUN
+@options_of(settings.TrainPriorSettings)
 @click.option("--resume", is_flag=True, help="Continue the run's prior from its last checkpoint.")
 @click.option("--overwrite", is_flag=True, help="Replace the run's prior.")
-def train_prior(run, options, resume, overwrite, **rest):
+def train_prior(run, resume, overwrite, **values):
     """Train a prior over the codes or latents of a run's model; `jaxae sample` then draws from it.
 
     \b
@@ -296,14 +231,14 @@ def train_prior(run, options, resume, overwrite, **rest):
       jaxae train --model vq_vae --out runs/vq && jaxae train-prior runs/vq && jaxae sample runs/vq -n 64
       jaxae train --model rae --out runs/rae && jaxae train-prior runs/rae --set num_components=20
     """
-    from jaxae.jobs import train_prior as job
+    from jaxae import jobs
 
-    settings = job.Settings(options=assignments_of(options), **rest)
-    job.train_prior(run, settings, resume=resume, overwrite=overwrite, echo=click.echo)
+    made = settings_of(settings.TrainPriorSettings, values)
+    jobs.train_prior(run, made, resume=resume, overwrite=overwrite, echo=click.echo)
 
 
 @_command()
-@click.argument("run", type=click.Path(path_type=pathlib.Path))
+@RUN
 def report(run):
     """Write a run's figures and report.html anew from its files.
 
@@ -312,16 +247,16 @@ def report(run):
       jaxae report runs/detect-1
     """
     from jaxae import report as room
-    from jaxae.runs.folder import read_config
+    from jaxae import runs
 
-    read_config(run)
+    runs.require_served("report", run, runs.read_config(run))
     click.echo(room.render(run))
 
 
 @_command()
 @click.argument("path", type=click.Path(path_type=pathlib.Path))
 def info(path):
-    """Tell what a run or a saved detector is: settings, figures, card, as JSON.
+    """Tell what a run or a saved detector is: settings, deal, figures, card, as JSON.
 
     \b
     Examples:
@@ -336,8 +271,9 @@ def info(path):
         click.echo(json.dumps(load_detector(path).card, indent=2))
         return
     facts = {"config": runs.read_config(path)}
-    if (path / "metrics.json").is_file():
-        facts["metrics"] = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
-    if (path / "prior" / "metrics.json").is_file():
-        facts["prior"] = json.loads((path / "prior" / "metrics.json").read_text(encoding="utf-8"))
+    runs.require_served("info", path, facts["config"])
+    named = {"deal": "deal.json", "metrics": "metrics.json", "prior": "prior/metrics.json"}
+    for name, file in named.items():
+        if (path / file).is_file():
+            facts[name] = runs.reading.read_json(path / file)
     click.echo(json.dumps(facts, indent=2))

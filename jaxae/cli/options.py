@@ -1,120 +1,164 @@
-"""Options that commands of the command line share, and what their texts stand for."""
+"""Options of the command line, made from the settings of the jobs: type, default and help stand there, once."""
 
 import json
-import pathlib
+import typing
+from collections.abc import Callable
+from typing import Any
 
 import click
 
-
-def certify(default):
-    """The option `--certify`, of this default."""
-    return click.option(
-        "--certify",
-        type=float,
-        default=default,
-        metavar="SHARE",
-        help="Set this share of dev aside to bound the misses of the threshold chosen.",
-    )
+from jaxae.settings import Named, Within, annotation, described, union_of
 
 
-def _options(*options):
-    def add(function):
-        for option in reversed(options):
-            function = option(function)
+class Lazy(click.Option):
+    """An option whose help names the members of a table; the table's module is imported when the help is shown."""
+
+    def __init__(self, *declarations, limit: Named | None = None, **attributes):
+        super().__init__(*declarations, **attributes)
+        self.limit = limit
+
+    def get_help_record(self, ctx):
+        """The option and its help, with the names that it may have."""
+        record = super().get_help_record(ctx)
+        if record is None or self.limit is None:
+            return record
+        return record[0], f"{record[1]}  [{', '.join(self.limit.names())}]"
+
+
+# how a field is shown where its own name and type do not say it
+_METAVAR = {
+    "data": "SPEC",
+    "label_column": "NAME",
+    "normal": "LABEL[,LABEL]",
+    "known": "LABEL,LABEL[,...]",
+    "labels": "NAME[,NAME]",
+    "cost": "MISS:FALSE_ALARM",
+    "options": "KEY=VALUE",
+}
+_FLAGS = {
+    "options": ("--set", "options"),
+    "labels": ("--label", "--labels", "labels"),
+    "number": ("-n", "--number", "number"),
+    "uniform": ("--uniform", "--own-prior", "uniform"),
+}
+
+
+def options_of(settings: type, *leave_out: str) -> Callable:
+    """A decorator that adds the options of a class of settings to a command, in the order of its fields.
+
+    A field `rule` becomes `--max-false-alarm-rate`, `--min-recall`, `--best-f1` and `--rule`; `settings_of` puts the
+    values back into the class.
+
+    Args:
+      settings: one of the classes of `jaxae.settings`.
+      *leave_out: fields that are no options.
+    """
+    fields = [name for name in settings._fields if name not in leave_out]
+
+    def add(function: Callable) -> Callable:
+        for name in reversed(fields):
+            made = _rule_options(settings) if name == "rule" else [_option(settings, name)]
+            for option in reversed(made):
+                function = option(function)
         return function
 
     return add
 
 
-DATA = click.option(
-    "--data",
-    default="fashion-sample",
-    metavar="SPEC",
-    help="fashion-sample, a .npz, .csv or .parquet file, a folder of images, or tfds:NAME.",
-)
-COLUMN = click.option("--label-column", metavar="NAME", help="The label's column in a .csv or .parquet file.")
-RUN_FLAGS = _options(
-    click.option("--out", type=click.Path(path_type=pathlib.Path), help="Run folder.  [default: a new one in runs/]"),
-    click.option("--resume", is_flag=True, help="Continue the run in --out from its last checkpoint."),
-    click.option("--overwrite", is_flag=True, help="Replace the run in --out."),
-)
-RULE = _options(
-    click.option("--cost", default="10:1", metavar="MISS:FALSE_ALARM", help="What the two errors cost."),
-    click.option("--anomaly-rate", type=float, default=0.05, metavar="P", help="The deployment's share of anomalies."),
-    click.option("--max-false-alarm-rate", type=float, metavar="A", help="Rule: flag at most this share of normals."),
-    click.option("--min-recall", type=float, metavar="R", help="Rule: find at least this share of anomalies."),
-    click.option("--best-f1", is_flag=True, help="Rule: the highest F1 at the deployment's anomaly rate."),
-    click.option(
-        "--rule",
-        metavar="NAME[=VALUE]",
-        help="Any other rule: precision=P, f_beta=B, youden, quantile=Q, mad=K, iqr=K, mixture, extreme_value=A.",
-    ),
-    click.option(
-        "--confidence",
-        type=float,
-        metavar="C",
-        help="Keep --max-false-alarm-rate with this confidence, not on average; also of the bounds.  [default: 0.95]",
-    ),
-)
-TRAINING = _options(
-    click.option("--epochs", type=click.IntRange(1), help="Passes over the training rows.  [default: by their number]"),
-    click.option("--seed", type=click.IntRange(0), default=0, help="Of splits, initialisation, order and noise."),
-    click.option(
-        "--set",
-        "options",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="A keyword of the model's preset, e.g. --set latent_size=16. May be repeated.",
-    ),
-    click.option("--tensorboard", is_flag=True, help="Write TensorBoard events too (needs jaxae[tensorboard])."),
-)
+def settings_of(kind: type, values: dict[str, Any]) -> Any:
+    """The settings that parsed options stand for; what was not given keeps its default.
 
-SET_PRIOR = click.option(
-    "--set",
-    "options",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="A keyword of the prior, e.g. --set width=192. May be repeated.",
-)
-DRAWS = _options(
-    click.option(
-        "--uniform",
-        "--own-prior",
-        "uniform",
-        is_flag=True,
-        help="Draw from the model's own prior (of codes: all alike), though another was trained.",
-    ),
-    click.option(
-        "--label",
-        "--labels",
-        "labels",
-        metavar="NAME[,NAME]",
-        help="Draw these classes in turn, by name or number: of conditional_vae, or of a prior by class.",
-    ),
-    click.option("--temperature", type=float, default=1.0, metavar="T", help="Below 1: probable codes more often."),
-    click.option("--top-k", type=int, metavar="K", help="Of each code's values keep the K most probable."),
-    click.option("--top-p", type=float, metavar="P", help="Of each code's values keep the fewest of this mass."),
-    click.option("--score", is_flag=True, help="Fréchet distance to the test part, by a classifier trained for it."),
-    click.option("--noise", is_flag=True, help="Draw from the likelihood too, instead of showing its mean."),
-)
+    Raises:
+      ValueError: a text that is no cost, no rule or no `KEY=VALUE`, or two rules at once.
+    """
+    given = dict(values)
+    if "rule" in kind._fields:
+        given["rule"] = _rule_of(given)
+    for name in ("normal", "known", "labels"):
+        if name in given:
+            given[name] = _names_of(given[name])
+    if "cost" in given:
+        given["cost"] = _cost_of(given["cost"], given.pop("wrong_class_cost", None) if kind_has_three(kind) else None)
+    if "options" in given:
+        given["options"] = _assignments_of(given["options"])
+    return kind(**given)
 
 
-def names_of(text):
+def kind_has_three(settings: type) -> bool:
+    """Whether the settings' `cost` has a third number, of a wrong class."""
+    return "cost" in settings._fields and len(settings._field_defaults["cost"]) == 3
+
+
+def _option(settings: type, name: str) -> Callable:
+    kind, limit = annotation(settings, name)
+    default = settings._field_defaults.get(name)
+    text = described(settings)[name]
+    flags = _FLAGS.get(name, (f"--{name.replace('_', '-')}", name))
+    shown: dict[str, Any] = {"help": _help(text), "metavar": _METAVAR.get(name)}
+    if kind is bool:
+        return click.option(*flags, is_flag=True, default=False, help=_help(text))
+    if name == "options":
+        return click.option(*flags, multiple=True, help=f"{_help(text)} May be repeated.", metavar=shown["metavar"])
+    if name == "cost":
+        shown["default"] = ":".join(f"{cost:g}" for cost in default[:2])
+        if kind_has_three(settings):
+            shown["help"] = "Costs of an unknown example that gets a class, and of a known one that is called unknown."
+        return click.option(*flags, **shown)
+    if name not in settings._field_defaults:
+        return click.option(*flags, required=True, **shown)
+    if isinstance(limit, Named):
+        return click.option(*flags, cls=Lazy, limit=limit, default=default, help=shown["help"], metavar="NAME")
+    return click.option(*flags, type=_type(kind, limit), default=default, **shown)
+
+
+def _help(text: str) -> str:
+    """The sentence of a docstring as help: a capital at its start, code marks and Python's own names left out."""
+    plain = text.replace("`", "").replace("whether to ", "").replace("whether ", "").replace("None:", "Default:")
+    return plain[:1].upper() + plain[1:]
+
+
+def _type(kind: Any, limit: Within | Named | None) -> Any:
+    plain = next(option for option in union_of(kind) if option is not type(None))
+    if typing.get_origin(plain) is tuple:
+        return str
+    if plain is int and isinstance(limit, Within):
+        return click.IntRange(int(limit.low), int(limit.high))
+    return plain
+
+
+def _rule_options(settings: type) -> list[Callable]:
+    return [
+        click.option(
+            "--max-false-alarm-rate", type=float, metavar="A", help="Rule: flag at most this share of normals."
+        ),
+        click.option("--min-recall", type=float, metavar="R", help="Rule: find at least this share of anomalies."),
+        click.option("--best-f1", is_flag=True, help="Rule: the highest F1 at the deployment's anomaly rate."),
+        click.option(
+            "--rule",
+            cls=Lazy,
+            limit=Named("jaxae.recipes:RULES"),
+            metavar="NAME[=VALUE]",
+            help=_help(described(settings)["rule"]),
+        ),
+    ]
+
+
+def _names_of(text: str | None) -> tuple[str, ...] | None:
     """`a,b` as a tuple; None stays None."""
     return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def cost_of(text):
-    """`10:1` as two floats."""
+def _cost_of(text: str, wrong_class: float | None) -> tuple[float, ...]:
+    """`10:1` as two floats, with the cost of a wrong class behind them where there is one."""
     try:
         miss, false_alarm = (float(part) for part in text.split(":"))
     except ValueError:
         raise ValueError(f"--cost {text!r}: give MISS:FALSE_ALARM, two numbers such as 10:1") from None
-    return miss, false_alarm
+    return (miss, false_alarm) if wrong_class is None else (miss, false_alarm, wrong_class)
 
 
-def rule_of(options):
-    """The one rule among the options, which it takes out of them."""
+def _rule_of(options: dict[str, Any]) -> tuple[str, float | None] | None:
+    """The one rule among the options, which are taken out of them."""
     rate, recall, best_f1, other = (
         options.pop(name) for name in ("max_false_alarm_rate", "min_recall", "best_f1", "rule")
     )
@@ -130,23 +174,23 @@ def rule_of(options):
     return next(iter(chosen.values()), None)
 
 
-def _named_rule(text):
-    name, found, value = text.partition("=")
+def _named_rule(text: str) -> tuple[str, float | None]:
+    name, equals, value = text.partition("=")
     try:
-        return name, float(value) if found else None
+        return name, float(value) if equals else None
     except ValueError:
         raise ValueError(f"--rule {text!r}: give NAME or NAME=NUMBER, such as mad=3") from None
 
 
-def assignments_of(texts):
+def _assignments_of(texts: tuple[str, ...]) -> dict[str, Any]:
     """`KEY=VALUE` texts as a dict; values are JSON where they can be."""
     options = {}
     for text in texts:
-        key, found, value = text.partition("=")
-        if not found or not key:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
             raise ValueError(f"--set {text!r}: give KEY=VALUE, such as latent_size=16")
         try:
             options[key] = json.loads(value)
-        except json.JSONDecodeError:
+        except (json.JSONDecodeError, RecursionError):
             options[key] = value
     return options

@@ -95,7 +95,7 @@ def detect(
     sizes = deals.sizes_of(dealt.deal)
     figures = deciding.figures_of(verdict, parts.test.labels, sizes, table, settings.anomaly_rate)
     figures["guarantees"] = deciding.facts_of(decided)
-    sources = np.array(deals.source_names(dataset))[dealt.rows["test"]]
+    sources = deals.source_names(dataset, dealt.rows["test"])
     runs.write_scores(folder / "scores.csv", verdict, parts.test.labels, sources)
     runs.write_arrays(folder / "dev.npz", **deciding.dev_arrays(decided, table, parts.dev.labels if labelled else None))
     _write_examples(folder / "examples.npz", model, fitted, parts.test, verdict)
@@ -153,22 +153,28 @@ def _cleaned(dealt: Dealt, recipe: Recipe, settings: DetectSettings, folder: pat
     """The parts without suspected anomalies, which the deal keeps: a run that is resumed does not search again."""
     if settings.robust not in cleaning.METHODS or not settings.contamination or dealt.deal.left_out is not None:
         return dealt
-    parts = dealt.parts
-    viewed = jax.jit(lambda x: scoring.latent.inputs((), (), recipe.scaling(None, as_batch(x))))
-    parts, left_out = cleaning.cleaned(
-        parts,
-        settings.robust,
-        settings.contamination,
-        view=lambda rows: scoring.score_batches(viewed, rows, PADDED_BATCH),
-        judge=_judge(recipe, len(parts.validation.x) / (len(parts.train.x) + len(parts.validation.x)), settings.seed),
-        seed=settings.seed,
-    )
+    parts, left_out = left_clean(dealt.parts, recipe, settings.robust, settings.contamination, settings.seed)
     count = len(left_out) + len(parts.train.x) + len(parts.validation.x)
     echo(f"{len(left_out)} of {count} rows left out as suspected anomalies")
     rows = dealt.deal.parts | {"train": parts.train.rows, "validation": parts.validation.rows}
     deal = dealt.deal._replace(parts=rows, left_out=left_out)
     deals.write(folder, deal)
     return dealt._replace(deal=deal, parts=parts)
+
+
+def left_clean(
+    parts: Splits, recipe: Recipe, method: str, contamination: float, seed: int
+) -> tuple[Splits, np.ndarray]:
+    """`cleaning.cleaned`, by what the recipe's scaling sees of the rows or by models of the recipe itself."""
+    viewed = jax.jit(lambda x: scoring.latent.inputs((), (), recipe.scaling(None, as_batch(x))))
+    return cleaning.cleaned(
+        parts,
+        method,
+        contamination,
+        view=lambda rows: scoring.score_batches(viewed, rows, PADDED_BATCH),
+        judge=_judge(recipe, len(parts.validation.x) / (len(parts.train.x) + len(parts.validation.x)), seed),
+        seed=seed,
+    )
 
 
 def _judge(recipe: Recipe, share: float, seed: int) -> Callable[[np.ndarray], Callable[[np.ndarray], np.ndarray]]:

@@ -89,6 +89,21 @@ def read_prior(run: str | os.PathLike, model: Trained, **narrowing: Any) -> Fitt
     return FittedPrior(prior, state.params["model"], tuple(config["shape"]), config)
 
 
+def uniform_prior(model: Trained, shape: tuple[int, ...]) -> FittedPrior:
+    """All codes alike: what a trained prior has to beat.
+
+    Args:
+      model: a model with discrete codes.
+      shape: of one example's codes.
+
+    Raises:
+      ValueError: the model's code is no single array of symbols.
+    """
+    num_codes = num_codes_of(model)
+    config = {"prior": "uniform", "num_codes": num_codes, "by_class": False}
+    return FittedPrior(priors.uniform(num_codes), (), shape, config)
+
+
 def drawn_classes(prior: FittedPrior, number: int, seed: int) -> np.ndarray | None:
     """`[number]` classes as frequent as in the training rows, for a prior that is conditioned on them; else None."""
     if not prior.config["by_class"]:

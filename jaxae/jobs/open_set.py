@@ -109,7 +109,7 @@ def open_set(
     figures = deciding.figures_of(verdict, is_unknown, deals.sizes_of(dealt.deal), table, settings.anomaly_rate)
     figures |= _class_figures(verdict, truth["test"], len(known), settings)
     figures["guarantees"] = deciding.facts_of(decided)
-    sources = np.array(deals.source_names(dataset))[dealt.rows["test"]]
+    sources = deals.source_names(dataset, dealt.rows["test"])
     runs.write_scores(folder / "scores.csv", verdict, is_unknown, sources, card["classes"], _names(parts.test, names))
     unknown_in_dev = (truth["dev"] == len(known)).astype(np.int32)
     runs.write_arrays(folder / "dev.npz", **deciding.dev_arrays(decided, table, unknown_in_dev))

@@ -76,9 +76,9 @@ def score(
         out,
         verdict,
         None if labels is None else labels[rows],
-        np.array(deals.source_names(dataset))[rows],
+        deals.source_names(dataset, rows),
         card.get("classes"),
-        None if truth is None else truth[rows],
+        None if truth is None else truth[rows].tolist(),
     )
     if echo is not None:
         flagged = int(verdict.is_anomaly.sum())

@@ -48,7 +48,7 @@ def keywords(preset: Callable) -> list[str]:
     Example:
       >>> from jaxae import presets
       >>> presets.keywords(presets.ae)
-      ['decoder', 'encoder', 'latent_size', 'likelihood', 'transform']
+      ['bottleneck', 'decoder', 'encoder', 'latent_size', 'likelihood', 'transform']
     """
     own = inspect.signature(preset).parameters.values()
     shared = [kind for p in own if p.kind is p.VAR_KEYWORD for kind in get_args(p.annotation)]

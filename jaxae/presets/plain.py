@@ -6,14 +6,18 @@ from jaxae import bottlenecks, networks, objectives, priors, transforms
 from jaxae.objectives.elbo import Weight
 from jaxae.presets.parts import Parts, plain, scaled
 from jaxae.transforms import Transform
-from jaxae.types import Autoencoder, Network, Objective, Prior
+from jaxae.types import Autoencoder, Bottleneck, Network, Objective, Prior
 
 
-def ae(shape: tuple[int, ...], **parts: Unpack[Parts]) -> tuple[Autoencoder, Objective]:
+def ae(
+    shape: tuple[int, ...], *, bottleneck: Bottleneck | None = None, **parts: Unpack[Parts]
+) -> tuple[Autoencoder, Objective]:
     """A plain autoencoder: squared error through a narrow latent.
 
     Args:
       shape: one example's, without the batch: `(28, 28, 1)` for an image, `(21,)` for a table's row.
+      bottleneck: layer between encoder and decoder, whose penalty is added; it reads `[B, latent_size]`. None: the
+        latent passes unchanged.
       **parts: `Parts`.
 
     Returns:
@@ -26,12 +30,16 @@ def ae(shape: tuple[int, ...], **parts: Unpack[Parts]) -> tuple[Autoencoder, Obj
       >>> from jaxae import presets
       >>> model, objective = presets.ae((28, 28, 1), latent_size=16)
     """
-    model = plain(shape, bottlenecks.identity(), **parts)
+    model = plain(shape, bottlenecks.identity() if bottleneck is None else bottleneck, **parts)
     return model, scaled(objectives.elbo(model), parts)
 
 
 def denoising_ae(
-    shape: tuple[int, ...], *, corruption: Transform | None = None, **parts: Unpack[Parts]
+    shape: tuple[int, ...],
+    *,
+    corruption: Transform | None = None,
+    bottleneck: Bottleneck | None = None,
+    **parts: Unpack[Parts],
 ) -> tuple[Autoencoder, Objective]:
     """An autoencoder that rebuilds the uncorrupted example from a corrupted one.
 
@@ -39,6 +47,7 @@ def denoising_ae(
       shape: one example's, without the batch.
       corruption: what the encoder sees in training; None: `transforms.gaussian_noise(0.3)`, in the unit of the
         scaled data.
+      bottleneck: as for `ae`.
       **parts: `Parts`; the transform comes before the corruption.
 
     Source: Vincent et al. 2010, "Stacked Denoising Autoencoders".
@@ -47,7 +56,7 @@ def denoising_ae(
       >>> from jaxae import presets, transforms
       >>> model, objective = presets.denoising_ae((28, 28, 1), corruption=transforms.salt_and_pepper(0.2))
     """
-    model = plain(shape, bottlenecks.identity(), **parts)
+    model = plain(shape, bottlenecks.identity() if bottleneck is None else bottleneck, **parts)
     corrupted = objectives.prepared(objectives.elbo(model), corruption or transforms.gaussian_noise(0.3))
     return model, scaled(corrupted, parts)
 

@@ -2,13 +2,13 @@
 
 import inspect
 import math
-import types
 import typing
 from collections.abc import Callable
 from typing import Any
 
 from jaxae import bottlenecks, likelihoods, priors, transforms
 from jaxae.recipes.own import called, is_own
+from jaxae.settings import union_of
 from jaxae.types import Bottleneck, Likelihood, Network, Prior
 
 NAMED_LIKELIHOODS = ("bernoulli", "continuous_bernoulli", "gaussian", "gaussian_learned", "laplace", "laplace_learned")
@@ -68,7 +68,7 @@ def resolved(owner: str, function: Callable, options: dict[str, Any], hidden: se
 
 
 def _value(where: str, value: Any, hint: Any) -> Any:
-    kinds = _kinds(hint)
+    kinds = union_of(hint)
     table = _table(kinds)
     if table is not None:
         made = _part(where, value, *table)
@@ -106,11 +106,6 @@ _PLAIN = (
     (str, lambda v: isinstance(v, str), "a name"),
     (type(None), lambda v: v is None, "null"),
 )
-
-
-def _kinds(hint: Any) -> tuple[Any, ...]:
-    union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
-    return typing.get_args(hint) if union else (hint,)
 
 
 def _table(kinds: tuple[Any, ...]) -> tuple[type, dict[str, Callable]] | None:

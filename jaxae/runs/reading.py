@@ -67,9 +67,9 @@ def read_run(folder: str | Path) -> Run:
         raise ValueError(f"{folder} is no run folder: it holds no config.json")
     return Run(
         folder,
-        _json(folder / "config.json"),
-        _json(folder / "deal.json"),
-        _json(folder / "metrics.json"),
+        read_json(folder / "config.json"),
+        read_json(folder / "deal.json"),
+        read_json(folder / "metrics.json"),
         _json_lines(folder / "metrics.jsonl"),
         _scores(folder / "scores.csv"),
         _arrays(folder / "dev.npz"),
@@ -79,13 +79,21 @@ def read_run(folder: str | Path) -> Run:
     )
 
 
-def _json(path: Path) -> dict:
+def read_json(path: Path) -> dict:
+    """The object that a JSON file holds; empty if there is none.
+
+    Raises:
+      ValueError: it is not valid JSON, or no object.
+    """
     if not path.is_file():
         return {}
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} holds no JSON object, but {type(value).__name__}")
+    return value
 
 
 def _json_lines(path: Path) -> list[dict]:
@@ -119,7 +127,9 @@ def _scores(path: Path) -> Scores | None:
             np.array([int(float(label)) for label in labels], np.int64) if rows and all(labels) else None,
         )
     except (KeyError, ValueError, TypeError) as error:
-        raise ValueError(f"{path} does not hold the columns index,source,score,p_value,is_anomaly,label: {error}") from None
+        raise ValueError(
+            f"{path} does not hold the columns index,source,score,p_value,is_anomaly,label: {error}"
+        ) from None
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from jaxae import recipes
+from jaxae.cleaning import cleaned
 from jaxae.data import Dataset
 from jaxae.data.protocols import pollute
 from jaxae.data.splits import split
-from jaxae.jobs.pollution import cleaned_splits
 
 
 @pytest.fixture(scope="module")
@@ -25,22 +24,30 @@ def _dataset(x, labels):
 
 
 def test_neighbours_leave_the_anomalies_out_and_validation_keeps_its_size(polluted):
-    recipe = recipes.build("ae", (3,), len(polluted.train.x), contamination=0.1, robust="neighbours")
-    said = []
-    cleaned = cleaned_splits(polluted, recipe, "neighbours", 0.1, 0, said.append)
+    parts, left_out = cleaned(polluted, "neighbours", 0.1, view=lambda rows: rows, judge=lambda rows: None)
     count = len(polluted.train.x) + len(polluted.validation.x)
-    assert said == [f"{round(0.15 * count)} of {count} rows left out as suspected anomalies"]
+    assert len(left_out) == round(0.15 * count)
     assert polluted.train.labels.sum() > 20
-    assert cleaned.train.labels.sum() == cleaned.validation.labels.sum() == 0
+    assert parts.train.labels.sum() == parts.validation.labels.sum() == 0
     # scores in units of held-out rows read the last rows: no parameter may have seen them
-    assert len(cleaned.validation.x) == len(polluted.validation.x)
+    assert len(parts.validation.x) == len(polluted.validation.x)
     before = set(polluted.train.rows) | set(polluted.validation.rows)
-    after = [*cleaned.train.rows, *cleaned.validation.rows]
+    after = [*parts.train.rows, *parts.validation.rows]
     assert len(set(after)) == len(after) == round(0.85 * count)
-    assert set(after) <= before
+    assert set(after) | set(left_out) == before
 
 
-@pytest.mark.parametrize(("how", "share"), [("trimmed", 0.1), ("neighbours", 0.0), ("refined", 0.0)])
-def test_otherwise_nothing_is_done(polluted, how, share):
-    recipe = recipes.build("ae", (3,), 100)
-    assert cleaned_splits(polluted, recipe, how, share, 0, print) is polluted
+def test_refined_leaves_out_what_a_model_of_the_others_scores_highest(polluted):
+    def judge(rows):
+        centre = np.median(rows, 0)
+        return lambda others: ((others - centre) ** 2).sum(1)
+
+    parts, left_out = cleaned(polluted, "refined", 0.1, view=lambda rows: rows, judge=judge)
+    count = len(polluted.train.x) + len(polluted.validation.x)
+    assert abs(len(left_out) - 0.1 * count) <= 3
+    assert parts.train.labels.sum() + parts.validation.labels.sum() <= 2  # each fold leaves out its own tenth
+
+
+def test_an_unknown_method_is_refused(polluted):
+    with pytest.raises(ValueError, match="no method 'hope' of cleaning; there are neighbours, refined"):
+        cleaned(polluted, "hope", 0.1, view=lambda rows: rows, judge=lambda rows: None)

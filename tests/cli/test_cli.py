@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from jaxae.cli import main
-from jaxae.jobs.detect import Settings, threshold_for
+from jaxae.jobs.detect import threshold_for
+from jaxae.settings import DetectSettings
 from jaxae.types import CostTable
 
 
@@ -88,7 +89,7 @@ def test_scores_table_agrees_with_the_metrics(run):
     out, _ = run
     metrics = json.loads((out / "metrics.json").read_text())
     rows = rows_of(out / "scores.csv")
-    assert list(rows[0]) == ["index", "score", "p_value", "is_anomaly", "label"]
+    assert list(rows[0]) == ["index", "source", "score", "p_value", "is_anomaly", "label"]
     assert [int(r["index"]) for r in rows] == list(range(60))
     score = np.array([float(r["score"]) for r in rows], np.float32)
     flagged, label = (np.array([int(r[k]) for r in rows]) for k in ("is_anomaly", "label"))
@@ -101,7 +102,7 @@ def test_score_in_a_new_process_gives_the_same_scores_to_the_bit(run, images, tm
     out, _ = run
     command = [sys.executable, "-m", "jaxae.cli", "score", "--detector", out / "detector", "--data", images]
     environment = {**os.environ, "XLA_FLAGS": "", "XDG_CACHE_HOME": str(tmp_path)}
-    subprocess.run([*command, "--out", tmp_path / "s.csv"], check=True, env=environment)
+    subprocess.run([*command, "--part", "test", "--out", tmp_path / "s.csv"], check=True, env=environment)
     assert (tmp_path / "s.csv").read_text() == (out / "scores.csv").read_text()
 
 
@@ -153,7 +154,7 @@ def test_report_and_info_read_a_run(run):
     ],
 )
 def test_settings_choose_the_rule(rule, expected):
-    settings = Settings(rule=rule)
+    settings = DetectSettings(rule=rule)
     threshold = threshold_for(settings, CostTable.binary(*settings.cost), labelled=True)
     dev, labels = np.array([1.0, 2.0, 3.0, 5.0, 6.0, 9.0], np.float32), np.array([0, 0, 0, 0, 1, 1])
     fitted = threshold.fit(np.array([1.0, 2.0, 3.0, 4.0], np.float32), dev, labels)
@@ -209,8 +210,13 @@ BAD = {
     "a rate": (["--max-false-alarm-rate", "1.5"], "1.5"),
     "an anomaly rate": (["--anomaly-rate", "0"], "anomaly_rate"),
     "a recall": (["--min-recall", "0"], "got 0"),
+    "a confidence": (["--confidence", "1.5"], "confidence must lie in (0, 1); got 1.5"),
+    "no confidence": (["--confidence", "nan"], "confidence must be finite"),
+    "a rate that float32 cannot hold": (["--anomaly-rate", "1e-320"], "anomaly_rate must lie in"),
+    "a model that reads labels": (["--normal", "upright", "--model", "conditional_vae"], "reads labels, which `jaxae"),
+    "an option of another kind": (["--normal", "upright", "--set", "latent_size=x"], "takes a whole number; got 'x'"),
     "a class": (["--normal", "sideways"], "sideways"),
-    "a model": (["--normal", "upright", "--model", "gan"], "there is no model 'gan'"),
+    "a model": (["--normal", "upright", "--model", "gan"], "there is no model 'gan'; there are ae, denoising_ae"),
     "an option of the model": (["--normal", "upright", "--set", "depth=3"], "has no option depth"),
     "a rate below what calibration resolves": (
         ["--normal", "upright", "--max-false-alarm-rate", "0.001", "--epochs", "1"],
@@ -223,10 +229,10 @@ BAD = {
     "an unknown rule": (["--normal", "upright", "--rule", "coin"], "there is no rule 'coin'"),
     "a rule without its value": (["--normal", "upright", "--rule", "precision"], "precision=VALUE"),
     "a rule with a word": (["--rule", "mad=much"], "NAME=NUMBER"),
-    "a contamination": (["--normal", "upright", "--contamination", "1.5"], "the contamination must lie in [0, 1)"),
+    "a contamination": (["--normal", "upright", "--contamination", "1.5"], "contamination must lie in [0, 1)"),
     "a view": (["--normal", "upright", "--view", "inside"], "inside"),
     "a robust objective": (["--normal", "upright", "--robust", "hope"], "refined"),
-    "a share to certify": (["--normal", "upright", "--certify", "2"], "certify must be a share"),
+    "a share to certify": (["--normal", "upright", "--certify", "2"], "certify must lie in [0, 1)"),
     "too many known anomalies": (["--normal", "upright", "--known-anomalies", "9999"], "9999 known anomalies"),
     "an unknown flag": (["--fast"], "--fast"),
 }
@@ -278,7 +284,7 @@ def test_calibrate_chooses_another_threshold_without_training(images, tmp_path):
     card = json.loads(jaxae("info", tmp_path / "d").output)
     assert card["calibration"]["rule"] == ["recall", 1.0]
     assert card["config"]["model"] == "denoising_ae"
-    jaxae("score", "--detector", tmp_path / "d", "--data", images, "--out", tmp_path / "again.csv")
+    jaxae("score", "--detector", tmp_path / "d", "--data", images, "--part", "test", "--out", tmp_path / "again.csv")
     first, again = rows_of(run / "scores.csv"), rows_of(tmp_path / "again.csv")
     assert [row["score"] for row in first] == [row["score"] for row in again]
     threshold = card["calibration"]["threshold"]
@@ -290,7 +296,7 @@ def test_calibrate_chooses_another_threshold_without_training(images, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         result = jaxae("calibrate", run, "--data", tmp_path / "new.npz", "--rule", "mad=2", "--out", tmp_path / "e")
-    assert "rows that equal one the detector was trained on: calibration" in result.stderr
+    assert "72 of 161 rows equal one that taught the model" in result.stderr
     assert "anomalies like certify's" in result.output
     line = refused("calibrate", run, "--max-false-alarm-rate", 0.0001, "--out", tmp_path / "f")
     assert "are needed" in line
@@ -302,7 +308,7 @@ def test_edges_are_learnt_scored_and_saved(images, tmp_path):
     out = tmp_path / "r"
     jaxae("detect", "--data", images, "--normal", "upright", "--view", "edges", "--epochs", 30, "--out", out)
     assert json.loads((out / "metrics.json").read_text())["auroc"] > 0.95
-    jaxae("score", "--detector", out / "detector", "--data", images, "--out", tmp_path / "again.csv")
+    jaxae("score", "--detector", out, "--data", images, "--part", "test", "--out", tmp_path / "again.csv")
     first, again = rows_of(out / "scores.csv"), rows_of(tmp_path / "again.csv")
     assert [row["score"] for row in first] == [row["score"] for row in again]
     assert "only images have edges" in refused("detect", "--data", flat(tmp_path), "--view", "edges")

@@ -105,7 +105,7 @@ def test_adbench_keys(tmp_path):
         load(saved(tmp_path, X=TABLE, y=LABELS))
 
 
-def test_scoring_takes_unlabelled_sources_whole_and_in_order(tmp_path):
+def test_scoring_takes_sources_whole_and_in_order(tmp_path):
     path = saved(tmp_path, x=TABLE)
     data = load(path, scoring=True)
     np.testing.assert_array_equal(data.x_test, TABLE.astype(np.float32))
@@ -113,8 +113,15 @@ def test_scoring_takes_unlabelled_sources_whole_and_in_order(tmp_path):
     assert data.x_train.shape == (0, 3)
     one = load(saved(tmp_path, x=TABLE[:1]), scoring=True)
     assert one.x_test.shape == (1, 3)
-    path = saved(tmp_path, x=TABLE, y=LABELS)
-    np.testing.assert_array_equal(load(path, scoring=True).test_rows, load(path).test_rows)
+    labelled = load(saved(tmp_path, x=TABLE, y=LABELS), scoring=True)
+    np.testing.assert_array_equal(labelled.test_rows, np.arange(40))
+    np.testing.assert_array_equal(np.array(labelled.label_names)[labelled.y_test], LABELS.astype(str))
+    path = saved(tmp_path, x_train=TABLE, y_train=LABELS, x_test=TABLE[:7])
+    both = load(path, scoring=True)
+    np.testing.assert_array_equal(both.x_test, np.concatenate([TABLE, TABLE[:7]]).astype(np.float32))
+    assert both.num_train == 40
+    assert (both.y_test[40:] == -1).all()
+    np.testing.assert_array_equal(np.array(both.label_names)[both.y_test[:40]], LABELS.astype(str))
 
 
 def test_string_labels_and_the_default_normal_class(tmp_path):

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 
 from jaxae import likelihoods, recipes
 from jaxae.cli import main
-from jaxae.jobs import diagnosis
-from jaxae.jobs import train as training
-from jaxae.types import Batch
+from jaxae.jobs import diagnosis, fitting
+from jaxae.jobs.trained import as_trained
+from jaxae.types import Batch, TrainState
 
 
 def said(function, *arguments):
@@ -45,7 +45,8 @@ def test_collapsed_scales_are_named_and_latents_in_use_counted():
     path, bias = next((p, v) for p, v in jax.tree_util.tree_leaves_with_path(params["encoder"]) if v.shape == (8,))
     narrow = bias.at[jnp.array([5, 7])].set(-1e6)  # the log-variances of dimensions 1 and 3
     params["encoder"] = jax.tree_util.tree_map_with_path(lambda p, v: narrow if p == path else v, params["encoder"])
-    figures = diagnosis.posterior_figures(recipe, params, state, Batch(x))
+    best = TrainState(np.int32(0), {"model": params}, {"model": state}, None, jax.random.key(0))
+    figures = diagnosis.posterior_figures(as_trained(recipe, best, (5,)), Batch(x))
     assert figures is not None
     assert (figures["latents"], figures["active"], figures["collapsed_scales"]) == (4, 4, [1, 3])
     posterior = recipe.model.encode(params, state, jnp.asarray(x)).posterior
@@ -74,7 +75,7 @@ def test_training_says_both_and_reports_the_critic(data, tmp_path, monkeypatch):
     (line,), _ = said(diagnosis.warn, None, {"critic_accuracy": 0.995})
     assert "right on 99.5 % of held-out latents" in line
     monkeypatch.setattr(diagnosis, "WON", 0.0)
-    monkeypatch.setattr(training, "CHUNKS", 1)
+    monkeypatch.setattr(fitting, "CHUNKS", 1)
     options = ("--model", "adversarial_ae", "--set", "latent_size=2", "--set")
     note, metrics = trained(data, tmp_path / "aae", *options, "likelihood=bernoulli")
     assert 0 <= metrics["validation"]["critic_accuracy"] <= 1
@@ -86,4 +87,4 @@ def test_training_says_both_and_reports_the_critic(data, tmp_path, monkeypatch):
     assert float(note.split("note: ")[1].split(" %")[0]) == pytest.approx(share, abs=0.5)  # some rows are held out
     assert note.count("Bernoulli") == 1
     result = CliRunner().invoke(main, ["train", "--data", str(data), *options, "likelihood=poisson"])
-    assert "there is no likelihood 'poisson' by name" in result.stderr
+    assert "there is no likelihood of adversarial_ae 'poisson' by name" in result.stderr

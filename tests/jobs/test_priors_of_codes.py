@@ -1,33 +1,10 @@
 """`jaxae train-prior` and `jaxae sample` on a run with discrete codes, as a user meets them."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
-
-from jaxae.cli import main
-from jaxae.jobs import train as training
-
-
-def jaxae(*arguments, code=0):
-    result = CliRunner().invoke(main, [str(a) for a in arguments])
-    assert result.exit_code == code, result.output + repr(result.exception)
-    return result
-
-
-def refused(*arguments):
-    lines = jaxae(*arguments, code=2).stderr.strip().splitlines()
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("jaxae: ")
-    return lines[0]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _few_checkpoints():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "CHUNKS", 3)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +22,7 @@ def images(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(images, tmp_path_factory):
+def run(images, tmp_path_factory, jaxae):
     out = tmp_path_factory.mktemp("runs") / "vq"
     sizes = ("--set", "num_codes=8", "--set", "num_tokens=3", "--set", "code_size=4")
     jaxae("train", "--data", images, "--model", "vq_vae", *sizes, "--epochs", 60, "--out", out)
@@ -54,7 +31,7 @@ def run(images, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def prior(run):
+def prior(run, jaxae):
     small = ("--set", "width=16", "--set", "depth=1", "--set", "heads=2", "--epochs", 600)
     printed = jaxae("train-prior", run, "--by-class", *small).output
     return run / "prior", printed, small
@@ -65,26 +42,27 @@ def images_of(path):
         return file["images"]
 
 
-def unlabelled(run, folder):
-    np.savez(folder / "x.npz", x=np.random.default_rng(0).integers(0, 255, (50, 6, 6), np.uint8))
-    config = json.loads((run / "config.json").read_text())
-    (folder / "other").mkdir()
-    (folder / "other" / "config.json").write_text(json.dumps({**config, "data": str(folder / "x.npz")}))
-    return folder / "other"
+def altered(run, folder, deal=None, **config):
+    """What a run says of itself, changed in places, without its checkpoints."""
+    folder.mkdir()
+    shutil.copy(run / "deal.npz", folder)
+    for name, changes in (("config.json", config), ("deal.json", deal or {})):
+        (folder / name).write_text(json.dumps({**json.loads((run / name).read_text()), **changes}))
+    return folder
 
 
 def brighter_right(images):
     return images[:, :, 3:].mean((1, 2, 3)) > images[:, :, :3].mean((1, 2, 3))
 
 
-def test_without_a_prior_codes_are_drawn_alike_and_it_says_so(run, tmp_path):
+def test_without_a_prior_codes_are_drawn_alike_and_it_says_so(run, tmp_path, jaxae, refused):
     assert "no prior was trained" in jaxae("sample", run, "-n", 5, "--out", tmp_path / "g.png").output
     assert images_of(tmp_path / "g.npz").shape == (5, 6, 6, 1)
     assert "needs a prior of `jaxae train-prior`" in refused("sample", run, "--temperature", 0.5)
     assert not (run / "prior").exists()
 
 
-def test_train_prior_writes_its_figures(prior, run):
+def test_train_prior_writes_its_figures(prior, run, jaxae):
     folder, printed, _ = prior
     figures = json.loads((folder / "metrics.json").read_text())
     assert figures["codes"] == 3
@@ -99,7 +77,7 @@ def test_train_prior_writes_its_figures(prior, run):
     assert images_of(run / "samples.npz").shape == (64, 6, 6, 1)
 
 
-def test_samples_are_of_the_class_that_was_asked_for(prior, run, tmp_path):
+def test_samples_are_of_the_class_that_was_asked_for(prior, run, tmp_path, jaxae, refused):
     for name, right in (("left", 0), ("right", 1)):
         flags = ("--score",) if right else ()
         result = jaxae("sample", run, "-n", 40, "--label", name, *flags, "--out", tmp_path / f"{name}.png")
@@ -115,11 +93,13 @@ def test_samples_are_of_the_class_that_was_asked_for(prior, run, tmp_path):
     noisy = images_of(tmp_path / "g.npz")
     # unlabelled images give no feature space
     assert "--score needs at least 20 images" in refused("sample", run, "-n", 9, "--score")
-    assert "--score needs images with labels" in refused("sample", unlabelled(run, tmp_path), "--score")
+    assert "--score needs images with labels" in refused(
+        "sample", altered(run, tmp_path / "u", {"label_names": None}), "--score"
+    )
     assert noisy.std(0).mean() == pytest.approx(1, abs=0.2)  # greedy codes are all the same, the noise is not
 
 
-def test_resume_gives_the_same_prior_and_other_settings_are_refused(prior, run):
+def test_resume_gives_the_same_prior_and_other_settings_are_refused(prior, run, jaxae, refused):
     folder, _, small = prior
     samples, figures = images_of(run / "samples.npz"), json.loads((folder / "metrics.json").read_text())
     assert "already holds a run of `jaxae train-prior`" in refused("train-prior", run, "--by-class", *small)
@@ -130,7 +110,7 @@ def test_resume_gives_the_same_prior_and_other_settings_are_refused(prior, run):
     assert "by_class = True, now it is False" in refused("train-prior", run, *small, "--resume")
 
 
-def test_another_prior_takes_its_place_and_a_stale_one_is_refused(prior, run, tmp_path):
+def test_another_prior_takes_its_place_and_a_stale_one_is_refused(prior, run, tmp_path, jaxae, refused):
     jaxae("train-prior", run, "--prior", "unigram", "--overwrite")
     drawn = jaxae("sample", run, "-n", 4, "--out", tmp_path / "g.png")
     assert "codes from the unigram prior" in drawn.output
@@ -142,14 +122,10 @@ def test_another_prior_takes_its_place_and_a_stale_one_is_refused(prior, run, tm
     assert "was not finished" in refused("sample", run)
 
 
-def test_what_cannot_have_a_prior_is_one_line(run, tmp_path):
-    config = json.loads((run / "config.json").read_text())
-    for name, changes in {"vae": {"model": "vae", "options": {}}, "detect": {"command": "detect"}}.items():
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "config.json").write_text(json.dumps({**config, **changes}))
-    assert "those of vae are continuous" in refused("sample", tmp_path / "vae", "--top-k", 3)
-    assert "a prior is trained for one of `jaxae train`" in refused("train-prior", tmp_path / "detect")
-    assert "holds no run" in refused("train-prior", tmp_path)
+def test_what_cannot_have_a_prior_is_one_line(run, tmp_path, refused):
+    vae = altered(run, tmp_path / "vae", model="vae", options={})
+    assert "those of vae are continuous" in refused("sample", vae, "--top-k", 3)
+    assert "does not exist" in refused("train-prior", tmp_path / "nothing")
     assert "there is no prior 'mixture' to train over the codes of vq_vae" in refused(
         "train-prior", run, "--prior", "mixture"
     )

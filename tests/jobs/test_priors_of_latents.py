@@ -6,34 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from scipy.stats import norm
 
 from jaxae import priors
-from jaxae.cli import main
-from jaxae.jobs import latent_prior
-from jaxae.jobs import train as training
-from jaxae.jobs.trained import trained
+from jaxae.jobs.trained import open_run, read_trained, recipe_of
 
 
-def jaxae(*arguments, code=0):
-    result = CliRunner().invoke(main, [str(a) for a in arguments])
-    assert result.exit_code == code, result.output + repr(result.exception)
-    return result
-
-
-def refused(*arguments):
-    lines = jaxae(*arguments, code=2).stderr.strip().splitlines()
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("jaxae: ")
-    return lines[0]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _few_checkpoints():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "CHUNKS", 2)
-        yield
+def trained(run):
+    """The model of a run, read back."""
+    config, deal = open_run("sample", run)
+    return read_trained(run, config, deal, recipe_of(run, config, deal)).model
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +33,7 @@ def images(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def rae(images, tmp_path_factory):
+def rae(images, tmp_path_factory, jaxae):
     out = tmp_path_factory.mktemp("runs") / "rae"
     jaxae("train", "--data", images, "--model", "rae", "--set", "latent_size=3", "--epochs", 80, "--out", out)
     (out / "examples.npz").unlink()  # or each report draws them anew
@@ -73,7 +55,7 @@ def halves(images):
     return means.max(0).mean(), means.min(0).mean()
 
 
-def test_a_mixture_makes_a_generator_of_a_model_without_a_prior(rae, tmp_path):
+def test_a_mixture_makes_a_generator_of_a_model_without_a_prior(rae, tmp_path, jaxae, refused):
     assert "`jaxae train-prior" in refused("sample", rae)
     printed = jaxae("train-prior", rae, "--set", "num_components=2").output
     assert "mixture prior over 3 latents" in printed
@@ -94,7 +76,7 @@ def test_a_mixture_makes_a_generator_of_a_model_without_a_prior(rae, tmp_path):
     assert "take conditional_vae" in refused("train-prior", rae, "--by-class", "--overwrite")
 
 
-def test_a_flow_takes_its_place_and_is_read_back_as_it_was(rae, tmp_path):
+def test_a_flow_takes_its_place_and_is_read_back_as_it_was(rae, tmp_path, jaxae):
     small = ("--prior", "flow", "--set", "width=16", "--set", "num_layers=4", "--epochs", 1500)
     jaxae("train-prior", rae, *small, "--overwrite")
     figures = json.loads((rae / "prior" / "metrics.json").read_text())
@@ -103,7 +85,7 @@ def test_a_flow_takes_its_place_and_is_read_back_as_it_was(rae, tmp_path):
     np.testing.assert_allclose(images_of(tmp_path / "g.npz"), images_of(rae / "samples.npz"), atol=1e-6)
 
 
-def test_a_variational_model_keeps_its_own_prior_beside_another(images, tmp_path):
+def test_a_variational_model_keeps_its_own_prior_beside_another(images, tmp_path, jaxae, refused):
     run = tmp_path / "vae"
     jaxae("train", "--data", images, "--set", "latent_size=2", "--epochs", 2, "--out", run)
     figures = json.loads(jaxae("info", run).output)["metrics"]["posterior"]
@@ -114,7 +96,7 @@ def test_a_variational_model_keeps_its_own_prior_beside_another(images, tmp_path
     jaxae("train-prior", run)
     assert "prior" not in jaxae(*own).output.replace(str(run), "")
     np.testing.assert_array_equal(images_of(tmp_path / "own.npz"), before)
-    latents = latent_prior.latents_of(trained(run), np.zeros((300, 6, 6, 1), np.uint8))
+    latents = trained(run).encode(np.zeros((300, 6, 6, 1), np.uint8), seed=0).latent
     assert latents.shape == (300, 2)
     assert (latents.std(0) > 0.01).all()  # draws of the posterior, not its mean
     assert "there is no prior 'masked' to train over the latents of vae" in refused(
@@ -122,7 +104,7 @@ def test_a_variational_model_keeps_its_own_prior_beside_another(images, tmp_path
     )
 
 
-def test_a_conditional_model_draws_the_classes_asked_for(images, tmp_path):
+def test_a_conditional_model_draws_the_classes_asked_for(images, tmp_path, jaxae, refused):
     run = tmp_path / "conditional"
     more = ("--set", "latent_size=2", "--epochs", 300)
     jaxae("train", "--data", images, "--model", "conditional_vae", *more, "--out", run)

@@ -1,0 +1,415 @@
+"""The deal: which row of the source was used for what, written once when a run starts and read by everything later.
+
+`deal.json` says where the data was found, what its examples are and how many rows each part has; `deal.npz` holds the
+row numbers and a digest of every row, by which a source is recognised whatever it is called by then.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxae.data import schema as schemas
+from jaxae.data.dataset import Dataset
+from jaxae.data.duplicates import digests, row_groups
+from jaxae.data.schema import Schema
+from jaxae.data.splits import Part, Splits
+from jaxae.runs.folder import write_arrays, write_json
+
+FACTS, ROWS = "deal.json", "deal.npz"
+VERSION = 1
+PARTS = ("train", "validation", "calibration", "dev", "certify", "test")
+
+
+class Deal(NamedTuple):
+    """Who read which row of the source.
+
+    Rows are numbered as in the source; where it has a train and a test part of its own, those of the train part first.
+
+    Attributes:
+      spec: what `data.load` was given.
+      path: where that was, absolute; None where it is no file.
+      name: the data set's name.
+      label_column: name of the label's column, or None.
+      digest: SHA-256 of all rows and labels, hexadecimal.
+      label_names: names of the classes; None without labels.
+      normal: names of the normal classes, or of those that were learnt; empty without labels.
+      schema: what the examples are, and their ranges in training.
+      parts: row numbers `[n]` of each of `PARTS`, in the order in which they were used.
+      taught: `[n]` rows of known anomalies that the model learned from.
+      left_out: `[n]` rows that cleaning took out of train and validation; None: it has not run.
+      groups: `[N]` group of equal rows that each row was dealt with; None: rows were dealt one by one.
+      digests: `[N]` uint64 digest of each row's values.
+      classes: `[N]` int64 places in `label_names`, -1 without a label.
+      num_train: rows of the source's own train part, where it has two parts; else None.
+    """
+
+    spec: str
+    path: str | None
+    name: str
+    label_column: str | None
+    digest: str
+    label_names: tuple[str, ...] | None
+    normal: tuple[str, ...]
+    schema: Schema
+    parts: dict[str, np.ndarray]
+    taught: np.ndarray
+    left_out: np.ndarray | None
+    groups: np.ndarray | None
+    digests: np.ndarray
+    classes: np.ndarray
+    num_train: int | None
+
+
+def record(
+    spec: str,
+    dataset: Dataset,
+    parts: dict[str, np.ndarray],
+    *,
+    normal: tuple[str, ...] = (),
+    label_column: str | None = None,
+    taught: np.ndarray | None = None,
+    grouped: bool = False,
+) -> Deal:
+    """The deal of a run that starts.
+
+    Args:
+      spec: what `data.load` was given.
+      dataset: what it gave.
+      parts: row numbers of the source for some of `PARTS`; train must hold some.
+      normal: names of the normal classes.
+      label_column: name of the label's column.
+      taught: rows of known anomalies.
+      grouped: whether equal rows were kept together.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxae.data import Dataset
+      >>> from jaxae.runs import deal
+      >>> x = np.arange(8, dtype=np.float32)[:, None]
+      >>> made = deal.record("x.npz", Dataset("x.npz", x[:6], None, x[6:], None), {"train": np.arange(6)})
+      >>> made.digests.shape, made.parts["test"].tolist(), made.schema.parts[0].high
+      ((8,), [], 5.0)
+    """
+    values, classes = _digested(dataset)
+    path = os.path.abspath(os.path.expanduser(spec))
+    every = {name: np.asarray(parts.get(name, ()), np.int64) for name in PARTS}
+    groups = None
+    if grouped:
+        groups = np.empty(len(values), np.int64)
+        for rows, numbers in zip(source_rows(dataset), row_groups(dataset.x_train, dataset.x_test), strict=True):
+            groups[rows] = numbers
+    return Deal(
+        spec,
+        path if os.path.exists(path) else None,
+        dataset.name,
+        label_column,
+        _whole_digest(values, classes, dataset.label_names),
+        dataset.label_names,
+        tuple(normal),
+        schemas.describe(rows_at(dataset, every["train"])[0], dataset.feature_names),
+        every,
+        np.asarray(() if taught is None else taught, np.int64),
+        None,
+        groups,
+        values,
+        classes,
+        dataset.num_train,
+    )
+
+
+def of_splits(splits: Splits, dataset: Dataset) -> dict[str, np.ndarray]:
+    """The source's row numbers of the parts of a split."""
+    train, test = source_rows(dataset)
+    return {name: (test if name == "test" else train)[getattr(splits, name).rows] for name in PARTS}
+
+
+def source_rows(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """The source's row numbers of the data set's train and test part."""
+    count = len(dataset.x_train)
+    train = np.arange(count) if dataset.train_rows is None else dataset.train_rows
+    test = count + np.arange(len(dataset.x_test)) if dataset.test_rows is None else dataset.test_rows
+    return train, test
+
+
+def source_names(dataset: Dataset, rows: np.ndarray) -> list[str]:
+    """What rows of the source are called in it: a file below its folder, or a row number (`test[12]` where the source
+    has a train and a test part)."""
+    train, test = source_rows(dataset)
+    names: list[str] = [""] * (len(train) + len(test))
+    for numbers, files in ((train, dataset.train_files), (test, dataset.test_files)):
+        for place, row in enumerate(numbers):
+            names[row] = files[place] if files is not None else row_name(int(row), dataset.num_train)
+    return [names[row] for row in rows]
+
+
+def row_name(row: int, num_train: int | None) -> str:
+    """A row number as people find it in the source.
+
+    Example:
+      >>> from jaxae.runs.deal import row_name
+      >>> row_name(12, None), row_name(12, 100), row_name(112, 100)
+      ('12', 'train[12]', 'test[12]')
+    """
+    if num_train is None:
+        return str(row)
+    return f"train[{row}]" if row < num_train else f"test[{row - num_train}]"
+
+
+def rows_at(dataset: Dataset, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Values and classes of the source's rows of these numbers, in this order; no classes where some lack them."""
+    train, test = source_rows(dataset)
+    place = np.empty(len(train) + len(test), np.int64)
+    place[train], place[test] = np.arange(len(train)), len(train) + np.arange(len(test))
+    places = place[rows]
+    is_test = places >= len(train)
+    if not is_test.any():
+        y = dataset.y_train
+        return dataset.x_train[places], None if y is None else y[places]
+    if is_test.all():
+        y = dataset.y_test
+        return dataset.x_test[places - len(train)], None if y is None else y[places - len(train)]
+    x = np.empty((len(rows), *dataset.x_test.shape[1:]), dataset.x_test.dtype)
+    x[~is_test], x[is_test] = dataset.x_train[places[~is_test]], dataset.x_test[places[is_test] - len(train)]
+    if dataset.y_train is None or dataset.y_test is None:
+        return x, None
+    classes = np.empty(len(rows), np.int64)
+    classes[~is_test] = dataset.y_train[places[~is_test]]
+    classes[is_test] = dataset.y_test[places[is_test] - len(train)]
+    return x, classes
+
+
+def sizes_of(deal: Deal) -> dict[str, int]:
+    """Rows of each part that has some, and of test.
+
+    Example: see `record`.
+    """
+    sizes = {name: len(deal.parts[name]) for name in PARTS}
+    return {name: size for name, size in sizes.items() if size or name == "test"}
+
+
+def write(folder: str | os.PathLike, deal: Deal) -> None:
+    """Write the deal into a run folder, each file whole or not at all."""
+    folder = Path(folder)
+    arrays = {f"rows_{name}": rows for name, rows in deal.parts.items()}
+    arrays |= {name: getattr(deal, name) for name in ("taught", "digests", "classes")}
+    arrays |= {name: value for name in ("left_out", "groups") if (value := getattr(deal, name)) is not None}
+    write_arrays(folder / ROWS, **arrays)
+    facts = {
+        "version": VERSION,
+        "source": {name: getattr(deal, name) for name in ("spec", "path", "name", "label_column", "digest")},
+        "label_names": deal.label_names,
+        "normal": deal.normal,
+        "num_train": deal.num_train,
+        "sizes": sizes_of(deal),
+        "taught": len(deal.taught),
+        "left_out": None if deal.left_out is None else len(deal.left_out),
+        "schema": schemas.as_json(deal.schema),
+        "rows_digest": _rows_digest(arrays),
+    }
+    write_json(folder / FACTS, facts)
+
+
+def has_deal(folder: str | os.PathLike) -> bool:
+    """Whether a run folder holds a deal."""
+    return (Path(folder) / FACTS).is_file()
+
+
+def read(folder: str | os.PathLike) -> Deal:
+    """Read the deal of a run.
+
+    Raises:
+      ValueError: there is none, it is of a newer version, or a file of it is damaged.
+    """
+    folder = Path(folder)
+    if not has_deal(folder):
+        raise ValueError(f"{folder} holds no {FACTS}: it was written by an earlier version of jaxae; train it anew")
+    where = folder / FACTS
+    try:
+        facts = json.loads(where.read_text(encoding="utf-8"))
+        if facts["version"] != VERSION:
+            raise ValueError(f"{where}: a deal of version {facts['version']!r}; this library reads version {VERSION}")
+        with np.load(folder / ROWS, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        if _rows_digest(arrays) != facts["rows_digest"]:
+            raise ValueError(f"{folder / ROWS} is damaged: it is not what {FACTS} says")
+        source, names = facts["source"], facts["label_names"]
+        return Deal(
+            _text(where, "spec", source["spec"]),
+            source["path"],
+            _text(where, "name", source["name"]),
+            source["label_column"],
+            _text(where, "digest", source["digest"]),
+            None if names is None else tuple(_text(where, "label_names", name) for name in names),
+            tuple(_text(where, "normal", name) for name in facts["normal"]),
+            schemas.from_json(str(where), facts["schema"]),
+            {name: arrays[f"rows_{name}"] for name in PARTS},
+            arrays["taught"],
+            arrays.get("left_out"),
+            arrays.get("groups"),
+            arrays["digests"],
+            arrays["classes"],
+            facts["num_train"],
+        )
+    except ValueError as error:
+        if str(error).startswith(str(folder)):
+            raise
+        raise ValueError(f"{where}: cannot be read ({_first_line(error)})") from None
+    except (KeyError, TypeError, AttributeError, OSError, EOFError, RecursionError, json.JSONDecodeError) as error:
+        raise ValueError(f"{where}: cannot be read ({type(error).__name__}: {_first_line(error)})") from None
+
+
+class Match(NamedTuple):
+    """How the rows of a source, read again, are those of a deal.
+
+    Attributes:
+      rows: `[N]` where each row of the deal is in the source now.
+      new: `[m]` rows of the source that the deal does not know.
+      moved: whether any of the deal's rows has another number now.
+    """
+
+    rows: np.ndarray
+    new: np.ndarray
+    moved: bool
+
+
+def match(deal: Deal, dataset: Dataset) -> Match | str:
+    """Find a deal's rows in a source that was read again, by content; the text of what changed where one is missing.
+
+    Args:
+      deal: what was recorded.
+      dataset: the source as it is now.
+
+    Returns:
+      A `Match` if every row of the deal is there, with its label; rows may have been added or put in another order.
+      Otherwise a text that names what changed.
+    """
+    values, classes = _digested(dataset)
+    names = _labels_of(classes, dataset.label_names)
+    before = _labels_of(deal.classes, deal.label_names)
+    if len(values) == len(deal.digests) and (values == deal.digests).all() and (names == before).all():
+        return Match(np.arange(len(values)), np.empty(0, np.int64), False)
+    place = _places(_keys(deal.digests, before), _keys(values, names))
+    lost = np.flatnonzero(place < 0)
+    if len(lost):
+        return _what_changed(deal, values, lost, len(values))
+    new = np.setdiff1d(np.arange(len(values)), place)
+    moved = bool((place != np.arange(len(place))).any()) and not _only_appended(deal, dataset, place)
+    return Match(place, new, moved)
+
+
+def dealt(deal: Deal, dataset: Dataset, found: Match) -> Splits:
+    """The parts of a deal with their rows: as they were, wherever they are in the source by now."""
+    parts = {}
+    for name in PARTS:
+        rows = deal.parts[name]
+        x, classes = rows_at(dataset, found.rows[rows])
+        parts[name] = Part(x, _anomalies(deal, dataset, classes, len(rows), name), classes, rows)
+    left_out = np.empty(0, np.int64) if deal.left_out is None else deal.left_out
+    return Splits(**parts, normal=deal.normal, left_out=left_out, duplicates={})
+
+
+def labels_of(classes: np.ndarray | None, label_names: tuple[str, ...] | None, normal: tuple[str, ...]) -> np.ndarray:
+    """`[N]` int32: 1 where a row's class is none of the normal ones, 0 where it is or there are no labels."""
+    if classes is None or label_names is None:
+        return np.zeros(0 if classes is None else len(classes), np.int32)
+    known = np.array([name in normal for name in label_names])
+    return (~known[classes]).astype(np.int32)
+
+
+def has_taught(deal: Deal, x: np.ndarray) -> np.ndarray:
+    """`[N]` bool: rows that equal one that taught the model: of train or validation, or a known anomaly."""
+    rows = np.concatenate([deal.parts["train"], deal.parts["validation"], deal.taught])
+    return np.isin(digests(x), deal.digests[rows])
+
+
+def _anomalies(deal, dataset, classes, count, name):
+    if classes is None or dataset.label_names is None:
+        return None if name == "test" else np.zeros(count, np.int32)
+    return labels_of(classes, dataset.label_names, deal.normal)
+
+
+def _digested(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Digest and class of each row of the source."""
+    train, test = source_rows(dataset)
+    values = np.empty(len(train) + len(test), np.uint64)
+    classes = np.full(len(values), -1, np.int64)
+    for rows, x, y in ((train, dataset.x_train, dataset.y_train), (test, dataset.x_test, dataset.y_test)):
+        values[rows] = digests(x)
+        if y is not None:
+            classes[rows] = y
+    return values, classes
+
+
+def _whole_digest(values: np.ndarray, classes: np.ndarray, names: tuple[str, ...] | None) -> str:
+    whole = hashlib.sha256(values.astype("<u8").tobytes())
+    whole.update("\0".join(_labels_of(classes, names).tolist()).encode())
+    return whole.hexdigest()
+
+
+def _rows_digest(arrays: dict[str, np.ndarray]) -> str:
+    whole = hashlib.sha256()
+    for name in sorted(arrays):
+        whole.update(name.encode() + np.ascontiguousarray(arrays[name]).astype("<u8").tobytes())
+    return whole.hexdigest()
+
+
+def _labels_of(classes: np.ndarray, names: tuple[str, ...] | None) -> np.ndarray:
+    # one more at the end, which class -1 reads
+    return np.array([*(names or ()), ""], np.str_)[classes]
+
+
+def _keys(values: np.ndarray, names: np.ndarray) -> np.ndarray:
+    """`[N]` structured keys: a row's digest, its label, and which of the rows alike it is."""
+    kind = np.dtype([("value", "<u8"), ("label", "<u8")])
+    keys = np.empty(len(values), kind)
+    keys["value"] = values
+    distinct, inverse = np.unique(names, return_inverse=True)
+    hashed = [int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little") for name in distinct]
+    keys["label"] = np.array(hashed, np.uint64)[inverse]
+    return keys
+
+
+def _places(before: np.ndarray, now: np.ndarray) -> np.ndarray:
+    """Where each key is now, the first of equal ones first; -1 where it is not."""
+    order, sorted_now = np.argsort(now, kind="stable"), np.sort(now)
+    start = np.searchsorted(sorted_now, before, side="left")
+    stop = np.searchsorted(sorted_now, before, side="right")
+    by_key = np.argsort(before, kind="stable")
+    ordered = before[by_key]
+    first = np.searchsorted(ordered, ordered, side="left")
+    rank = np.empty(len(before), np.int64)
+    rank[by_key] = np.arange(len(before)) - first
+    found = start + rank < stop
+    place = np.full(len(before), -1, np.int64)
+    place[found] = order[(start + rank)[found]]
+    return place
+
+
+def _only_appended(deal: Deal, dataset: Dataset, place: np.ndarray) -> bool:
+    """Whether the rows follow each other as they did, within each part of the source."""
+    cut = len(place) if deal.num_train is None else deal.num_train
+    return all(bool((np.diff(rows) > 0).all()) for rows in (place[:cut], place[cut:]))
+
+
+def _what_changed(deal: Deal, values: np.ndarray, lost: np.ndarray, count: int) -> str:
+    relabelled = int(np.isin(deal.digests[lost], values).sum())
+    faults = []
+    if relabelled < len(lost):
+        faults.append(f"{len(lost) - relabelled} of its {len(deal.digests)} rows have other values or are gone")
+    if relabelled:
+        faults.append(f"{relabelled} have another label")
+    return f"{' and '.join(faults)} (the first: row {row_name(int(lost[0]), deal.num_train)}); it has {count} rows now"
+
+
+def _text(where: Path, key: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{where}: {key} is {value!r}, which is no text")
+    return value
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
