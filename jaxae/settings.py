@@ -8,7 +8,7 @@ import math
 import numbers
 import types
 import typing
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 # the deployment's share of anomalies where nobody says another
 ANOMALY_RATE = 0.05
@@ -324,7 +324,10 @@ def union_of(kind: Any) -> tuple[Any, ...]:
     return typing.get_args(kind) if union else (kind,)
 
 
-def checked(settings: Any) -> Any:
+Settings = TypeVar("Settings", bound=tuple)
+
+
+def checked(settings: Settings) -> Settings:
     """The settings, their numbers as Python's own, if every value is of its field's type and within its limits.
 
     Raises:
@@ -336,21 +339,25 @@ def checked(settings: Any) -> Any:
       Traceback (most recent call last):
       ValueError: seed must lie in [0, 4.29497e+09]; got -1
     """
-    values = {}
-    for name, given in settings._asdict().items():
+    values: dict[str, Any] = {}
+    for name, given in settings._asdict().items():  # pyright: ignore[reportAttributeAccessIssue]
         kind, limit = annotation(type(settings), name)
-        value = _plain(given)
+        value: Any = _plain(given)
         if not _is(value, kind):
             raise ValueError(f"{name} must be {_words(kind)}; got {_shown(given)}")
-        for number in value if isinstance(value, tuple) else (value,):
-            if isinstance(number, float) and not math.isfinite(number):
-                raise ValueError(f"{name} must be finite; got {_shown(given)}")
+        if not _is_finite(value):
+            raise ValueError(f"{name} must be finite; got {_shown(given)}")
         if isinstance(limit, Within) and value is not None and not limit.holds(value):
             raise ValueError(f"{name} must lie in {limit}; got {value}")
         if isinstance(limit, Named) and value is not None:
             _require_named(name, value, limit)
         values[name] = value
     return type(settings)(**values)
+
+
+def _is_finite(value: Any) -> bool:
+    numbers_of = value if isinstance(value, tuple) else (value,)
+    return all(math.isfinite(number) for number in numbers_of if isinstance(number, float))
 
 
 def _require_named(name: str, value: str, limit: Named) -> None:

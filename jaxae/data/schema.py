@@ -93,7 +93,8 @@ def describe(x: np.ndarray, names: tuple[str, ...] | None = None) -> Schema:
         each = names or (None,) * x.shape[1]
         columns = zip(each, lows, highs, strict=True)
         return Schema("table", str(x.dtype), tuple(Column(n, "number", float(a), float(b)) for n, a, b in columns))
-    kind = ImageKind(*map(int, x.shape[1:]), float(x.min()), float(x.max()))
+    height, width, channels = map(int, x.shape[1:])
+    kind = ImageKind(height, width, channels, float(x.min()), float(x.max()))
     return Schema("images", str(x.dtype), (kind,))
 
 

@@ -81,7 +81,7 @@ def calibrate(
     config, deal = open_run("calibrate", folder)
     loaded = scoring.load_detector(folder / "detector")
     source = _source(folder, config, deal, settings)
-    parts, classes = source.parts, loaded.card.get("classes")
+    parts, classes, truth = source.parts, loaded.card.get("classes"), {}
     if classes is None:
         rule: Threshold | CostTable = rules.threshold(
             settings.rule, table, settings.anomaly_rate, settings.confidence, source.labelled
@@ -99,7 +99,7 @@ def calibrate(
     verdicts = _verdicts(loaded, parts)
     scores = {name: deciding.rankable(verdict.score) for name, verdict in verdicts.items()}
     if isinstance(rule, CostTable) or classes is not None:
-        prediction = verdicts["dev"].prediction if "dev" in verdicts else None
+        prediction = np.asarray(verdicts["dev"].prediction) if "dev" in verdicts else None
         rule, labels = deciding.open_set_labels(rule, truth, prediction, len(deal.normal), settings.anomaly_rate)
     else:
         labels = Labels(parts.dev.labels, parts.certify.labels) if source.labelled else Labels()
@@ -209,7 +209,7 @@ def _other(deal: Deal, dataset: Dataset, settings: CalibrateSettings, notes: lis
     else:
         normal = deal.normal
     classes = dataset.y_test
-    if labelled and (classes < 0).any():
+    if classes is not None and (classes < 0).any():
         raise ValueError(f"{dataset.name}: {int((classes < 0).sum())} rows have no label; label them or leave them out")
     if labelled and not set(normal) & set(names or ()):
         raise ValueError(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from jax.typing import ArrayLike
 
 from jaxae import scoring
 from jaxae.data import Splits
@@ -48,7 +49,7 @@ class Labels(NamedTuple):
     weight: np.ndarray | None = None
 
 
-def rankable(scores: np.ndarray) -> np.ndarray:
+def rankable(scores: ArrayLike) -> np.ndarray:
     """Scores as a ranking takes them: NaN and +infinity are the largest number there is.
 
     A row whose score overflows (a fill value of 1e30 in it) is as anomalous as can be; it is flagged, not refused.
@@ -59,7 +60,7 @@ def rankable(scores: np.ndarray) -> np.ndarray:
       >>> rankable(np.array([1.0, np.inf, np.nan], np.float32)).tolist()
       [1.0, 3.4028234663852886e+38, 3.4028234663852886e+38]
     """
-    largest = np.finfo(np.float32).max
+    largest = float(np.finfo(np.float32).max)
     return np.nan_to_num(np.asarray(scores, np.float32), nan=largest, posinf=largest, neginf=-largest)
 
 

@@ -10,6 +10,7 @@ import pathlib
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -68,7 +69,7 @@ def detect(
     thresholds.expected_cost(table, settings.anomaly_rate)  # costs are reported whatever the rule is
     threshold_for(settings, table, labelled=True)
     dataset = load(settings.data, label_column=settings.label_column, group_duplicates=settings.group_duplicates)
-    dealt = fitting.dealt_rows(settings, dataset, lambda: _fresh(settings, dataset), out, resume)
+    dealt = fitting.dealt_rows("detect", settings, dataset, partial(_fresh, settings, dataset), out, resume)
     parts, labelled = dealt.parts, dataset.y_train is not None
     rule = threshold_for(settings, table, labelled)
     deciding.rehearse(rule, parts, labelled)

@@ -16,7 +16,7 @@ import optax
 from jaxae import __version__, likelihoods, recipes, runs
 from jaxae.checkpoint import checkpoints
 from jaxae.data import Dataset, Splits, batches, load
-from jaxae.jobs.trained import Trained, as_trained
+from jaxae.jobs.trained import Trained, as_trained, saved_standardisation
 from jaxae.numerics import as_batch
 from jaxae.presets import CONDITIONAL
 from jaxae.recipes import Recipe
@@ -67,11 +67,17 @@ class Fresh(NamedTuple):
 
 
 def dealt_rows(
-    settings: Any, dataset: Dataset, fresh: Callable[[], Fresh], out: str | os.PathLike | None, resume: bool
+    command: str,
+    settings: Any,
+    dataset: Dataset,
+    fresh: Callable[[], Fresh],
+    out: str | os.PathLike | None,
+    resume: bool,
 ) -> Dealt:
     """The rows of a run: dealt now, or as the run to resume dealt them.
 
     Args:
+      command: of the command line.
       settings: with `data`, `label_column` and perhaps `group_duplicates`.
       dataset: what `data.load` gave for them.
       fresh: deals the rows of a run that starts.
@@ -79,10 +85,14 @@ def dealt_rows(
       resume: whether the run in `out` is continued.
 
     Raises:
-      ValueError: there is no run to resume, or its rows are not in the source any more.
+      ValueError: there is no run to resume, it is another command's, or its rows are not in the source any more.
     """
     if resume and out is None:
         raise ValueError("--resume continues the run in --out: say which")
+    if resume and (pathlib.Path(out or "") / "config.json").is_file():
+        before = runs.read_config(out or "")["command"]
+        if before != command:
+            raise ValueError(f"{out} is a run of `jaxae {before}`, which `jaxae {command}` cannot resume")
     if resume and out is not None and deals.has_deal(out):
         deal = deals.read(out)
         found = deals.match(deal, dataset)
@@ -151,10 +161,9 @@ def warn_of_match(spec: str, found: deals.Match) -> None:
 
 def standardisation_of(dealt: Dealt, out: str | os.PathLike | None) -> Standardisation | None:
     """Mean and scale of a table's training rows: as the run to resume wrote them, or from the rows."""
-    path = None if out is None else pathlib.Path(out) / "standardise.npz"
-    if path is not None and path.is_file() and deals.has_deal(path.parent) and dealt.deal.left_out is not None:
-        with np.load(path, allow_pickle=False) as saved:  # cleaning has taken rows out since
-            return Standardisation(saved["mean"], saved["scale"])
+    path = None if out is None else pathlib.Path(out) / runs.STANDARDISATION
+    if path is not None and deals.has_deal(path.parent) and dealt.deal.left_out is not None:
+        return saved_standardisation(path.parent)  # cleaning has taken rows out since
     return recipes.standardise(dealt.parts.train.x)
 
 
@@ -191,7 +200,7 @@ def require_usable(parts: Splits, names: tuple[str, ...] | None) -> None:
         )
 
 
-def _column(names: tuple[str, ...] | None, column: int) -> str:
+def _column(names: tuple[str, ...] | None, column: int | np.integer) -> str:
     return f"column {column}" if names is None else f"column {names[column]!r}"
 
 
@@ -251,7 +260,7 @@ def claim(
     if not deals.has_deal(folder):
         deals.write(folder, dealt.deal)
         if standardisation is not None:
-            runs.write_arrays(folder / "standardise.npz", **standardisation._asdict())
+            runs.write_arrays(folder / runs.STANDARDISATION, **standardisation._asdict())
     return folder, config
 
 

@@ -9,6 +9,7 @@ import os
 import pathlib
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -68,7 +69,7 @@ def open_set(
     rules.threshold(settings.rule, table, settings.anomaly_rate, settings.confidence, labelled=True)
     dataset = load(settings.data, label_column=settings.label_column, group_duplicates=settings.group_duplicates)
     require_known(dataset, settings.known)
-    dealt = fitting.dealt_rows(settings, dataset, lambda: _fresh(settings, dataset), out, resume)
+    dealt = fitting.dealt_rows("open-set", settings, dataset, partial(_fresh, settings, dataset), out, resume)
     parts, known, names = dealt.parts, dealt.deal.normal, dataset.label_names or ()
     truth = {name: known_truth(getattr(parts, name).classes, names, known) for name in runs.deal.PARTS}
     has_unknown = bool((truth["dev"] == len(known)).any())

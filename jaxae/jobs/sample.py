@@ -12,7 +12,7 @@ from jaxae.data import Dataset
 from jaxae.data.splits import normal_classes
 from jaxae.jobs import fitted_prior, fitting
 from jaxae.jobs.fitted_prior import read_prior
-from jaxae.jobs.trained import FittedPrior, TrainedRun, open_run, read_trained, recipe_of
+from jaxae.jobs.trained import FittedPrior, TrainedRun, open_run, read_trained, recipe_of, saved_standardisation
 from jaxae.presets import CONDITIONAL
 from jaxae.runs import deal as deals
 from jaxae.runs.deal import Deal
@@ -160,8 +160,8 @@ def _write(trained: TrainedRun, drawn: np.ndarray, out) -> tuple[pathlib.Path, p
         runs.write_arrays(arrays, images=drawn)
         return report.sample_grid(picture, drawn[:1024]), arrays  # more are too small to be seen
     out = pathlib.Path(out or folder / "samples.csv")
-    with np.load(folder / "standardise.npz", allow_pickle=False) as units:
-        drawn = drawn * units["scale"] + units["mean"]
+    if (units := saved_standardisation(folder)) is not None:
+        drawn = drawn * units.scale + units.mean
     names = trained.deal.schema.names or [f"x{i}" for i in range(drawn.shape[1])]
     runs.write_csv(out, names, drawn.tolist())
     return out, out
@@ -192,11 +192,12 @@ def _figures(
     test_rows = deal.parts["test"]
     other_rows = np.setdiff1d(np.arange(len(deal.digests)), test_rows)
     parts = [deals.rows_at(dataset, found.rows[rows]) for rows in (other_rows, test_rows)]
-    (x, y), _ = parts
+    (x, y), (_, test_classes) = parts
     assert y is not None
+    assert test_classes is not None
     space = generation.classifier_features(x, y)
     # files are often sorted
-    train, test = (np.random.default_rng(0).permutation(x[np.isin(y, classes)]) for x, y in parts)
+    train, test = (np.random.default_rng(0).permutation(x[np.isin(y, classes)]) for x, y in parts if y is not None)
     number = min(len(drawn), len(train), len(test))
     real, floor = space.features(test[:number]), space.features(train[:number])
     generated = space.features(generation.as_bytes(drawn[:number]))

@@ -4,6 +4,7 @@ import os
 import pathlib
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -59,7 +60,7 @@ def train(
     echo = echo or (lambda line: None)
     settings = checked(TrainSettings() if settings is None else settings)
     dataset = load(settings.data, label_column=settings.label_column)
-    dealt = fitting.dealt_rows(settings, dataset, lambda: _fresh(settings, dataset), out, resume)
+    dealt = fitting.dealt_rows("train", settings, dataset, partial(_fresh, settings, dataset), out, resume)
     fitting.require_usable(dealt.parts, dataset.feature_names)
     settings, rows, validation = conditioned(settings, dealt)
     standardisation = fitting.standardisation_of(dealt, out if resume else None)
@@ -111,7 +112,9 @@ def conditioned(settings: TrainSettings, dealt: Dealt) -> tuple[TrainSettings, B
         return settings, Batch(parts.train.x), Batch(parts.validation.x)
     if parts.train.classes is None or names is None:
         raise ValueError(f"{settings.model} reads labels, and the data has none: choose another model")
-    train, validation = (Batch(p.x, condition=p.classes.astype(np.int32)) for p in (parts.train, parts.validation))
+    train, validation = (
+        Batch(part.x, condition=np.asarray(part.classes, np.int32)) for part in (parts.train, parts.validation)
+    )
     return settings._replace(options={"num_classes": len(names), **settings.options}), train, validation
 
 

@@ -211,21 +211,29 @@ def recipe_of(folder: str | os.PathLike, config: dict[str, Any], deal: Deal) -> 
       ValueError: a model, a bottleneck or a score of somebody else's that is not found any more, or another fault of
         the config.
     """
-    path = Path(folder) / "standardise.npz"
-    standardisation = None
-    if path.is_file():
-        with np.load(path, allow_pickle=False) as saved:
-            standardisation = Standardisation(saved["mean"], saved["scale"])
     return recipes.build(
         config["model"],
         deal.schema.shape,
         num_trained(deal),
-        standardisation=standardisation,
+        standardisation=saved_standardisation(folder),
         epochs=config["epochs"],
         options=config["options"],
         bottleneck=config.get("bottleneck"),
         view=config.get("view", "pixels"),
     )
+
+
+def saved_standardisation(folder: str | os.PathLike) -> Standardisation | None:
+    """Mean and scale of a table's columns as a run wrote them; None for images.
+
+    Raises:
+      ValueError: the file is damaged.
+    """
+    path = Path(folder) / runs.STANDARDISATION
+    saved = runs.reading.read_arrays(path)
+    if saved and set(saved) != set(Standardisation._fields):
+        raise ValueError(f"{path} cannot be read (it holds {', '.join(sorted(saved))})")
+    return Standardisation(**saved) if saved else None
 
 
 def num_trained(deal: Deal) -> int:

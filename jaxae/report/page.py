@@ -82,6 +82,20 @@ def anomaly_rate_of(run: Run) -> float:
     return float(run.metrics.get("anomaly_rate") or run.config.get("anomaly_rate") or 0.05)
 
 
+def drawable(scores: np.ndarray) -> np.ndarray:
+    """Scores that an axis can hold, in their order: one that overflowed stands just above the largest other.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxae.report.page import drawable
+      >>> drawable(np.array([1.0, np.inf], np.float32)).round(3).tolist()
+      [1.0, 1.0]
+    """
+    usual = scores < np.finfo(np.float32).max
+    above = np.nextafter(scores[usual].max(), np.float32(np.inf)) if usual.any() else np.float32(1)
+    return np.where(usual, scores, above)
+
+
 def drawings(run: Run) -> list[Drawing]:
     """The figures that a run has the numbers for."""
     found = [*_of_examples(run), *_of_scores(run)]
@@ -126,8 +140,9 @@ def _of_walks(walks: dict[str, np.ndarray]) -> list[Drawing]:
 def _of_scores(run: Run) -> list[Drawing]:
     if run.scores is None or not len(run.scores.score):
         return []
-    score, labels, threshold, rate = run.scores.score, run.scores.label, threshold_of(run), anomaly_rate_of(run)
-    calibration = run.dev.get("calibration")
+    score, labels = drawable(run.scores.score), run.scores.label
+    threshold, rate = threshold_of(run), anomaly_rate_of(run)
+    calibration = None if "calibration" not in run.dev else drawable(run.dev["calibration"])
     found = [
         Drawing(
             "scores",
@@ -138,7 +153,7 @@ def _of_scores(run: Run) -> list[Drawing]:
     if labels is None or not _two_classes(labels):
         return found
     if "costs" in run.dev:
-        dev = (run.dev["scores"], run.dev["labels"]) if _two_classes(run.dev.get("labels")) else None
+        dev = (drawable(run.dev["scores"]), run.dev["labels"]) if _two_classes(run.dev.get("labels")) else None
         costs = run.dev["costs"]
         found.append(
             Drawing(

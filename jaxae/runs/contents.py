@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 RUNS = ("detect", "open-set", "train")
+STANDARDISATION = "standardise.npz"
 
 
 class Entry(NamedTuple):
@@ -32,7 +33,7 @@ ENTRIES = (
     Entry(
         "deal.npz", RUNS, (*RUNS, "calibrate", "score", "sample", "train-prior"), False, "rows of each part, digests"
     ),
-    Entry("standardise.npz", RUNS, ("sample", "train-prior"), False, "mean and scale of a table's columns"),
+    Entry(STANDARDISATION, RUNS, ("sample", "train-prior"), False, "mean and scale of a table's columns"),
     Entry("checkpoints", RUNS, (*RUNS, "sample", "train-prior"), False, "the last states and the best one"),
     Entry("metrics.jsonl", RUNS, ("train", "report"), True, "the metrics of the training, a line each chunk"),
     Entry("tensorboard", RUNS, (), False, "events for TensorBoard"),

@@ -5,7 +5,6 @@ row numbers and a digest of every row, by which a source is recognised whatever 
 """
 
 import hashlib
-import json
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ from jaxae.data.duplicates import digests, row_groups
 from jaxae.data.schema import Schema
 from jaxae.data.splits import Part, Splits
 from jaxae.runs.folder import write_arrays, write_json
+from jaxae.runs.reading import read_arrays, read_json
 
 FACTS, ROWS = "deal.json", "deal.npz"
 VERSION = 1
@@ -229,11 +229,10 @@ def read(folder: str | os.PathLike) -> Deal:
         raise ValueError(f"{folder} holds no {FACTS}: it was written by an earlier version of jaxae; train it anew")
     where = folder / FACTS
     try:
-        facts = json.loads(where.read_text(encoding="utf-8"))
+        facts = read_json(where)
         if facts["version"] != VERSION:
             raise ValueError(f"{where}: a deal of version {facts['version']!r}; this library reads version {VERSION}")
-        with np.load(folder / ROWS, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = read_arrays(folder / ROWS)
         if _rows_digest(arrays) != facts["rows_digest"]:
             raise ValueError(f"{folder / ROWS} is damaged: it is not what {FACTS} says")
         source, names = facts["source"], facts["label_names"]
@@ -258,7 +257,7 @@ def read(folder: str | os.PathLike) -> Deal:
         if str(error).startswith(str(folder)):
             raise
         raise ValueError(f"{where}: cannot be read ({_first_line(error)})") from None
-    except (KeyError, TypeError, AttributeError, OSError, EOFError, RecursionError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{where}: cannot be read ({type(error).__name__}: {_first_line(error)})") from None
 
 

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import zipfile
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,10 +74,10 @@ def read_run(folder: str | Path) -> Run:
         read_json(folder / "metrics.json"),
         _json_lines(folder / "metrics.jsonl"),
         _scores(folder / "scores.csv"),
-        _arrays(folder / "dev.npz"),
-        _arrays(folder / "examples.npz"),
-        _arrays(folder / "samples.npz").get("images"),
-        _arrays(folder / "walks.npz"),
+        read_arrays(folder / "dev.npz"),
+        read_arrays(folder / "examples.npz"),
+        read_arrays(folder / "samples.npz").get("images"),
+        read_arrays(folder / "walks.npz"),
     )
 
 
@@ -132,11 +134,17 @@ def _scores(path: Path) -> Scores | None:
         ) from None
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an `.npz`; empty if there is none.
+
+    Raises:
+      ValueError: it is damaged, or holds what is no numbers or texts.
+    """
     if not path.is_file():
         return {}
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from None
+    except (ValueError, OSError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{path} cannot be read ({first})") from None

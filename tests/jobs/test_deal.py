@@ -75,18 +75,15 @@ def test_a_source_that_grew_or_was_shuffled_is_matched_by_content(run, source, j
     order = np.random.default_rng(0).permutation(len(x))
     shuffled = csv(tmp_path / "shuffled.csv", x[order], labels=labels[order])
     after, said = calibrated(jaxae, moved, tmp_path / "g", "--data", grown)
-    assert after["num_calibration"] == before["num_calibration"] + 40 + int((labels[:4] == "ok").sum()) - taught(run, 4)
+    deal = deals.read(run)
+    seen = np.isin(np.arange(4), np.r_[deal.parts["train"], deal.parts["validation"], deal.taught])
+    assert after["num_calibration"] == before["num_calibration"] + 40 + int(((labels[:4] == "ok") & ~seen).sum())
+    assert f"{int(seen.sum())} that equal a row which taught the model" in said
     assert "54 rows are new since the run" in said
     again, said = calibrated(jaxae, moved, tmp_path / "s", "--data", shuffled)
     assert "another order" in said
     for name in ("threshold", "false_alarm_bound", "miss_rate_bound", "num_certify"):
         assert again[name] == before[name]
-
-
-def taught(run, first):
-    """How many of the first rows of the source taught the model."""
-    deal = deals.read(run)
-    return int(np.isin(np.arange(first), np.r_[deal.parts["train"], deal.parts["validation"], deal.taught]).sum())
 
 
 def edited(source, path, change):
@@ -248,7 +245,7 @@ def test_train_rows_given_as_other_data_are_left_aside(run, source, jaxae, refus
 def test_a_damaged_or_missing_deal_is_one_line(run, refused, tmp_path):
     shutil.copytree(run, tmp_path / "r")
     (tmp_path / "r" / "deal.npz").write_bytes(b"PK\x03\x04 cut")
-    assert "deal.json: cannot be read" in refused("calibrate", tmp_path / "r", "--out", tmp_path / "d")
+    assert "deal.npz cannot be read" in refused("calibrate", tmp_path / "r", "--out", tmp_path / "d")
     facts = json.loads((run / "deal.json").read_text())
     for change in ({"version": 99}, {"schema": {"version": 1}}, {"source": 3}, {"normal": 4}):
         (tmp_path / "r" / "deal.json").write_text(json.dumps({**facts, **change}))

@@ -169,7 +169,7 @@ def test_a_writer_never_mixes_its_run_with_another(command, output, outputs, ima
     said = refused(*line)
     assert "already holds a run of" in said or "holds no run" in said or "is a file" in said
     if output in WRITERS and output != command:
-        assert "was started with command" in refused(*line, "--resume") or "is not what the run" in said
+        assert f"is a run of `jaxae {output}`, which `jaxae {command}` cannot resume" in refused(*line, "--resume")
     assert digest(copy) == before
 
 

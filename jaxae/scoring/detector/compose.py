@@ -34,9 +34,10 @@ def row_scores(scorer: Scorer, seed: int = 0, with_map: bool = False) -> Callabl
       >>> scoring.row_scores(norm)({}, jnp.array([[2.0], [5.0]])).tolist()
       [4.0, 25.0]
     """
-    if with_map and scorer.map is None:
+    measure = scorer.map if with_map else scorer.apply
+    if measure is None:
         raise ValueError("this scorer has no map; build the detector with with_map=False")
-    of_row = alone(scorer.map if with_map else scorer.apply, seed)
+    of_row = alone(measure, seed)
 
     def apply(fitted: PyTree, batch: Batch | ArrayLike) -> Array:
         rows = as_batch(batch)._replace(weight=None)
@@ -116,7 +117,7 @@ def rethresholded(loaded: LoadedDetector, threshold: Threshold, num_classes: int
     def apply(fitted: FittedDetector, batch: Batch | ArrayLike) -> Verdict:
         before = loaded.program(fitted.scorer, batch)
         verdict = threshold.apply(fitted.threshold, before.score)._replace(map=before.map)
-        if before.prediction is None:
+        if before.prediction is None or num_classes is None:
             return verdict
         # the saved action says "unknown" where the saved λ did; the class itself is kept beside it
         action = jnp.where(verdict.is_anomaly, num_classes, before.prediction)
