@@ -5,8 +5,11 @@ uncorrupted value as `target`: otherwise a network would be taught to copy the n
 `scoring.prepared` put a transform in front of an objective or a scorer, so that a saved detector carries its own.
 """
 
+import jax.numpy as jnp
+import numpy as np
+
 from jaxae.transforms.augmentation import oriented_gradients, random_affine
-from jaxae.transforms.combinators import Transform, chain, condition_on_input
+from jaxae.transforms.combinators import chain, condition_on_input
 from jaxae.transforms.corruption import feature_dropout, gaussian_noise, log_uniform_noise, patch_mask, salt_and_pepper
 from jaxae.transforms.scaling import (
     Standardisation,
@@ -16,6 +19,7 @@ from jaxae.transforms.scaling import (
     standardisation,
     standardise,
 )
+from jaxae.types import Transform
 
 TRANSFORMS = {
     "scale_uint8": scale_uint8,
@@ -28,6 +32,9 @@ TRANSFORMS = {
     "oriented_gradients": oriented_gradients,
     "random_affine": random_affine,
     "condition_on_input": condition_on_input,
+    "standardise": lambda: standardise(jnp.array(0.5), jnp.array(0.25)),
+    "fit_standardise": lambda: fit_standardise(np.linspace(0, 1, 8).reshape(8, 1, 1, 1)),
+    "chain": lambda: chain(scale_uint8(), gaussian_noise(0.3)),
 }
 """Name to constructor without arguments: what the contract tests walk through."""
 

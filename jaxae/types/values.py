@@ -1,17 +1,9 @@
-"""The contracts: NamedTuples of pure functions, and the values that travel between them.
+"""The values that travel between parts: batches, codes, outputs, states, verdicts, costs."""
 
-This module imports nothing of jaxae, so everything else may import it. `B` counts the rows of a batch; a
-`PyTree` stands where a part may be structured. Everything per example is `[B]` and is reduced by the caller
-with `Batch.weight`: sum, then divide.
-
-Randomness: `rng` is a typed key (`jax.random.key`). `rng=None` means deterministic, and a state comes back as
-it went in; there is no train flag anywhere.
-"""
-
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from jax import Array
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 PyTree = Any
@@ -33,20 +25,6 @@ class Batch(NamedTuple):
     mask: Array | None = None
     condition: PyTree | None = None
     weight: Array | None = None
-
-
-class Network(NamedTuple):
-    """An encoder, a decoder, a critic, a flow: a function with parameters.
-
-    Attributes:
-      init: `(rng, x, condition=None) -> params`; `x` may be abstract (only shape and dtype are read).
-      apply: `(params, x, condition=None) -> y`.
-      hidden: `(params, x, condition=None) -> [[B, ...], ...]`, what each layer gives on the way; None where unknown.
-    """
-
-    init: Callable
-    apply: Callable
-    hidden: Callable | None = None
 
 
 class Code(NamedTuple):
@@ -82,61 +60,6 @@ class Gaussian(NamedTuple):
     log_variance: Array
 
 
-class Prior(NamedTuple):
-    """`p(z | condition)`: inside a bottleneck, or fitted after training.
-
-    Attributes:
-      init: `(rng, latent, condition=None) -> params`.
-      log_prob: `(params, latent, condition=None) -> [B]` nats.
-      sample: `(params, rng, latent, condition=None) -> latent`; of the given latent only the shape is read.
-      kl: `(params, posterior, condition=None) -> [B, ..., D]` nats, the closed form, or None.
-      bound: `(params, rng, latent, condition=None) -> [B]` nats, a random estimate that training maximises instead of
-        `log_prob`; None where there is no need of one.
-    """
-
-    init: Callable
-    log_prob: Callable
-    sample: Callable
-    kl: Callable | None = None
-    bound: Callable | None = None
-
-
-class Bottleneck(NamedTuple):
-    """What stands between encoder and decoder. `rng=None`: deterministic, and the state comes back unchanged.
-
-    Attributes:
-      init: `(rng, h, condition=None) -> (params, state)`.
-      apply: `(params, state, rng, h, condition=None) -> (Code, state)`.
-      sample: `(params, state, rng, h, condition=None) -> latent` from the prior; of `h` only the shape is read.
-      lookup: `(params, state, symbols, condition=None) -> latent`; discrete codes only, else None.
-      num_codes: symbols are below it: an int, or a tree of them like the symbols; None for continuous codes.
-    """
-
-    init: Callable
-    apply: Callable
-    sample: Callable | None = None
-    lookup: Callable | None = None
-    num_codes: PyTree | None = None
-
-
-class Likelihood(NamedTuple):
-    """Reads the decoder's raw output, the prediction; has no parameters of its own.
-
-    Attributes:
-      num_params: decoder output channels for each data channel.
-      log_prob: `(x, prediction) ->` like `x`: nats per element, not summed (masks need that).
-      mean: `prediction -> x_hat`, the reconstruction.
-      sample: `(rng, prediction) -> x`.
-      binary: of 0 and 1 alone; values between them are no data of it (`likelihoods.warn_of_grey`).
-    """
-
-    num_params: int
-    log_prob: Callable
-    mean: Callable
-    sample: Callable
-    binary: bool = False
-
-
 class Output(NamedTuple):
     """What one pass of an autoencoder gives.
 
@@ -147,43 +70,6 @@ class Output(NamedTuple):
 
     code: Code
     prediction: Array
-
-
-class Autoencoder(NamedTuple):
-    """Encoder, bottleneck, decoder and likelihood, composed (`jaxae.model.autoencoder`).
-
-    Attributes:
-      init: `(rng, x, condition=None) -> (params, state)`.
-      apply: `(params, state, rng, x, condition=None) -> (Output, state)`.
-      encode: `(params, state, x, condition=None) -> Code`, deterministic.
-      decode: `(params, latent, condition=None) -> prediction`.
-      sample: `(params, state, rng, x, condition=None) -> latent`; of `x` only the shape is read. None where the
-        bottleneck has no prior.
-      lookup: `(params, state, symbols, condition=None) -> latent`; None for continuous codes.
-      likelihood: the `Likelihood` that reads predictions.
-      num_codes: the bottleneck's.
-    """
-
-    init: Callable
-    apply: Callable
-    encode: Callable
-    decode: Callable
-    sample: Callable | None
-    lookup: Callable | None
-    likelihood: Likelihood
-    num_codes: PyTree | None = None
-
-
-class Objective(NamedTuple):
-    """What training minimises. `params` and `state` are dicts with the key "model"; a critic adds its own.
-
-    Attributes:
-      init: `(rng, batch) -> (params, state)`.
-      apply: `(params, state, rng, batch, step) -> (loss [B], (Output, state, metrics {name: [B]}))`.
-    """
-
-    init: Callable
-    apply: Callable
 
 
 class TrainState(NamedTuple):
@@ -202,20 +88,6 @@ class TrainState(NamedTuple):
     state: dict
     opt_state: PyTree
     rng: Array
-
-
-class Scorer(NamedTuple):
-    """An anomaly score; `fitted` holds everything, the model's arrays too.
-
-    Attributes:
-      fit: `(params, state, reference) -> fitted`; `params` and `state` are the model's own.
-      apply: `(fitted, rng, batch) -> [B]`, higher is more anomalous.
-      map: `(fitted, rng, batch) -> [B, ...]`, where in the example; None if there is no such thing.
-    """
-
-    fit: Callable
-    apply: Callable
-    map: Callable | None = None
 
 
 class Verdict(NamedTuple):
@@ -240,22 +112,6 @@ class Verdict(NamedTuple):
     prediction: Array | None = None
 
 
-class Threshold(NamedTuple):
-    """A rule that chooses λ.
-
-    Attributes:
-      fit: `(calibration [n], dev=None [m], labels=None [m], weight=None [m]) -> fitted`. Calibration scores are
-        clean normals; dev scores carry labels (1 anomaly, 0 normal) and weights.
-      apply: `(fitted, scores [B]) -> Verdict`.
-      reads: what λ depends on, which decides how its false-alarm rate can be bounded: "dev" (no calibration score),
-        "rank" (the calibration score of a rank that is fixed beforehand) or "calibration" (in any other way).
-    """
-
-    fit: Callable
-    apply: Callable
-    reads: str = "calibration"
-
-
 class FittedDetector(NamedTuple):
     """What a detector learned: the arrays that it is applied with and saved with.
 
@@ -270,18 +126,6 @@ class FittedDetector(NamedTuple):
     classifier: PyTree | None = None
 
 
-class Detector(NamedTuple):
-    """Scorer and Threshold composed: one function to jit, export and save.
-
-    Attributes:
-      fit: `(params, state, reference, calibration, dev=None, labels=None) -> FittedDetector`.
-      apply: `(fitted, batch) -> Verdict`.
-    """
-
-    fit: Callable
-    apply: Callable
-
-
 class CostTable(NamedTuple):
     """What each action costs under each truth, in the deployment's unit.
 
@@ -290,7 +134,7 @@ class CostTable(NamedTuple):
     Attributes:
       costs: `[truths, actions]` float, not negative. Truths are normal and anomaly, or classes 0..K-1 and unknown;
         actions are accept and flag, then perhaps reject (hand to a human), or classes 0..K-1 and "unknown" (see
-        `scoring.open_set.cost_table`).
+        `scoring.cost_table`).
     """
 
     costs: Array
@@ -314,7 +158,7 @@ class CostTable(NamedTuple):
         import jax.numpy as jnp
         import numpy as np
 
-        if isinstance(miss, int | float) and isinstance(false_alarm, int | float):
+        if not isinstance(miss, Tracer) and not isinstance(false_alarm, Tracer):
             pair = np.array([miss, false_alarm], np.float64)
             if not np.isfinite(pair).all() or (pair < 0).any() or not pair.any():
                 raise ValueError(
@@ -345,8 +189,8 @@ class CostTable(NamedTuple):
         import numpy as np
 
         normal, anomaly = reject if isinstance(reject, tuple) else (reject, reject)
-        given = [value for value in (normal, anomaly) if isinstance(value, int | float)]
-        if not np.isfinite(given).all() or (np.array(given) < 0).any():
+        given = np.array([value for value in (normal, anomaly) if not isinstance(value, Tracer)], np.float64)
+        if not np.isfinite(given).all() or (given < 0).any():
             raise ValueError(f"costs must be finite and not negative; got reject {reject}")
         columns = jnp.array([[normal], [anomaly]], jnp.float32)
         return cls(jnp.append(cls.binary(miss, false_alarm).costs, columns, axis=1))
