@@ -29,6 +29,7 @@ _ROOMS = (
     "report",
     "runs",
     "scoring",
+    "settings",
     "testing",
     "train",
     "transforms",

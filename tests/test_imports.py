@@ -13,6 +13,7 @@ PACKAGE = pathlib.Path(importlib.util.find_spec("jaxae").origin).parent
 # Each room may import those of the lines above its own, and itself. A room that is named with its sub-rooms is the
 # door alone: its `__init__`.
 ORDER = (
+    ("settings",),
     ("types",),
     ("numerics",),
     ("networks",),
@@ -41,8 +42,20 @@ ORDER = (
     ("runs",),
     ("report",),
     ("recipes",),
+    # the steps that jobs share, then the jobs, each a room of its own: a job never imports a job
     ("jobs.trained",),
-    ("jobs.fitting", "jobs.deciding"),
+    ("jobs.dealing",),
+    ("jobs.fitting",),
+    ("jobs.deciding", "jobs.diagnosis", "jobs.fitted_prior", "jobs.walks"),
+    (
+        "jobs.calibrate",
+        "jobs.detect",
+        "jobs.open_set",
+        "jobs.sample",
+        "jobs.score",
+        "jobs.train",
+        "jobs.train_prior",
+    ),
     ("jobs",),
     ("cli",),
 )
@@ -107,6 +120,35 @@ def test_imports_point_one_way(path):
         if parts[0] == "jaxae" and len(parts) > 1 and parts[1] in LEVEL:
             other = _room(parts[1:])
             assert other == room or LEVEL[other] < LEVEL[room], f"{room} imports {name}"
+
+
+def test_an_import_that_points_the_wrong_way_is_found(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "PACKAGE", tmp_path)
+    for file, line in (
+        ("numerics/filters.py", "from jaxae.scoring import metrics"),
+        ("scoring/metrics/a.py", "from jaxae.scoring.thresholds import mad"),
+        ("jobs/detect.py", "from jaxae.jobs.score import score"),
+    ):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(line)
+        with pytest.raises(AssertionError, match="imports jaxae"):
+            test_imports_point_one_way(tmp_path / file)
+
+
+def test_a_job_never_imports_a_job():
+    jobs = {path.stem for path in (PACKAGE / "jobs").glob("*.py")} - {"__init__"}
+    steps = {"trained", "dealing", "fitting", "deciding", "diagnosis", "fitted_prior", "walks"}
+    assert steps < jobs
+    for job in jobs - steps:
+        found = {
+            name.split(".")[2] for name in imported(PACKAGE / "jobs" / f"{job}.py") if name.startswith("jaxae.jobs.")
+        }
+        assert found <= steps, f"{job} imports {found - steps}"
+
+
+def test_the_package_has_few_entries_at_its_top():
+    entries = {path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"}
+    assert len(entries) <= 30, sorted(entries)
 
 
 def test_a_dependency_lives_in_one_room():

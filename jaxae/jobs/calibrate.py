@@ -13,11 +13,12 @@ from jaxae.data import Dataset, Splits, load
 from jaxae.data import schema as schemas
 from jaxae.data.duplicates import allot
 from jaxae.data.splits import Part, joined, normal_classes
-from jaxae.jobs import deciding, fitting
+from jaxae.jobs import dealing, deciding
 from jaxae.jobs.deciding import Labels, known_truth
 from jaxae.jobs.trained import open_run
 from jaxae.recipes import rules
 from jaxae.runs import deal as deals
+from jaxae.runs import matching
 from jaxae.runs.deal import Deal
 from jaxae.scoring import LoadedDetector, thresholds
 from jaxae.settings import CalibrateSettings, checked
@@ -137,7 +138,7 @@ def _truths(parts: Splits, source: Source, deal: Deal) -> dict[str, np.ndarray]:
 def _source(folder: pathlib.Path, config: dict[str, Any], deal: Deal, settings: CalibrateSettings) -> Source:
     """The rows that the run held out, or others."""
     if settings.data is None:
-        dataset, found = fitting.read_source(folder, deal)
+        dataset, found = dealing.read_source(folder, deal)
         return _held_out(config, deal, dataset, found, settings)
     other = load(
         settings.data,
@@ -147,10 +148,10 @@ def _source(folder: pathlib.Path, config: dict[str, Any], deal: Deal, settings: 
         label_aside=deal.label_column,
     )
     notes = schemas.differences(deal.schema, other)
-    own = deals.match(deal, _in_source_order(other))
+    own = matching.match(deal, _in_source_order(other))
     if isinstance(own, str):
         return _other(deal, other, settings, notes)
-    fitting.warn_of_match(settings.data, own)
+    dealing.warn_of_match(settings.data, own)
     return _held_out(config, deal, _in_source_order(other), own, settings)
 
 
@@ -162,10 +163,10 @@ def _in_source_order(dataset: Dataset) -> Dataset:
 
 
 def _held_out(
-    config: dict[str, Any], deal: Deal, dataset: Dataset, found: deals.Match, settings: CalibrateSettings
+    config: dict[str, Any], deal: Deal, dataset: Dataset, found: matching.Match, settings: CalibrateSettings
 ) -> Source:
     """The run's own deal: what it was not trained on is still new to the model. Rows that were added since join it."""
-    parts = deals.dealt(deal, dataset, found)
+    parts = matching.dealt(deal, dataset, found)
     labelled = parts.dev.classes is not None
     if settings.certify != config["certify"]:
         dev, certify = _set_aside(joined(parts.dev, parts.certify), settings.certify, config["seed"], deal.groups)
@@ -173,8 +174,10 @@ def _held_out(
     notes = []
     if len(found.new):
         x, classes = deals.rows_at(dataset, found.new)
-        usable = ~deals.has_taught(deal, x)
-        labels = deals.labels_of(classes, dataset.label_names, deal.normal) if labelled else np.zeros(len(x), np.int32)
+        usable = ~matching.has_taught(deal, x)
+        labels = (
+            matching.labels_of(classes, dataset.label_names, deal.normal) if labelled else np.zeros(len(x), np.int32)
+        )
         rows = len(deal.digests) + np.arange(len(x))
         new = Part(x, labels, classes, rows).taken(usable)
         normal, anomalous = new.taken(new.labels == 0), new.taken(new.labels == 1)
@@ -192,7 +195,7 @@ def _held_out(
 
 def _other(deal: Deal, dataset: Dataset, settings: CalibrateSettings, notes: list[str]) -> Source:
     """Other rows, all of them: half of the normals to calibration, half to dev; anomalies to dev, some set aside."""
-    seen = deals.has_taught(deal, dataset.x_test)
+    seen = matching.has_taught(deal, dataset.x_test)
     if seen.any():
         notes.append(
             f"{int(seen.sum())} of {len(seen)} rows equal one that taught the model: they prove nothing, and are left "
@@ -216,7 +219,7 @@ def _other(deal: Deal, dataset: Dataset, settings: CalibrateSettings, notes: lis
             f"{dataset.name}: none of its classes ({', '.join(names or ())}) is a normal one of the run "
             f"({', '.join(normal)}): --normal names others"
         )
-    labels = deals.labels_of(classes, names, normal) if labelled else np.zeros(len(seen), np.int32)
+    labels = matching.labels_of(classes, names, normal) if labelled else np.zeros(len(seen), np.int32)
     rng = np.random.default_rng([settings.seed, 0xCA11])
     # numbered after the run's own rows: no row of other data is one of them
     everything = Part(dataset.x_test, labels, classes, len(deal.digests) + np.arange(len(seen))).taken(~seen)

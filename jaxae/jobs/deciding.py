@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 from jaxae import scoring
 from jaxae.data import Splits
 from jaxae.data import schema as schemas
-from jaxae.jobs.fitting import Dealt
+from jaxae.jobs.dealing import Dealt
 from jaxae.recipes import rules
 from jaxae.runs import deal as deals
 from jaxae.scoring import Guarantees

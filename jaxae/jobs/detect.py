@@ -20,9 +20,9 @@ import numpy as np
 from jaxae import cleaning, objectives, recipes, report, runs, scoring
 from jaxae.data import Dataset, Splits, load
 from jaxae.data.splits import Part, split
-from jaxae.jobs import deciding, fitting
+from jaxae.jobs import dealing, deciding, fitting
+from jaxae.jobs.dealing import Dealt, Fresh
 from jaxae.jobs.deciding import PADDED_BATCH, Decided, Labels
-from jaxae.jobs.fitting import Dealt, Fresh
 from jaxae.jobs.trained import Trained, num_trained
 from jaxae.numerics import as_batch
 from jaxae.recipes import Recipe, rules
@@ -69,12 +69,12 @@ def detect(
     thresholds.expected_cost(table, settings.anomaly_rate)  # costs are reported whatever the rule is
     threshold_for(settings, table, labelled=True)
     dataset = load(settings.data, label_column=settings.label_column, group_duplicates=settings.group_duplicates)
-    dealt = fitting.dealt_rows("detect", settings, dataset, partial(_fresh, settings, dataset), out, resume)
+    dealt = dealing.dealt_rows("detect", settings, dataset, partial(_fresh, settings, dataset), out, resume)
     parts, labelled = dealt.parts, dataset.y_train is not None
     rule = threshold_for(settings, table, labelled)
     deciding.rehearse(rule, parts, labelled)
-    fitting.require_usable(parts, dataset.feature_names)
-    standardisation = fitting.standardisation_of(dealt, out if resume else None)
+    dealing.require_usable(parts, dataset.feature_names)
+    standardisation = dealing.standardisation_of(dealt, out if resume else None)
     recipe = _recipe(settings, dealt, standardisation)
     fitting.require_trainable(recipe, "detect", settings.model, Batch(parts.train.x))
     facts = {"normal": dealt.deal.normal, "rule": rules.chosen(settings.rule, labelled)}

@@ -18,9 +18,9 @@ import numpy as np
 from jaxae import recipes, report, runs, scoring
 from jaxae.data import Dataset, Splits, load
 from jaxae.data.splits import Part, normal_classes, split
-from jaxae.jobs import deciding, fitting
+from jaxae.jobs import dealing, deciding, fitting
+from jaxae.jobs.dealing import Dealt, Fresh
 from jaxae.jobs.deciding import PADDED_BATCH, Decided, known_truth
-from jaxae.jobs.fitting import Dealt, Fresh
 from jaxae.jobs.trained import Trained, num_trained
 from jaxae.recipes import known_logits, rules
 from jaxae.runs import deal as deals
@@ -69,15 +69,15 @@ def open_set(
     rules.threshold(settings.rule, table, settings.anomaly_rate, settings.confidence, labelled=True)
     dataset = load(settings.data, label_column=settings.label_column, group_duplicates=settings.group_duplicates)
     require_known(dataset, settings.known)
-    dealt = fitting.dealt_rows("open-set", settings, dataset, partial(_fresh, settings, dataset), out, resume)
+    dealt = dealing.dealt_rows("open-set", settings, dataset, partial(_fresh, settings, dataset), out, resume)
     parts, known, names = dealt.parts, dealt.deal.normal, dataset.label_names or ()
     truth = {name: known_truth(getattr(parts, name).classes, names, known) for name in runs.deal.PARTS}
     has_unknown = bool((truth["dev"] == len(known)).any())
     rule = deciding.open_set_rule(settings, settings.cost, len(known), has_unknown)
     if not isinstance(rule, CostTable):
         deciding.rehearse(rule, parts, labelled=True)
-    fitting.require_usable(parts, dataset.feature_names)
-    standardisation = fitting.standardisation_of(dealt, out if resume else None)
+    dealing.require_usable(parts, dataset.feature_names)
+    standardisation = dealing.standardisation_of(dealt, out if resume else None)
     recipe = recipes.build_classifier(
         parts.train.x.shape[1:],
         num_trained(dealt.deal),

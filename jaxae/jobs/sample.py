@@ -10,11 +10,12 @@ import numpy as np
 from jaxae import generation, report, runs
 from jaxae.data import Dataset
 from jaxae.data.splits import normal_classes
-from jaxae.jobs import fitted_prior, fitting
+from jaxae.jobs import dealing, fitted_prior
 from jaxae.jobs.fitted_prior import read_prior
 from jaxae.jobs.trained import FittedPrior, TrainedRun, open_run, read_trained, recipe_of, saved_standardisation
 from jaxae.presets import CONDITIONAL
 from jaxae.runs import deal as deals
+from jaxae.runs import matching
 from jaxae.runs.deal import Deal
 from jaxae.settings import SampleSettings, checked
 
@@ -167,7 +168,9 @@ def _write(trained: TrainedRun, drawn: np.ndarray, out) -> tuple[pathlib.Path, p
     return out, out
 
 
-def _real(folder: pathlib.Path, deal: Deal, settings: SampleSettings) -> tuple[Dataset, Deal, deals.Match, np.ndarray]:
+def _real(
+    folder: pathlib.Path, deal: Deal, settings: SampleSettings
+) -> tuple[Dataset, Deal, matching.Match, np.ndarray]:
     """The run's data, and which classes the run has learnt or is to draw."""
     if deal.schema.kind != "images" or deal.label_names is None or (deal.classes < 0).any():
         raise ValueError(
@@ -177,7 +180,7 @@ def _real(folder: pathlib.Path, deal: Deal, settings: SampleSettings) -> tuple[D
     if settings.number < LEAST_SCORED:
         raise ValueError(f"--score needs at least {LEAST_SCORED} images, better 10000; got -n {settings.number}")
     labels = _places(settings, list(deal.label_names))
-    dataset, found = fitting.read_source(folder, deal)
+    dataset, found = dealing.read_source(folder, deal)
     wanted = list(deal.normal) or None
     if labels is not None:
         wanted = [deal.label_names[i] for i in sorted(set(labels))]
@@ -186,7 +189,7 @@ def _real(folder: pathlib.Path, deal: Deal, settings: SampleSettings) -> tuple[D
 
 
 def _figures(
-    dataset: Dataset, deal: Deal, found: deals.Match, classes: np.ndarray, drawn: np.ndarray
+    dataset: Dataset, deal: Deal, found: matching.Match, classes: np.ndarray, drawn: np.ndarray
 ) -> dict[str, Any]:
     """Fréchet distance, precision and recall of the drawn images against the run's test part, and of its train part."""
     test_rows = deal.parts["test"]

@@ -13,6 +13,7 @@ from jaxae.data import Dataset, load
 from jaxae.data import schema as schemas
 from jaxae.jobs.deciding import PADDED_BATCH
 from jaxae.runs import deal as deals
+from jaxae.runs import matching
 from jaxae.settings import ScoreSettings, checked
 
 
@@ -103,7 +104,7 @@ def _part_of(part: str, folder: pathlib.Path, dataset: Dataset) -> np.ndarray:
     """Rows of one part of the run that the detector lies in, where this is its data; or of the source's own parts."""
     if deals.has_deal(folder.parent):
         deal = deals.read(folder.parent)
-        found = deals.match(deal, dataset)
+        found = matching.match(deal, dataset)
         if not isinstance(found, str):
             rows = found.rows[deal.parts[part]]
             if not len(rows):

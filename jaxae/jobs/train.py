@@ -13,8 +13,8 @@ import numpy as np
 from jaxae import recipes, report, runs
 from jaxae.data import Dataset, load
 from jaxae.data.splits import split
-from jaxae.jobs import diagnosis, fitting
-from jaxae.jobs.fitting import Dealt, Fresh
+from jaxae.jobs import dealing, diagnosis, fitting
+from jaxae.jobs.dealing import Dealt, Fresh
 from jaxae.jobs.trained import num_trained
 from jaxae.jobs.walks import walks
 from jaxae.presets import CONDITIONAL
@@ -60,10 +60,10 @@ def train(
     echo = echo or (lambda line: None)
     settings = checked(TrainSettings() if settings is None else settings)
     dataset = load(settings.data, label_column=settings.label_column)
-    dealt = fitting.dealt_rows("train", settings, dataset, partial(_fresh, settings, dataset), out, resume)
-    fitting.require_usable(dealt.parts, dataset.feature_names)
+    dealt = dealing.dealt_rows("train", settings, dataset, partial(_fresh, settings, dataset), out, resume)
+    dealing.require_usable(dealt.parts, dataset.feature_names)
     settings, rows, validation = conditioned(settings, dealt)
-    standardisation = fitting.standardisation_of(dealt, out if resume else None)
+    standardisation = dealing.standardisation_of(dealt, out if resume else None)
     recipe = recipes.build(
         settings.model,
         rows.x.shape[1:],

@@ -12,13 +12,13 @@ import numpy as np
 
 from jaxae import __version__, generation, recipes, report, runs
 from jaxae.data.splits import Part
-from jaxae.jobs import fitted_prior, fitting
+from jaxae.jobs import dealing, fitted_prior
 from jaxae.jobs.fitted_prior import mean_nats, num_codes_of
 from jaxae.jobs.trained import FittedPrior, Trained, TrainedRun, open_run, read_trained, recipe_of
 from jaxae.presets import CONDITIONAL
 from jaxae.priors import SYMBOL_PRIORS, fit_unigram
 from jaxae.recipes import CODE_PRIORS, LATENT_PRIORS, Recipe
-from jaxae.runs import deal as deals
+from jaxae.runs import matching
 from jaxae.scoring import score_batches
 from jaxae.settings import TrainPriorSettings, checked
 from jaxae.types import Batch
@@ -71,8 +71,8 @@ def train_prior(
     recipe = recipe_of(folder, config, deal)
     settings = _require_possible(folder, config, recipe, settings)
     trained = read_trained(folder, config, deal, recipe)
-    dataset, found = fitting.read_source(folder, deal)
-    parts = deals.dealt(deal, dataset, found)
+    dataset, found = dealing.read_source(folder, deal)
+    parts = matching.dealt(deal, dataset, found)
     if settings.by_class and parts.train.classes is None:
         raise ValueError(f"{dataset.name} has no labels to condition on: leave out --by-class")
     rows, held_out = (_encoded(trained.model, part, settings) for part in (parts.train, parts.validation))

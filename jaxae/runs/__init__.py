@@ -1,6 +1,6 @@
 """What a run is, on disk: its folder, its contents, its deal, its table of scores."""
 
-from jaxae.runs import deal, reading
+from jaxae.runs import deal, matching, reading
 from jaxae.runs.contents import ENTRIES, SERVES, STANDARDISATION, Entry, require_served
 from jaxae.runs.deal import Deal
 from jaxae.runs.folder import next_free, read_config, start, write_arrays, write_csv, write_json, write_whole
@@ -16,6 +16,7 @@ __all__ = [
     "Run",
     "Scores",
     "deal",
+    "matching",
     "next_free",
     "read_config",
     "read_run",

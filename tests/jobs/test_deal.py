@@ -283,7 +283,7 @@ def test_a_value_that_overflows_is_flagged_in_test_and_dev_and_refused_in_traini
 def test_an_outlier_that_drowns_its_column_is_told():
     from jaxae.data import Dataset
     from jaxae.data.splits import split
-    from jaxae.jobs.fitting import require_usable
+    from jaxae.jobs.dealing import require_usable
 
     x = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
     parts = split(Dataset("t", x, None, x[:5] + 1, None), calibration=0, dev=0)

@@ -246,7 +246,7 @@ def test_an_open_set_keeps_its_classes_under_another_threshold(outputs, images, 
 def test_sample_compares_with_the_test_part_of_the_run(outputs, images, jaxae, tmp_path, monkeypatch):
     """By the deal, not by another split of the file: the features see just the run's test rows."""
     from jaxae import generation
-    from jaxae.jobs.fitting import read_source
+    from jaxae.jobs.dealing import read_source
     from jaxae.jobs.sample import _figures
     from jaxae.jobs.trained import open_run
     from jaxae.runs import deal as deals
