@@ -1,4 +1,4 @@
-"""What a `Batch` leaves open: its target is x, its weights are ones."""
+"""Defaults of a `Batch`: its target is x, its weights are ones."""
 
 import jax.numpy as jnp
 from jax import Array

@@ -1,4 +1,4 @@
-"""A value from one array, its gradient from another."""
+"""Straight-through gradients: the value of one array, the gradient of another."""
 
 from jax import Array
 from jax.lax import stop_gradient

@@ -11,12 +11,12 @@ from jaxae.types import PyTree
 
 
 def is_traced(*values: object) -> bool:
-    """Whether any of these is known by its shape alone (under `jit`, `vmap`, `grad`)."""
+    """Whether any of the values is a tracer (under `jit`, `vmap`, `grad`): only its shape and dtype are known."""
     return any(isinstance(value, Tracer) for value in values)
 
 
 def split_keys(rng: Array | None, num: int) -> tuple:
-    """`num` keys from one; `num` times None from None, so that deterministic calls stay so."""
+    """`num` keys from one; `num` times None from None, so that a call with `rng=None` stays deterministic."""
     return (None,) * num if rng is None else tuple(jax.random.split(rng, num))
 
 

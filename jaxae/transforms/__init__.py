@@ -1,8 +1,9 @@
 """Transforms, `(rng, Batch) -> Batch`: scaling, binarisation and corruption.
 
 A scaling or a binarisation acts on `x` and on `target` alike. A corruption changes `x` alone and keeps the
-uncorrupted value as `target`: otherwise a network would be taught to copy the noise. `objectives.prepared` and
-`scoring.prepared` put a transform in front of an objective or a scorer, so that a saved detector carries its own.
+uncorrupted value as `target`: otherwise a network would learn to copy the noise. `objectives.prepared` and
+`scoring.prepared` put a transform in front of an objective or a scorer, so that a saved detector holds the transform
+that training used.
 """
 
 from jaxae.transforms.augmentation import oriented_gradients, random_affine
@@ -29,7 +30,7 @@ TRANSFORMS = {
     "random_affine": random_affine,
     "condition_on_input": condition_on_input,
 }
-"""Name to constructor without arguments: what the contract tests walk through."""
+"""Name to constructor without arguments: the members that the contract tests check."""
 
 __all__ = [
     "TRANSFORMS",
