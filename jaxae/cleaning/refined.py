@@ -55,12 +55,14 @@ def refined(
     rng = np.random.default_rng([seed, 0xC1EA4])
     is_kept, scores = np.ones(len(x), bool), np.zeros(len(x), np.float32)
     for round_number in range(1, rounds + 1):
+        # new folds in each round: a row is then scored by models of different rows
         fold = rng.permutation(np.arange(len(x)) % folds)
         dropped = np.zeros(len(x), bool)
         for fold_number in range(folds):
             fold_rows = np.flatnonzero(fold == fold_number)
             scores[fold_rows] = fit(x[is_kept & (fold != fold_number)])(x[fold_rows])
             # scores of different models have different scales: each fold leaves out its own highest rows
+            # the share grows round by round, since the first models are fitted to contaminated rows
             count = round(contamination * round_number / rounds * len(fold_rows))
             dropped[fold_rows[np.argsort(-scores[fold_rows], kind="stable")[:count]]] = True
         is_kept = ~dropped

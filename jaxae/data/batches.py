@@ -35,6 +35,7 @@ class Shuffled:
     def __getitem__(self, index: int | np.integer) -> np.ndarray:
         if index < 0:
             raise IndexError(f"batch index must be >= 0, got {index}")
+        # one permutation per epoch, so that every row occurs once before any occurs twice
         epoch, place = divmod(int(index), len(self))
         order = _epoch_order(self.num_rows, self.seed, epoch)
         return order[place * self.batch_size : (place + 1) * self.batch_size]

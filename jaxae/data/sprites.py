@@ -198,6 +198,7 @@ def _coverage(row, size):
     # centres of the pixels, the image spanning -1..1
     axis = (2 * jnp.arange(size, dtype=jnp.float32) + 1) / size - 1
     shape, scale, rotation, x, y = row
+    # scale 0..5 is a relative size of 0.5, 0.6 ... 1
     half = _HALF * (0.5 + 0.1 * scale)
     angle = rotation * (2 * math.pi / FACTOR_SIZES[2])
     places = jnp.linspace(-_REACH, _REACH, FACTOR_SIZES[3])
@@ -227,5 +228,6 @@ def _heart(u, v, scale=1.9):
     u, v = jnp.abs(u) / scale, 0.55 - v / scale
     disc = jnp.hypot(u - 0.25, v - 0.75) - math.sqrt(2) / 4
     along = jnp.maximum(u + v, 0) / 2
+    # distance to the upper corner or to the side u = v, negative inside
     side = jnp.minimum(jnp.hypot(u, v - 1), jnp.hypot(u - along, v - along)) * jnp.sign(u - v)
     return jnp.where(u + v > 1, disc, side) * scale

@@ -88,6 +88,7 @@ def dci(
         )
         for f, size in enumerate(sizes)
     ]
+    # each factor has its own ensemble of trees; their importances are the columns of the matrix R
     importance = jnp.stack([fit.importance for fit in boosted], 1)
     return DCI(
         disentanglement(importance),
@@ -128,5 +129,6 @@ def completeness(importance: Float[Array, "D F"]) -> Float[Array, ""]:
 def _entropy(rows):
     """Entropy of each row to the base of its length; a row of zeros counts as uniform, with entropy 1."""
     total = rows.sum(1, keepdims=True)
+    # 0 log 0 = 0: the inner where keeps log 0 out of the product
     p = jnp.where(total > 0, rows / jnp.where(total > 0, total, 1), 1 / rows.shape[1])
     return -(p * jnp.log(jnp.where(p > 0, p, 1))).sum(1) / jnp.log(rows.shape[1])

@@ -48,10 +48,12 @@ def explicitness(
       True
     """
     sizes = sizes_of(codes, factors, factor_sizes)
+    # standardised by the train part, so that the penalty means the same for every dimension
     mean, scale = codes.mean(0, keepdims=True), codes.std(0, keepdims=True)
     train, test = ((part - mean) / jnp.where(scale > 0, scale, 1) for part in (codes, test_codes))
     areas = []
     for f, size in enumerate(sizes):
+        # scikit-learn's C weighs a sum over N rows: l2 of a mean is 1 / (C N)
         model = fit_logistic(train, factors[:, f], size, 1 / (penalty * len(codes)), tolerance=1e-4)
         probabilities = jax.nn.softmax(predict_logits(model, test))
         values = jnp.arange(size)

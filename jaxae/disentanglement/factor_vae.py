@@ -63,6 +63,7 @@ def factor_vae_score(
     within = jnp.var(source.sharing(group_rng, shared, group_size), 1, ddof=1)
     # relative to the variance over all data, or a dimension of small scale would win every vote
     least_varying = jnp.where(active[None], within / jnp.where(active, overall, 1)[None], jnp.inf).argmin(1)
+    # votes[d, f]: number of train groups that share factor f and vary least in dimension d
     votes = jnp.zeros((len(overall), num_factors)).at[least_varying[:num_train], shared[:num_train]].add(1)
     # majority vote: each dimension predicts the factor that it was the least-varying dimension of most often
     is_correct = votes.argmax(1)[least_varying[num_train:]] == shared[num_train:]

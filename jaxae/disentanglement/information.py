@@ -73,6 +73,7 @@ def mutual_information(
     values = [jax.nn.one_hot(factors[:, f], size) for f, size in enumerate(sizes)]
     # all joint distributions p(z_d, v_f) in one product of one-hot matrices
     product = jnp.matmul(bins.T, share[:, None] * jnp.concatenate(values, 1), precision=jax.lax.Precision.HIGHEST)
+    # back to one joint distribution [D, bins, values] for each factor
     joint = jnp.split(product.reshape(width, num_bins, -1), [sum(sizes[: f + 1]) for f in range(len(sizes) - 1)], -1)
     of_code = [-_entropy(part.sum(2)).sum(1) for part in joint]
     of_factor = [-_entropy(part[0].sum(0)).sum() for part in joint]
@@ -85,6 +86,7 @@ def mutual_information(
 
 
 def _entropy(p):
+    # 0 log 0 = 0; the inner where keeps log 0 out of the product
     return p * jnp.log(jnp.where(p > 0, p, 1))
 
 

@@ -64,6 +64,7 @@ def irs(
         jax.vmap(lambda column, f=f, size=size: spread(column, factors[:, f], size), 1)(codes)
         for f, size in enumerate(sizes)
     ]
+    # relative to the largest deviation of the dimension: 1 where the factor's value determines the code
     robust = 1 - jnp.stack(spreads, 1) / jnp.where(greatest > 0, greatest, 1)[:, None]
     weight = jnp.where(greatest > 0, greatest, 0)
     return jnp.sum(robust.max(1) * weight) / jnp.where(weight.sum() > 0, weight.sum(), 1)

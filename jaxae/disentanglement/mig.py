@@ -51,6 +51,7 @@ def mig(
     information, entropy = mutual_information(
         codes, factors, factor_sizes=factor_sizes, num_bins=num_bins, weight=weight
     )
+    # I(z; v) <= H(v): the gap is a share of the factor's entropy
     return jnp.mean(best_gap(information) / entropy)
 
 
@@ -92,6 +93,7 @@ def mig_sup(
     information, entropy = mutual_information(
         codes, factors, factor_sizes=factor_sizes, num_bins=num_bins, weight=weight
     )
+    # transposed, since the gap is taken over factors here, not over dimensions
     shares = (information / entropy[None]).T
     counts = shares.max(0) >= least
     return jnp.sum(best_gap(shares) * counts) / jnp.maximum(counts.sum(), 1)

@@ -61,5 +61,6 @@ def modularity_of(information: Float[Array, "D F"]) -> Float[Array, ""]:
     """
     squared = information**2
     best = squared.max(1)
+    # deviation from an ideal template, which has information about its best factor alone
     mean_of_others = (squared.sum(1) - best) / (squared.shape[1] - 1)
     return jnp.mean(jnp.where(best > 0, 1 - mean_of_others / jnp.where(best > 0, best, 1), 0))

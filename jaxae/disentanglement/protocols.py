@@ -72,6 +72,7 @@ def _of_rows(score, **options):
 
 def _of_parts(score):
     def apply(source, rng, protocol):
+        # one draw for both parts: without replacement, train and test then share no row
         codes, factors = source.sample(rng, protocol.num_train + protocol.num_test)
         train, test = (
             (codes[rows], factors[rows]) for rows in (slice(protocol.num_train), slice(protocol.num_train, None))
@@ -148,6 +149,7 @@ def evaluate(
         raise ValueError(f"no score {unknown[0]!r}; there are {', '.join(SCORES)}")
     intervals = {}
     for name in scores:
+        # keys depend on the score, not on which others are asked for
         keys = jax.random.split(jax.random.fold_in(rng, list(SCORES).index(name)), repetitions)
         values = jax.lax.map(lambda key, name=name: SCORES[name](source, key, protocol), keys, batch_size=together)
         for figure, draws in values.items() if isinstance(values, dict) else [("", values)]:

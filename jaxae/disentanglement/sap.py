@@ -94,6 +94,7 @@ def _decision(column, classes, size, penalty, steps):
 
     def fit_class(k):
         sign = jnp.where(classes == k, 1.0, -1.0)
+        # scikit-learn's class_weight="balanced", of one class against the rest
         balance = len(column) / (size * jnp.maximum(count[k], 1))
         cost = penalty * jnp.where(classes == k, balance, 1.0)
 

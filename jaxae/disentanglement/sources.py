@@ -59,6 +59,7 @@ def from_generator(represent: Callable, factor_sizes: Sequence[int], batch_size:
         if batch_size is None or len(factors) <= batch_size:
             return represent(factors)
         chunks = -(-len(factors) // batch_size)
+        # padded to whole chunks: one program, and the memory of one chunk of images
         padded = jnp.pad(factors, ((0, chunks * batch_size - len(factors)), (0, 0)))
         codes = jax.lax.map(represent, padded.reshape(chunks, batch_size, -1))
         return codes.reshape(chunks * batch_size, *codes.shape[2:])[: len(factors)]
@@ -70,6 +71,7 @@ def from_generator(represent: Callable, factor_sizes: Sequence[int], batch_size:
     def sharing(rng, factor, size):
         groups = factor.shape[0]
         factors = sample_factors(rng, sizes, groups * size).reshape(groups, size, -1)
+        # the group's factor takes the value of the group's first row in all rows
         shared = jnp.arange(len(sizes))[None, None] == factor[:, None, None]
         factors = jnp.where(shared, factors[:, :1], factors)
         return codes_of(factors.reshape(groups * size, -1)).reshape(groups, size, -1)
@@ -97,6 +99,7 @@ def code_table(represent: Callable, factor_sizes: Sequence[int], batch_size: int
     check_sizes(sizes)
     total = int(np.prod(sizes))
     chunks = -(-total // batch_size)
+    # the last chunk repeats the last combination, so that all chunks have one size
     index = jnp.minimum(jnp.arange(chunks * batch_size, dtype=jnp.int32), total - 1).reshape(chunks, batch_size)
     codes = jax.lax.map(lambda rows: represent(factors_at(rows, sizes)), index)
     return codes.reshape(chunks * batch_size, *codes.shape[2:])[:total]

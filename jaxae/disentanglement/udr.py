@@ -57,6 +57,7 @@ def udr(
     codes = (codes - codes.mean(1, keepdims=True)) / jnp.where(spread > 0, spread, 1) * active[:, None]
 
     def similarity(first, second):
+        # the lasso needs only X^T X / n and X^T Y / n
         gram, cross = first.T @ first / len(first), first.T @ second / len(first)
         return jnp.abs(cross if method == "spearman" else _lasso(gram, cross, penalty, steps))
 
@@ -66,6 +67,7 @@ def udr(
         return (_strength(similarities, active[j]) + _strength(similarities.T, active[i])) / 2
 
     models = jnp.arange(len(codes))
+    # pair by pair: a vmap over pairs would hold M^2 matrices of correlations
     scores = jax.lax.map(lambda i: jax.lax.map(lambda j: score(i, j), models), models)
     return jnp.nanmedian(jnp.where(models[:, None] == models[None], jnp.nan, scores), 0)
 

@@ -88,7 +88,9 @@ def spliced(unknown: int, share: float = 0.25) -> Transform:
         if rng is None:
             return batch
         count = int(share * batch.x.shape[0])
+        # partners are the next rows of the batch, which is shuffled
         first, second = batch.x[:count], batch.x[count : 2 * count]
+        # two halves of the same class would be a known class, not an unknown one
         differ = labels[:count] != labels[count : 2 * count]
         taken = differ[:, :, None, None] & _half_planes(rng, count, batch.x.shape[1:3])[..., None]
         return batch._replace(
@@ -104,6 +106,7 @@ def _half_planes(rng, count, size):
     angle_rng, offset_rng = jax.random.split(rng)
     angle = jax.random.uniform(angle_rng, (count, 1, 1), maxval=2 * math.pi)
     offset = jax.random.uniform(offset_rng, (count, 1, 1), minval=-1.0) * min(size) / 9
+    # coordinates from the image's centre: x cos a + y sin a > offset is one side of a line
     down, across = (jnp.arange(n, dtype=jnp.float32) - (n - 1) / 2 for n in size)
     return jnp.cos(angle) * down[None, :, None] + jnp.sin(angle) * across[None, None, :] > offset
 

@@ -101,6 +101,7 @@ def cross_entropy(model: Autoencoder, label_smoothing: float | Array = 0.0) -> O
         # cross-entropy against the uniform distribution over the classes
         uniform = -sum_per_example(jax.nn.log_softmax(logits.astype(jnp.float32))) / logits.shape[-1]
         is_correct = (logits.argmax(-1) == labels[:, 0]).astype(jnp.float32)
+        # cross-entropy against (1 - s) one-hot + s uniform
         loss = nll + label_smoothing * (uniform - nll)
         return loss, (output, {**state, "model": model_state}, {"nll": nll, "accuracy": is_correct})
 
@@ -189,6 +190,7 @@ def fine_tuning(
       >>> tuned = downstream.fine_tuning(optax.adam(1e-3), encoder=optax.adam(1e-4))
     """
 
+    # params are the model's own, or a train state's with "model" above: the key is at depth 0 or 1
     def labels(params):
         return jax.tree.map_with_path(
             lambda path, _: "encoder" if any(getattr(k, "key", None) == "encoder" for k in path[:2]) else "head", params

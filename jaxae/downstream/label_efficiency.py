@@ -58,6 +58,7 @@ def label_curve(
         raise ValueError(f"fractions must lie in (0, 1], draws be 1 or more; got {tuple(fractions)}, {draws}")
     features, labels = (np.asarray(part) for part in train)
     num_classes = int(labels.max()) + 1
+    # the number of classes is fixed over all draws, so that equal shapes compile once
     fit = jax.jit(lambda x, y, dev_x, dev_y: probe(x, y, dev_x, dev_y, num_classes=num_classes))
     predict = jax.jit(probe_classes)
     num_labels, accuracy = [], []
@@ -68,6 +69,7 @@ def label_curve(
             fitted = fit(features[rows], labels[rows], *dev)
             accuracies.append(float(np.mean(np.asarray(predict(fitted, test[0])) == test[1])))
         num_labels.append(len(chosen[0]))
+        # all labels allow one draw only, which stands for every repetition
         accuracy.append(accuracies if share < 1 else accuracies * draws)
     return LabelCurve(np.asarray(fractions), np.asarray(num_labels), np.asarray(accuracy))
 

@@ -78,6 +78,7 @@ def linear_probe(
     num_classes = int(np.max(labels)) + 1 if num_classes is None else num_classes
     features, dev_features = (jnp.asarray(part, jnp.float32) for part in (features, dev_features))
     labels, dev_labels = (jnp.asarray(part, jnp.int32) for part in (labels, dev_labels))
+    # one scale for all dimensions: scaling each to 1 would raise dimensions of noise to the level of the others
     mean = features.mean(0)
     scale = jnp.sqrt(jnp.mean((features - mean[None]) ** 2))
     scale = jnp.where(scale > 0, scale, 1)
@@ -91,6 +92,7 @@ def linear_probe(
     weights = jnp.asarray(path, jnp.float32)
     # from strong to weak regularisation, each solution is near the one before: a warm start saves most steps
     _, (models, accuracy) = jax.lax.scan(fit_weight, start, weights)
+    # argmax takes the first of ties, which is the strongest regularisation
     best = accuracy.argmax()
     return Probe(jax.tree.map(lambda leaf: leaf[best], models), mean, scale, weights[best], weights, accuracy)
 

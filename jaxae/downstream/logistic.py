@@ -68,6 +68,7 @@ def fit_logistic(
     """
     _check(features, labels, num_classes)
     weight = jnp.ones(features.shape[0]) if weight is None else jnp.asarray(weight, jnp.float32)
+    # weights that sum to 1 make the loss a mean, so that l2 does not depend on N
     share = weight / jnp.maximum(weight.sum(), jnp.finfo(jnp.float32).tiny)
     one_hot = jax.nn.one_hot(labels, num_classes)
 
@@ -80,6 +81,7 @@ def fit_logistic(
     optimizer = optax.lbfgs(memory_size=20)
     value_and_gradient = optax.value_and_grad_from_state(loss)
 
+    # a while loop, not a scan: most fits converge long before the last step
     def unfinished(carry):
         _, state, steps = carry
         gradient = optax.tree.get(state, "grad")
@@ -89,6 +91,7 @@ def fit_logistic(
     def step(carry):
         model, state, steps = carry
         value, gradient = value_and_gradient(model, state=state)
+        # L-BFGS with a line search, which evaluates the loss itself and keeps the gradient for the next step
         updates, state = optimizer.update(gradient, state, model, value=value, grad=gradient, value_fn=loss)
         return jax.tree.map(jnp.add, model, updates), state, steps + 1
 

@@ -70,6 +70,7 @@ def classifier_features(x: np.ndarray, labels: np.ndarray, *, epochs: int = 5, s
     data = Batch(x, target=labels[:, None].astype(np.int32))
     optimizer = optax.adamw(learning_rate, weight_decay=0.02)
     first_batch = jax.tree.map(lambda leaf: leaf[:batch_size], data)
+    # compiled, as an initialisation step by step compiles every operation for itself
     state = jax.jit(lambda rng: init_state(objective, optimizer, rng, first_batch))(jax.random.key(seed))
     step = build_step(objective, optimizer)
     order = shuffled(len(x), batch_size, seed)

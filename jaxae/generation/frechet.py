@@ -73,6 +73,7 @@ def normal_frechet(mean_a: ArrayLike, cov_a: ArrayLike, mean_b: ArrayLike, cov_b
             f"means [D] and covariances [D, D] are needed; got {a.shape}, {cov_a.shape}, {b.shape}, {cov_b.shape}"
         )
     values, vectors = eigh(cov_a)
+    # A^(1/2) = V diag(sqrt(v)) V^T; A^(1/2) B A^(1/2) is symmetric, unlike A B, and has the same eigenvalues
     root = vectors * _root(values) @ vectors.T
     product = root @ cov_b @ root
     # rounding leaves the product slightly asymmetric; eigh reads one triangle only

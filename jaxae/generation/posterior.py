@@ -53,6 +53,7 @@ def active_units(posterior: Gaussian, threshold: float = 0.01, weight: Array | N
       [True, False]
     """
     weight = _weight(posterior, weight)
+    # the covariance criterion of Burda et al.: Var_x E_q[z_d | x]
     centred = posterior.mean - weighted_mean(posterior.mean, weight)[None]
     return weighted_mean(centred**2, weight) > threshold
 

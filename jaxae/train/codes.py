@@ -63,6 +63,7 @@ def code_monitor(
     batches = list(padded(data, batch_size))
     if not batches:
         raise ValueError("code_monitor needs at least one row, got none")
+    # all batches as one array: one compiled scan counts them
     stacked = jax.tree.map(lambda *rows: jnp.asarray(np.stack(rows)), *batches)
 
     @jax.jit

@@ -140,6 +140,7 @@ def member(state: TrainState, index: int) -> TrainState:
       >>> ensemble.member(states, 2).rng.shape
       ()
     """
+    # `step` has no axis of members
     return jax.tree.map(lambda leaf: leaf[index], state._replace(step=()))._replace(step=state.step)
 
 
@@ -162,6 +163,7 @@ def folds(num_rows: int, num: int, seed: int = 0) -> np.ndarray:
     """
     if not 2 <= num <= num_rows:
         raise ValueError(f"folds: needs at least 2 folds and a row in each; got {num} folds of {num_rows} rows")
+    # 0, 1 ... num - 1 repeated, then shuffled: fold sizes differ by at most one
     return np.random.default_rng([seed, 0xF01D]).permutation(np.arange(num_rows, dtype=np.int32) % num)
 
 
@@ -181,4 +183,5 @@ def leave_fold_out(num_rows: int, num: int, seed: int = 0) -> np.ndarray:
       >>> folds(3, 3).tolist(), leave_fold_out(3, 3).tolist()
       ([0, 2, 1], [[0.0, 1.0, 1.0], [1.0, 1.0, 0.0], [1.0, 0.0, 1.0]])
     """
+    # [N, 1] against [K]: column k is 0 on the rows of fold k
     return (folds(num_rows, num, seed)[:, None] != np.arange(num)).astype(np.float32)

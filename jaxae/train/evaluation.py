@@ -43,6 +43,7 @@ def evaluator(
     stacked = jax.tree.map(lambda *rows: jnp.asarray(np.stack(rows)), *padded(data, batch_size))
     if not (total := float(stacked.weight.sum())) > 0:
         raise ValueError(f"evaluator needs rows that count: their weights sum to {total}")
+    # keys are drawn once: every evaluation sees the same noise, so that losses are comparable over steps
     keys = jax.random.split(jax.random.key(seed), jax.tree.leaves(stacked)[0].shape[0])
 
     @jax.jit
@@ -56,6 +57,7 @@ def evaluator(
             return sums, weight.sum()
 
         sums, counts = jax.lax.map(batch_sums, (stacked, keys))
+        # sums of all batches, then one division: the padded last batch would distort a mean of means
         return jax.tree.map(lambda v: v.sum() / counts.sum(), sums)
 
     def evaluate(state: TrainState) -> dict[str, float]:

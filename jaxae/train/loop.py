@@ -91,6 +91,7 @@ def fit(
     now = int(state.step)
     best, best_loss, best_step = _start(checkpoints, state)
     history = []
+    # chunks end at multiples of `chunk`, so that a resumed run makes the same chunks
     ends = [*range((now // chunk + 1) * chunk, num_steps, chunk), num_steps] if now < num_steps else []
     stack = _stacked(batches, now, ends[0]) if ends else None
     with _bar(progress, now, num_steps) as bar, _written(checkpoints):
@@ -100,6 +101,7 @@ def fit(
             state, metrics, finite = _chunk(step, state, stack, data)
             # the next rows are read while the device works
             stack = _stacked(batches, end, ends[i + 1]) if i + 1 < len(ends) else None
+            # one transfer to the host per chunk
             metrics, finite = jax.device_get((metrics, finite))
             _require_finite(state, finite, metrics, now)
             entry = {"step": end, **{name: float(np.mean(v, dtype=np.float64)) for name, v in metrics.items()}}

@@ -85,6 +85,7 @@ def build_step(
             return means["loss"], (model_state, means)
 
         gradients, (model_state, means) = jax.grad(mean_loss, has_aux=True)(state.params)
+        # each replica's loss has the global divisor, so the sum over replicas is the global mean
         gradients, means = total((gradients, means))
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = cast(dict, optax.apply_updates(state.params, updates))

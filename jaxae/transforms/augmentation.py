@@ -35,6 +35,7 @@ def random_affine(
       >>> moved.x.shape, bool(moved.x.min() < 1), moved.target
       ((2, 8, 8, 1), True, None)
     """
+    # a scale of 1 or more could shrink an axis to nothing or mirror it
     amounts = {"shift": shift, "rotation": rotation, "scale": scale, "shear": shear}
     if any(not (math.isfinite(a) and a >= 0) for a in amounts.values()) or scale >= 1:
         raise ValueError(f"random_affine: amounts must be finite and >= 0, scale below 1; got {amounts}")

@@ -163,6 +163,7 @@ def patch_mask(patch: int, rate: float) -> Transform:
         grid = (rank < hidden).reshape(b, rows, columns)
         mask = jnp.repeat(jnp.repeat(grid, patch, 1), patch, 2)[:, :height, :width, None]
         mask = jnp.broadcast_to(mask, batch.x.shape).astype(jnp.float32)
+        # an element counts if it is hidden and was observed
         counted = mask if batch.mask is None else mask * batch.mask
         return batch._replace(x=batch.x * (1 - mask), target=target_of(batch), mask=counted)
 

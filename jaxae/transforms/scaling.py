@@ -121,6 +121,7 @@ def binarise() -> Transform:
         return jax.random.bernoulli(rng, values).astype(jnp.float32)
 
     def apply(rng, batch):
+        # x and target differ here, so their draws are independent
         kx, kt = (None, None) if rng is None else jax.random.split(rng)
         target = None if batch.target is None else draw(kt, batch.target)
         return batch._replace(x=draw(kx, batch.x), target=target)

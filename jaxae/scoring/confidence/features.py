@@ -59,6 +59,7 @@ def mahalanobis(
 
     def apply(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
         rows = features(fitted["params"], fitted["state"], batch).astype(jnp.float32)
+        # W with |x W|^2 = x^T C^-1 x, so distances are sums of squares
         nearest = _squared(rows[:, None] - fitted["means"][None], fitted["within"]).min(-1)
         return nearest - _squared(rows - fitted["mean"][None], fitted["whole"]) if relative else nearest
 
@@ -99,6 +100,7 @@ def unit_length(features: Features) -> Features:
 
     def normalised(params: PyTree, state: PyTree, batch: Batch) -> Array:
         rows = features(params, state, batch).astype(jnp.float32)
+        # tiny instead of 0: a row of zeros stays zero
         return rows / jnp.maximum(jnp.linalg.norm(rows, axis=-1, keepdims=True), jnp.finfo(jnp.float32).tiny)
 
     return normalised

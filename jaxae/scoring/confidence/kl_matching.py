@@ -37,6 +37,7 @@ def kl_matching(logits: Logits) -> Scorer:
     def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> dict:
         values, weight = reference_features(logits, params, state, reference)
         p = jax.nn.softmax(values)
+        # templates by predicted class: the reference may be unlabelled
         chosen = (values.argmax(-1)[:, None] == jnp.arange(values.shape[-1])[None]) * weight[:, None]
         count = chosen.sum(0)
         templates = chosen.T @ p / jnp.where(count > 0, count, 1)[:, None]

@@ -54,6 +54,7 @@ def class_means(
     Raises:
       ValueError: a class has no rows that count.
     """
+    # one-hot membership times weight: means of all classes in one product
     member = (labels[:, None] == jnp.arange(num_classes)[None]) * weight[:, None]
     count = member.sum(0)
     if not is_traced(count) and (missing := np.flatnonzero(np.asarray(count) == 0)).size:

@@ -89,6 +89,7 @@ def ensemble_logits(logits: Logits, average: str = "probability") -> Logits:
         member_logits = jax.vmap(logits, (0, 0, None))(params, state, batch)
         if average == "logit":
             return member_logits.mean(0)
+        # log of a mean of probabilities, in logs to keep small ones: logsumexp - log M
         return jax.nn.logsumexp(jax.nn.log_softmax(member_logits), 0) - jnp.log(member_logits.shape[0])
 
     return combined
@@ -184,6 +185,7 @@ def entropy(logits: Logits) -> Scorer:
     """
 
     def score(values: Array) -> Array:
+        # log_softmax instead of the log of softmax: a probability that underflows to 0 would make 0 * -inf
         log_p = jax.nn.log_softmax(values)
         return -jnp.sum(jnp.exp(log_p) * log_p, -1)
 

@@ -45,6 +45,7 @@ def odin(logits: Logits, temperature: float = 1000.0, step: float = 0.0014) -> S
             values = logits(fitted["params"], fitted["state"], batch._replace(x=x))
             return values.astype(jnp.float32) / temperature
 
+        # examples are independent, so the gradient of the sum is each example's own
         direction = jax.grad(lambda x: jax.nn.log_softmax(scaled(x)).max(-1).sum())(batch.x)
         return doubt(scaled(batch.x + step * jnp.sign(direction)))
 

@@ -67,6 +67,7 @@ def openmax(logits: Logits, num_classes: int, tail: int = 20, revised: int = 3) 
         values = logits(fitted["params"], fitted["state"], batch).astype(jnp.float32)
         distance = jnp.linalg.norm(values[:, None] - fitted["means"][None], axis=-1)
         cdf = -jnp.expm1(-((distance / fitted["scale"][None]) ** fitted["shape"][None]))
+        # c_i of rank i = 1.. is (revised + 1 - i) / revised; ranks count from 0 here
         rank = jnp.argsort(jnp.argsort(-values, -1), -1)  # 0 for the largest
         num_revised = min(revised, num_classes)
         reduction = cdf * jnp.maximum(num_revised - rank, 0) / num_revised

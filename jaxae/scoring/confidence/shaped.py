@@ -45,6 +45,7 @@ def react(model: Autoencoder, num_classes: int, quantile: ArrayLike = 0.9) -> Sc
 
     def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> dict:
         rows, weight = reference_features(features, params, state, reference)
+        # rows of weight 0 become NaN, which nanquantile leaves out
         counted = jnp.where(weight[:, None] > 0, rows, jnp.nan)
         return {"params": params, "state": state, "limit": jnp.nanquantile(counted, quantile)}
 
@@ -88,6 +89,7 @@ def ash(model: Autoencoder, num_classes: int, pruned: float = 0.65) -> Scorer:
     def apply(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
         rows = features(fitted["params"], fitted["state"], batch)
         num_kept = max(1, rows.shape[-1] - math.floor(pruned * rows.shape[-1]))
+        # ties at the least kept value are all kept
         least = jax.lax.top_k(rows, num_kept)[0][:, -1:]
         thinned = jnp.where(rows >= least, rows, 0)
         tiny = jnp.finfo(jnp.float32).tiny

@@ -83,6 +83,7 @@ def fit_temperature(
     gap = logits - jnp.take_along_axis(logits, labels[:, None], -1)
 
     def slope(log_temperature: Array) -> Array:
+        # d loss / d(1/T) = E_p[l] - l_y, with l_y = 0 after the subtraction above
         p = jax.nn.softmax(gap * jnp.exp(-log_temperature))
         return jnp.sum(weight * jnp.sum(jnp.where(p > 0, p * gap, 0), -1))
 
@@ -92,5 +93,6 @@ def fit_temperature(
         too_sharp = slope(middle) > 0  # a larger 1/T would raise the loss: T must be at least this
         return jnp.where(too_sharp, middle, low), jnp.where(too_sharp, high, middle)
 
+    # 40 halvings of 2 * LIMIT reach float32 resolution
     low, high = jax.lax.fori_loop(0, 40, halve, (jnp.float32(-LIMIT), jnp.float32(LIMIT)))
     return jnp.exp((low + high) / 2)

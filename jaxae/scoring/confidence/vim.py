@@ -52,6 +52,7 @@ def vim(logits: Logits, features: Features, num_directions: int | None = None) -
         _, directions = jnp.linalg.eigh((centred * weight[:, None]).T @ centred / total)  # ascending variances
         residual_directions = directions[:, : width - count]
         residual_norm = weight @ jnp.linalg.norm(_product(centred, residual_directions), axis=-1)
+        # a = mean of the largest logit / mean of |r|; both sums share the weight's total
         scale = weight @ values.max(-1) / jnp.maximum(residual_norm, jnp.finfo(jnp.float32).tiny)
         return {"params": params, "state": state, "mean": mean, "rest": residual_directions, "scale": scale}
 

@@ -103,6 +103,7 @@ def cost_bands(
     costs = costs * jnp.stack([1 - share, share], axis=1)[:, :, None]
     rows, key = _rank(labels, scores, weight)
     if threshold is None:
+        # evenly by rank, so that λ is dense where scores are
         ranks = np.unique(np.linspace(0, len(key) - 1, min(256, len(key))).astype(int))
         limits = jnp.append(jnp.inf, -key[ranks])
     else:

@@ -70,6 +70,7 @@ def _check(table: CostTable, anomaly_rate: ArrayLike) -> None:
 
 
 def _cost(table: CostTable, anomaly_rate: ArrayLike, miss_rate: Array, false_alarm_rate: Array) -> Array:
+    # rows are truths (normal, anomaly), columns actions (accept, flag)
     (pass_normal, false_alarm), (miss, hit) = table.costs
     anomalies = miss * miss_rate + hit * (1 - miss_rate)
     normals = false_alarm * false_alarm_rate + pass_normal * (1 - false_alarm_rate)
@@ -193,6 +194,7 @@ def optimal_thresholds(
     require_costs(ratios, "cost ratios")
     points = operating_points(labels, scores, weight)
     require_labels(labels, weight, "the expected cost")
+    # one sort serves every ratio: only the weights of the two rates change
     rates = points.false_negatives / points.positives, points.false_positives / points.negatives
 
     def choose(ratio):

@@ -79,6 +79,7 @@ def example_cost_curve(scores: ArrayLike, costs: ArrayLike, weight: ArrayLike | 
     accept, flag = jnp.asarray(costs, jnp.float32).T
     # an example is positive if flagging is cheaper, and weighs the difference: misses and false alarms are then costs
     points = operating_points((accept > flag).astype(jnp.int32), scores, mass * jnp.abs(accept - flag))
+    # the cost if each example got its cheaper action
     least = jnp.sum(mass * jnp.minimum(accept, flag))
     cost = (least + points.false_negatives + points.false_positives) / jnp.sum(mass)
     best = jnp.argmin(cost)

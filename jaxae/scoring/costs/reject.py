@@ -53,6 +53,7 @@ def bayes_action(probabilities: ArrayLike, table: CostTable) -> Int[Array, " N"]
             raise ValueError(
                 f"probabilities of each row must sum to 1; row {bad_rows[0]} sums to {sums[bad_rows[0]]:g}"
             )
+    # E[cost of a] = sum_t p(t) costs[t, a], for all rows in one product
     values = jnp.asarray(probabilities, jnp.float32), jnp.asarray(table.costs, jnp.float32)
     return jnp.argmin(jnp.matmul(*values, precision=jax.lax.Precision.HIGHEST), axis=1).astype(jnp.int32)
 
@@ -117,6 +118,7 @@ def three_way(
     lower = (costs[:, 0] - costs[:, 2]) @ accepted
     least = jax.lax.cummin(lower, reverse=True)  # least term of any lower threshold at or below each upper one
     high = jnp.argmin(upper + least)
+    # the first point at or below `high` that attains the least term
     low = jnp.argmax((jnp.arange(len(lower)) >= high) & (lower == least[high]))
 
     def cost_of(low, high):

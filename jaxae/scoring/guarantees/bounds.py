@@ -220,6 +220,7 @@ def uniform_bound(errors: ArrayLike, count: ArrayLike, confidence: ArrayLike = 0
     if isinstance(confidence, int | float) and confidence < 0.5:
         raise ValueError(f"a bound at every λ at once needs a confidence of at least 0.5; got {confidence}")
     errors, count = jnp.asarray(errors, jnp.float32), jnp.asarray(count, jnp.float32)
+    # Dvoretzky-Kiefer-Wolfowitz, one-sided: P(sup F_n - F > e) <= exp(-2 n e^2)
     margin = jnp.sqrt(-jnp.log(jnp.asarray(1 - confidence, jnp.float32)) / (2 * count))
     return jnp.minimum(errors / count + margin, 1)
 
@@ -240,6 +241,7 @@ def _solve(errors: Array, count: Array, risk: Array, lower: bool = False) -> Arr
 
     limit = jnp.zeros_like(observed) if lower else jnp.ones_like(observed)
     far = jax.lax.fori_loop(0, HALVINGS, halve, (observed, limit))[1]
+    # no rate beyond 0 or 1 exists: all errors give the bound 1, none the lower end 0
     return jnp.where(observed == limit, limit, far)
 
 

@@ -59,6 +59,7 @@ def p_values(calibration: ArrayLike, scores: ArrayLike, rng: Array | None = None
     at_least = count - jnp.searchsorted(ordered, scores, side="left")
     if rng is None:
         return jnp.asarray(p_value_table(count))[at_least]
+    # without ties `above` equals `at_least`
     above = count - jnp.searchsorted(ordered, scores, side="right")
     # (#{>} + U (#{=} + 1)) / (n + 1): the example itself is one of its ties
     return (above + jax.random.uniform(rng, scores.shape) * (at_least - above + 1)) / (count + 1)
@@ -92,6 +93,7 @@ def cross_p_values(calibration: ArrayLike, folds: ArrayLike, scores: ArrayLike) 
     """
     counts, count = _at_least(calibration, folds, scores)
     groups = counts.shape[0]
+    # the sum of the K split numerators 1 + count_k over the sum of their denominators 1 + n_k
     return (groups + counts.sum(0)) / jnp.float32(groups + count)
 
 
@@ -160,6 +162,7 @@ def weighted_p_values(
     # weight of the calibration rows from each position of the ascending order on
     weight_from = jnp.append(jax.lax.cumsum(mass, reverse=True), 0.0)
     scores, example_weight = _new(scores), jnp.asarray(weight, jnp.float32)
+    # the example counts itself with its own ratio, as it counts itself in 1 + k without weights
     above = weight_from[jnp.searchsorted(ordered, scores, side="left")] + example_weight
     total = weight_from[0] + example_weight
     return jnp.minimum(above / total, 1)

@@ -59,6 +59,7 @@ def benjamini_hochberg(p_values: ArrayLike, level: ArrayLike = 0.1, null_share: 
     scaled = p_values[order] * (np.float32(count) / rank) * null_share
     # q-value of rank k: the minimum of m p_(j) / j over ranks j >= k, by an accumulated minimum from the end
     least = jnp.minimum(jnp.flip(jnp.minimum.accumulate(jnp.flip(scaled))), 1)
+    # back to the order of the examples
     q_values = jnp.zeros_like(p_values).at[order].set(least)
     return Discoveries(q_values <= level, q_values)
 

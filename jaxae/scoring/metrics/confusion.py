@@ -36,6 +36,7 @@ def confusion(
             raise ValueError("without a threshold, decisions (bool or 0/1) are expected instead of scores")
         flagged = jnp.asarray(scores) > 0
     else:
+        # both sides in float32, as a detector compares them
         flagged = jnp.asarray(scores, jnp.float32) >= jnp.asarray(threshold, jnp.float32)
     mass = jnp.ones(jnp.shape(labels)) if weight is None else jnp.asarray(weight, jnp.float32)
     # rows of the table are truths, columns decisions: cell number 2 truth + decision
@@ -122,6 +123,7 @@ def f_beta(
     """
     require_beta(beta)
     (_, false_alarms), (misses, hits) = confusion(labels, scores, weight, threshold)
+    # F-beta from counts: no division by a precision or recall that may be 0 / 0
     scaled = (1 + beta**2) * hits
     return _share(scaled, scaled + beta**2 * misses + false_alarms)
 

@@ -101,6 +101,7 @@ def ends_of_ties(ordered: Float[Array, " N"]) -> Int[Array, " N"]:
       [0, 2, 2, 3]
     """
     count, key = ordered.shape[0], order_key(ordered)
+    # compared by key: on some devices subnormal floats compare as equal to 0
     is_last = jnp.append(key[1:] != key[:-1], True)
     # the nearest last-of-a-tie at or after each position: a minimum accumulated from the end
     return jax.lax.cummin(jnp.where(is_last, jnp.arange(count), count - 1), reverse=True)
@@ -205,5 +206,6 @@ def precision_recall_curve(
     points = operating_points(labels, scores, weight)
     require_labels(labels, weight, "the precision-recall curve", both=False)
     flagged = points.flagged
+    # the inner where keeps 0 / 0 out of the gradient
     precision = jnp.where(flagged > 0, points.true_positives / jnp.where(flagged > 0, flagged, 1), 1)
     return precision, points.true_positives / points.positives, points.threshold

@@ -40,6 +40,7 @@ def oscr(
     require_vectors(is_known=is_known, correct=correct, confidence=confidence, weight=weight)
     _require(is_known, correct, weight)
     known = jnp.asarray(is_known).astype(jnp.int32)
+    # integer counts where there are no weights: their sums are exact
     mass = jnp.ones(known.shape, jnp.int32) if weight is None else as_mass(weight)
     is_correct = jnp.asarray(correct).astype(mass.dtype)
     # known rows with a wrong class can never be counted: weight 0 removes them from the numerator

@@ -59,6 +59,7 @@ def region_share(masks: ArrayLike) -> Float[np.ndarray, "n H W"]:
     for image, mask in zip(share, mask_array, strict=True):
         regions = np.zeros(mask.shape, np.int32)
         ndimage.label(mask, structure=np.ones((3, 3), int), output=regions)
+        # label 0 is the background, which is never looked up
         sizes = np.bincount(regions.ravel())
         image[regions > 0] = 1 / sizes[regions[regions > 0]]
     return share

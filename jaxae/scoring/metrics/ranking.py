@@ -55,6 +55,7 @@ def average_precision(labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | 
       >>> round(float(average_precision(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8]))), 4)
       0.8333
     """
+    # from flag-none to flag-all; point 0 flags nothing and adds no recall
     precisions, recalls, _ = precision_recall_curve(labels, scores, weight)
     return jnp.sum(jnp.diff(recalls) * precisions[1:])
 

@@ -41,6 +41,7 @@ def p_value_curve(
     points = operating_points(labels, -jnp.asarray(p_values, jnp.float32), weight)
     if not is_traced(labels, weight) and not float(points.negatives) > 0:
         raise ValueError(f"p-values are judged on normals; none of the {np.size(labels)} rows is one (with weight)")
+    # the first point, +inf as threshold, becomes level 0
     level = jnp.concatenate([jnp.zeros(1), -points.threshold[1:]])
     return level, points.false_positives / points.negatives
 

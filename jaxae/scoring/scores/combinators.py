@@ -38,6 +38,7 @@ def prepared(base: Scorer, transform: Callable) -> Scorer:
         return call
 
     def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> PyTree:
+        # a fixed key, so that the same reference gives the same fit
         prepared_reference = None if reference is None else transform(jax.random.key(0), reference)
         return base.fit(params, state, prepared_reference)
 
@@ -112,6 +113,7 @@ def ensemble(base: Scorer, reduce: str = "mean") -> Scorer:
 
     def through(function: Callable) -> Callable:
         def call(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
+            # the key is not mapped: every member scores the same corruption
             return reduced(jax.vmap(lambda member: function(member, rng, batch))(fitted), axis=0)
 
         return call

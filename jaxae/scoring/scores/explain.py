@@ -69,6 +69,7 @@ def heat_maps(base: Scorer, held_out: int | None = None, quantile: float = 0.99)
     base_map = base.map
 
     def pixels(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
+        # channels of one pixel are one place in the image
         return base_map(fitted, rng, batch).mean(-1)
 
     def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> dict:
@@ -115,6 +116,7 @@ def contributions(score: Float[Array, " B"], score_map: Float[Array, "B *dims"])
     """
     flat = score_map.reshape(score_map.shape[0], -1)
     total = flat.sum(-1, keepdims=True)
+    # a map of zeros has no proportions: equal shares
     shares = jnp.where(total > 0, flat / jnp.where(total > 0, total, 1), 1 / flat.shape[1])
     order = jnp.argsort(-shares, -1)
     value = jnp.take_along_axis(shares, order, -1) * score[:, None]

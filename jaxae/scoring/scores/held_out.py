@@ -114,6 +114,7 @@ def mean_in_chunks(function: Callable[[Batch], Array], rows: Batch, chunk: int =
         # where, not a product: an element that does not count may be infinite or NaN
         return (sums[0] + jnp.where(counts > 0, values * counts, 0).sum(0), sums[1] + counts.sum(0)), None
 
+    # the shape of the sums without running the function
     shape = jax.eval_shape(lambda i: function(_rows_at(unweighted, i)), indices[0]).shape[1:]
     (total, count), _ = jax.lax.scan(add, (jnp.zeros(shape), jnp.zeros(shape)), (indices, weight))
     return total / jnp.where(count > 0, count, 1)

@@ -183,6 +183,7 @@ def reference_features(
     count = num if is_traced(weight) else int(np.count_nonzero(np.asarray(weight) > 0))
     if min(num, count) < at_least:
         raise ValueError(f"this score needs at least {at_least} reference rows; got {count} that count, of {num}")
+    # the encoder's activations exist for one chunk at a time
     rows = in_chunks(lambda batch: features(params, state, batch), reference, CHUNK)
     if rows.ndim != 2:
         raise ValueError(f"features must be one row an example, [B, D]; got {rows.shape}")
@@ -192,4 +193,5 @@ def reference_features(
 def _joined(tree: PyTree) -> Array:
     leaves = [jnp.asarray(leaf, jnp.float32) for leaf in jax.tree.leaves(tree)]
     flat = [leaf.reshape(leaf.shape[0], -1) for leaf in leaves]
+    # latents of several levels or groups are one row
     return flat[0] if len(flat) == 1 else jnp.concatenate(flat, -1)

@@ -46,6 +46,7 @@ def pathway(model: Autoencoder, encoder: Network, with_input: bool = True) -> Fe
         if reconstruction.shape != x.shape:
             raise ValueError(f"the reconstruction's shape {reconstruction.shape} is not the input's {x.shape}")
         pairs = [[x, reconstruction]] if with_input else []
+        # the reconstruction passes through the same encoder as the input did
         layers = [hidden(params["encoder"], side, batch.condition) for side in (x, reconstruction)]
         pairs += list(zip(*layers, strict=True))
         differences = [(a - b).astype(jnp.float32).reshape(x.shape[0], -1) for a, b in pairs]

@@ -56,6 +56,7 @@ def normalised(
         fitted = base.fit(params, state, fitting_rows)
         key = jax.random.key(0)
         mean = mean_in_chunks(lambda batch: base_map(fitted, key, batch), rows)
+        # the floor is relative, so that it does not depend on the unit of the error
         overall = mean.mean()
         tiny = jnp.finfo(mean.dtype).tiny
         return {"base": fitted, "divisor": jnp.maximum(mean, jnp.maximum(floor * overall, tiny))}
@@ -186,6 +187,7 @@ def complexity_normalised(
         fitted = base.fit(params, state, fitting_rows)
         key = jax.random.key(0)
         scores, complexity = in_chunks(lambda batch: (base.apply(fitted, key, batch), measure(batch)), rows)
+        # a ratio of scores is a difference of logs, which a regression can remove
         logs = jnp.log(jnp.maximum(scores, jnp.finfo(jnp.float32).tiny))
         weight = row_weights(rows) / row_weights(rows).sum()
         mean_log, mean_complexity = (logs * weight).sum(), (complexity * weight).sum()

@@ -75,6 +75,7 @@ def reconstruction(
     def difference(target: Array, reconstruction: Array) -> Array:
         if kind == "ssim":
             return 1 - ssim(_images(target, kind), _images(reconstruction, kind), data_range)
+        # signed before the blur: independent pixel noise cancels, a shared sign adds up
         residual = target - reconstruction
         if kind == "smooth":
             residual = gaussian_blur(_images(residual, kind), sigma)

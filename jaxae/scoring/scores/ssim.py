@@ -40,6 +40,7 @@ def ssim(
     def blurred(values: Array) -> Array:
         return gaussian_blur(values, SIGMA, CUT, reflect=True)
 
+    # constants that keep the quotient stable in dark and in flat windows
     c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
     mean_x, mean_y = blurred(x), blurred(y)
     # E[x^2] - E[x]^2 under the window, of both images together: only their sum enters

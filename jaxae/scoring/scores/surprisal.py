@@ -60,6 +60,7 @@ def surprisal(model: Autoencoder, num_symbols: int, smoothing: ArrayLike = 1.0, 
         weights = jnp.broadcast_to(weight[:, None], symbols.shape)
         counts = jnp.zeros((symbols.shape[1], num_symbols)).at[positions, symbols].add(weights)
         if not per_position:
+            # pooled counts, repeated for each position, so that the lookup is the same
             counts = jnp.broadcast_to(counts.sum(0, keepdims=True), counts.shape)
         counts = counts + smoothing
         # -log p = log(n + smoothing * num_symbols) - log(n_s + smoothing)

@@ -102,6 +102,7 @@ def conformal(alpha: ArrayLike) -> Threshold:
 
     def choose(calibration, dev, labels, weight):
         count = calibration.shape[0]
+        # the p-values of verdicts, so that λ flags exactly where p <= alpha
         shares = p_value_table(count)
         _require_enough(count, shares[0], alpha, lambda needed: math.ceil(needed) - 1)
         # p = (1 + k) / (1 + n) <= alpha for k scores at or above: the number of such shares is k + 1

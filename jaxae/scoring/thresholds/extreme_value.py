@@ -95,6 +95,7 @@ def fit_tail(ordered: ArrayLike, tail_share: ArrayLike = 0.1) -> Tail:
     """
     ordered = jnp.asarray(ordered, jnp.float32)
     count = ordered.shape[0]
+    # the margin 1e-6: 0.1 * 30 may round to below 3; at least 2 peaks for the second moment
     peaks = jnp.clip(
         jnp.floor(jnp.asarray(tail_share, jnp.float32) * count * (1 + 1e-6)).astype(jnp.int32), 2, count - 1
     )

@@ -57,6 +57,7 @@ def recall(rate: ArrayLike) -> Threshold:
     def choose(calibration, dev, labels, weight):
         _require_dev("the recall rule", dev, labels, weight, both=False)
         points = operating_points(labels, dev, weight)
+        # points are in descending order of λ: the first that reaches the recall has the largest λ
         return points.threshold[jnp.argmax(points.reaches(rate))]
 
     return rule(choose, reads="dev")
@@ -183,6 +184,7 @@ def youden() -> Threshold:
 
     def choose(calibration, dev, labels, weight):
         points = _points("the Youden rule", dev, labels, weight)
+        # Youden's J; argmax takes the first of ties, the largest λ
         gain = points.true_positives / points.positives - points.false_positives / points.negatives
         return points.threshold[jnp.argmax(gain)]
 

@@ -70,6 +70,7 @@ def mixture(posterior: ArrayLike = 0.5, upper_share: ArrayLike = 0.1, log: bool 
 def _fit(ordered: Array, upper_share: ArrayLike) -> _Components:
     """Expectation-maximisation on standardised ascending values, started from a split by rank."""
     rank = (jnp.arange(ordered.shape[0], dtype=jnp.float32) + 0.5) / ordered.shape[0]
+    # hard responsibilities to start with: the upper share of the ranks belongs to the upper component
     upper = (rank > 1 - jnp.asarray(upper_share, jnp.float32)).astype(jnp.float32)
 
     def maximise(upper):

@@ -39,6 +39,7 @@ def mad(k: ArrayLike = 3.0) -> Threshold:
         middle = jnp.median(calibration)
         distance = jnp.median(jnp.abs(calibration - middle))
         _require_some("half of them lie within no distance of the median", distance)
+        # the factor turns a MAD into the standard deviation of a normal distribution
         return middle + k * NORMAL_SCALE * distance
 
     return rule(choose)
