@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxae.numerics import as_batch
+from jaxae.numerics import along_replicas, as_batch
 from jaxae.types import Batch, PyTree, TrainState
 
 ROWS = "rows"
@@ -92,11 +92,14 @@ def pmap_step(step: Step, devices: Sequence[Any] | None = None, axis_name: str |
     batch is the global `[B, ...]` and is split over the devices here. So the two steps are interchangeable, and
     checkpoints of one can be restored for the other.
 
+    Whatever reads a batch as a whole (a codebook's statistics, the entropy of its use, total correlation, the rank of a
+    loss) reads the rows of all replicas; networks with batch statistics are refused, `jit_step` trains them.
+
     Replicas draw different noise: models that sample agree with one device in distribution, others to rounding. JAX
     keeps `pmap` in maintenance; `jit_step` does the same job with fewer conditions.
 
     Args:
-      step: from `build_step(..., axis_name=...)`; a codebook with statistics needs the same `axis_name`.
+      step: from `build_step(..., axis_name=...)`.
       devices: the devices to use; None takes all of this host.
       axis_name: name of the step's mapped axis; None takes the name given to `build_step`. Needed for a step that was
         not built by `build_step`.
@@ -125,7 +128,12 @@ def pmap_step(step: Step, devices: Sequence[Any] | None = None, axis_name: str |
             "pmap_step needs a step that knows its axis, or replicas would part: build_step(..., axis_name='devices')"
         )
     devices = list(jax.local_devices() if devices is None else devices)
-    mapped = jax.pmap(step, axis_name=axis_name, in_axes=(None, 0), out_axes=None, devices=devices)
+
+    def bound(state, batch):
+        with along_replicas(axis_name):
+            return step(state, batch)
+
+    mapped = jax.pmap(bound, axis_name=axis_name, in_axes=(None, 0), out_axes=None, devices=devices)
 
     def run(state, batch):
         if getattr(getattr(state, "step", None), "ndim", 0) != 0:

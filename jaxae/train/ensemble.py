@@ -121,7 +121,7 @@ def members(objective: Objective) -> Objective:
         loss, (output, model_state, metrics) = per_member(params, state)
         return loss.mean(0), (output, model_state, jax.tree.map(lambda values: values.mean(0), metrics))
 
-    return Objective(objective.init, apply)
+    return Objective(objective.init, apply, objective.frozen)
 
 
 def member(state: TrainState, index: int) -> TrainState:
