@@ -16,8 +16,8 @@ def gaussian(scale: ArrayLike | None = 1.0) -> Likelihood:
     `log p(x) = -((x - mean) / scale)^2 / 2 - log(scale) - log(2 pi) / 2`
 
     Args:
-      scale: the standard deviation, in the data's unit, > 0; None: learned, the decoder then gives a mean and a
-        log-variance (bounded smoothly to ±10) for each element.
+      scale: standard deviation in the data's unit, > 0; None: learned, the decoder then gives a mean and a log-variance
+        (bounded smoothly to ±10) for each element.
 
     Returns:
       A `Likelihood` with 1 parameter per data channel, or 2 where the scale is learned.
@@ -31,8 +31,8 @@ def gaussian(scale: ArrayLike | None = 1.0) -> Likelihood:
     Example:
       >>> import jax.numpy as jnp
       >>> from jaxae import likelihoods
-      >>> one = likelihoods.gaussian(scale=1.0)
-      >>> round(float(one.log_prob(jnp.zeros((1, 1)), jnp.ones((1, 1)))[0, 0]), 4)
+      >>> likelihood = likelihoods.gaussian(scale=1.0)
+      >>> round(float(likelihood.log_prob(jnp.zeros((1, 1)), jnp.ones((1, 1)))[0, 0]), 4)
       -1.4189
     """
     _check_positive("gaussian", "scale", scale)
@@ -60,8 +60,7 @@ def bernoulli() -> Likelihood:
     """A Bernoulli distribution for each element; the prediction is its logit.
 
     `log p(x) = x log sigmoid(l) + (1 - x) log sigmoid(-l)`. For `x` strictly between 0 and 1 this is the usual
-    cross-entropy but no probability of grey values: binarise (`transforms.binarise`) before numbers in nats are
-    compared.
+    cross-entropy but not a density of grey values: binarise (`transforms.binarise`) before comparing nats.
 
     Source: Kingma and Welling 2014, appendix C.1.
 
@@ -74,7 +73,7 @@ def bernoulli() -> Likelihood:
 
     def log_prob(x, logits):
         logits = logits.astype(jnp.float32)
-        # -softplus rather than log(sigmoid): exact where the sigmoid rounds to 0 or 1
+        # x l - softplus(l) is exact where the sigmoid rounds to 0 or 1, unlike the log of a sigmoid
         return x * logits - jax.nn.softplus(logits)
 
     def sample(rng, logits):
@@ -91,13 +90,13 @@ def bernoulli() -> Likelihood:
 
 
 def laplace(scale: ArrayLike | None = 1.0) -> Likelihood:
-    """A Laplace distribution for each element: the absolute error, as a likelihood.
+    """A Laplace distribution for each element: the likelihood of the absolute error.
 
     `log p(x) = -|x - mean| / scale - log(2 scale)`
 
     Args:
-      scale: in the data's unit, > 0; None: learned, the decoder then gives a mean and a log-scale (bounded smoothly
-        to ±5, so that it can reach neither 0 nor infinity) for each element.
+      scale: scale parameter in the data's unit, > 0; None: learned, the decoder then gives a mean and a log-scale
+        (bounded smoothly to ±5, so that the scale reaches neither 0 nor infinity) for each element.
 
     Returns:
       A `Likelihood` with 1 parameter per data channel, or 2 where the scale is learned.
@@ -141,12 +140,12 @@ def categorical(num_classes: int) -> Likelihood:
 
     `log p(x) = l_x - log sum_k exp(l_k)`, with `l_k` in block k of the prediction's last axis.
 
-    `mean` is the expectation `sum_k k p_k`, in levels: what minimises the squared error where the classes are ordered,
-    as grey levels are. For labels without an order read the logits: `prediction.argmax(-1)` is the most probable.
+    `mean` is the expectation `sum_k k p_k`, in levels, which minimises the squared error for ordered classes such as
+    grey levels. For classes without an order use the logits: `prediction.argmax(-1)` is the most probable class.
 
     Args:
-      num_classes: K, at least 2; targets are whole numbers 0..K-1, of an integer or a floating type. Others have NaN
-        for a log-probability.
+      num_classes: number of classes K, at least 2; targets are whole numbers 0..K-1, integer or floating. The
+        log-probability of other targets is NaN.
 
     Returns:
       A `Likelihood` with K parameters per data channel: target `[B, ..., C]`, prediction `[B, ..., C * K]`. Samples
@@ -177,8 +176,8 @@ def categorical(num_classes: int) -> Likelihood:
         log_p = jax.nn.log_softmax(logits_of(prediction))
         level = x.astype(jnp.int32)
         known = (level >= 0) & (level < num_classes)
-        taken = jnp.take_along_axis(log_p, jnp.where(known, level, 0)[..., None], -1)[..., 0]
-        return jnp.where(known, taken, jnp.nan)
+        log_p_of_class = jnp.take_along_axis(log_p, jnp.where(known, level, 0)[..., None], -1)[..., 0]
+        return jnp.where(known, log_p_of_class, jnp.nan)
 
     def mean(prediction):
         return jax.nn.softmax(logits_of(prediction)) @ jnp.arange(num_classes, dtype=jnp.float32)

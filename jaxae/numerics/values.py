@@ -1,4 +1,4 @@
-"""Values as they come: traced or concrete, a key or none, a number or a schedule, finite or not."""
+"""Checks and conversions of argument values: traced or concrete, key or None, number or schedule, finite or not."""
 
 import operator
 from typing import Any
@@ -19,9 +19,12 @@ def is_traced(*values: object) -> bool:
 
 
 def as_number(value: object) -> float | None:
-    """A concrete real number as a Python float: Python's own, NumPy's and JAX's scalars and arrays without axes.
+    """A concrete real number as a Python float: Python numbers, NumPy and JAX scalars and arrays without axes.
 
-    None for what is checked elsewhere or not at all: traced values, schedules, arrays with axes, text.
+    None for everything else: traced values, schedules, arrays with axes, text.
+
+    Args:
+      value: any object.
 
     Example:
       >>> import numpy as np
@@ -38,7 +41,10 @@ def as_number(value: object) -> float | None:
 
 
 def as_whole(value: object) -> int | None:
-    """A concrete whole number as a Python int; None for anything else, 3.0 included.
+    """A concrete whole number as a Python int; None for anything else, including 3.0.
+
+    Args:
+      value: any object.
 
     Example:
       >>> import numpy as np

@@ -21,7 +21,7 @@ PRIORS = {
     "autoregressive_flow": lambda: autoregressive_flow(8),
     "standardised": lambda: standardised(full_mixture(2), jnp.array(1.0), jnp.array(2.0)),
 }
-"""Name to constructor without arguments, over continuous latents: what the contract tests walk through."""
+"""Name to constructor without arguments, over continuous latents: the members that the contract tests check."""
 
 SYMBOL_PRIORS = {"autoregressive": autoregressive, "masked": masked, "unigram": unigram, "uniform": uniform}
 """Name to constructor `(num_codes, ...)`, over symbols: what the contract tests and `jaxae train-prior` read."""
