@@ -29,6 +29,7 @@ _ROOMS = (
     "report",
     "runs",
     "scoring",
+    "testing",
     "train",
     "transforms",
     "types",
