@@ -92,7 +92,9 @@ def bernoulli(
             latent = soft if estimator == "relaxed" and rng is not None else straight_through(hard, soft)
         p = prior_logits(params, logits)
         penalty = sum_per_example(_kl(logits, p), mask)
+        # the drawn bits are constants here: the gradient of the rate reaches the logits and the prior alone
         rate = sum_per_example(_log_prob(stop_gradient(hard), logits) - _log_prob(stop_gradient(hard), p), mask)
+        # NaN > 0 is False: without the mark a NaN would pass for a 0 bit
         symbols = jnp.where(jnp.isnan(logits), -1, hard.astype(jnp.int32))
         return Code(latent, penalty, rate, symbols, Bernoulli(logits)), next_step(state, rng)
 

@@ -91,6 +91,7 @@ def categorical(
         noisy = log_q if rng is None else log_q + jax.random.gumbel(rng, log_q.shape)
         ids = jnp.argmax(noisy, -1)
         hard = jax.nn.one_hot(ids, classes)
+        # the relaxation of the same noisy logits, so value and gradient belong to one draw
         soft = jax.nn.softmax(noisy / at_state(temperature, state))
         latent = soft if estimator == "relaxed" and rng is not None else straight_through(hard, soft)
         counted = None if mask is None else mask[..., None] > 0

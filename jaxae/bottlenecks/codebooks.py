@@ -90,12 +90,14 @@ def moving_average(num_codes: int, upkeep: Upkeep, smoothing: ArrayLike) -> Code
     def update(params, state, rng, tokens, ids, weight):
         rng, tokens, ids, weight = gathered(replica_axis(upkeep.axis_name), rng, tokens, ids, weight)
         decay = memory(upkeep.decay, tokens.shape[0], num_codes)
+        # averages of the weighted tokens: padded tokens have weight 0
         counts = _averaged(decay, state["counts"], ids, weight)
         sums = _averaged(decay, state["sums"], ids, tokens * weight[:, None])
         fresh, moved, counts = _restarted(rng, state["codebook"], state["counts"], counts, tokens, weight, upkeep)
         # a restart resets count and sum too, or the next step would undo it
         sums = jnp.where(moved[:, None], fresh * counts[:, None], sums)
         total = counts.sum()
+        # Laplace smoothing keeps the total count and small counts, which divide the sums, away from 0
         smoothed = (counts + smoothing) / (total + num_codes * smoothing) * total
         used = (counts > 0)[:, None]
         # a code without tokens so far keeps its value; dividing by its count 0 would give NaN
@@ -188,6 +190,7 @@ def _averaged(decay, average, ids, values):
 def _restarted(rng, book, before, counts, tokens, weight, upkeep):
     """Restart dead codes, seed all in the first batch: `(fresh [K, D], moved [K], counts [K])`."""
     num_codes = counts.shape[0]
+    # counts are averages per batch, so they are compared with the batch's mean count
     mean = weight.sum() / num_codes
     # before the first update counts are 0 and every code is dead: that is the seeding by data
     dead = counts < upkeep.restart_below * mean

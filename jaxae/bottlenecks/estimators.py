@@ -44,6 +44,7 @@ def rotation(codes: Float[Array, "N D"], tokens: Float[Array, "N D"]) -> Float[A
     rotated = tokens - 2 * along(r) * r + 2 * along(u) * v
     # opposite vectors (u = -v) have no unique rotation
     defined = (token_norm > 0) & (code_norm > 0) & (sum_norm > 1e-6)
+    # held constant: u, v and r have no gradient, so the Jacobian is the rotation and scaling itself
     soft = jnp.where(defined, code_norm / jnp.where(token_norm > 0, token_norm, 1.0) * rotated, tokens)
     return straight_through(codes, soft)
 
@@ -81,6 +82,7 @@ def directional(
     # the square root has an infinite slope at 0: a token on its code gets length 1 here and no step below
     length = jnp.sqrt(jnp.where(is_step, square, 1.0))
     noise = 0.0 if rng is None else jnp.sqrt(variance) * jax.random.normal(rng, codes.shape)
+    # the direction is a constant of the gradient, the length is not
     target_step = stop_gradient(step + noise)
     step_norm = jnp.linalg.norm(target_step, axis=-1, keepdims=True)
     direction = target_step / jnp.where(step_norm > 0, step_norm, 1.0)
@@ -121,6 +123,7 @@ def gumbel(
     @jax.checkpoint
     def chunk(rows, keys):
         noise = jax.vmap(lambda key: jax.random.gumbel(key, (codebook.shape[0],)))(keys)
+        # Gumbel-max: the argmax is a draw from softmax(-distance)
         logits = noise - squared_distances(rows, codebook)
         soft = jnp.matmul(jax.nn.softmax(logits / temperature, -1), codebook, precision=jax.lax.Precision.HIGHEST)
         return jnp.argmax(logits, -1).astype(jnp.int32), soft

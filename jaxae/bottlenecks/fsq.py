@@ -60,9 +60,11 @@ def fsq(levels: Sequence[int], *, noise_dropout: ArrayLike = 0.0) -> Bottleneck:
         raise ValueError(f"fsq: noise_dropout must be in [0, 1], got {noise_dropout}")
     width = len(levels)
     sizes = np.array(levels)
+    # half the range of L - 1 roundings, less epsilon: the bound never reaches the next integer
     half = ((sizes - 1) * (1 - EPSILON) / 2).astype(np.float32)
     offset = np.where(sizes % 2 == 1, 0.0, 0.5).astype(np.float32)
     shift = np.tan(offset / half).astype(np.float32)
+    # levels are divided by L // 2, so that the latent lies in [-1, 1]
     unit = sizes // 2
     # mixed radix: the weight of digit i is the product of the levels before it
     basis = np.cumprod((1, *levels[:-1])).astype(np.int32)

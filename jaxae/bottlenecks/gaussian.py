@@ -91,6 +91,7 @@ def gaussian(prior: Prior | None = None, flow: Network | None = None, free_bits:
         kl = prior.kl(params["prior"], posterior, condition)
         if as_number(free_bits) == 0:
             return sum_per_example(kl)
+        # the mean KL of a dimension is over the batch of all replicas, or each would apply its own threshold
         axis = replica_axis()
         mean = kl.mean(0, keepdims=True) if axis is None else jax.lax.pmean(kl.mean(0, keepdims=True), axis)
         # where, not maximum: the value stays a number per example, and a dimension below its bits gets no gradient

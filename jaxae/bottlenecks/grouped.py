@@ -67,6 +67,7 @@ def grouped(bottleneck: Bottleneck, n: int, *, shared: bool = False) -> Bottlene
         if shared:
             if mask is not None:
                 condition = with_mask("grouped", condition, jnp.broadcast_to(mask[..., None], groups.shape[:-1]))
+            # groups become one more axis of tokens for the shared base
             code, state = bottleneck.apply(params, state, rng, groups, condition)
             symbols = jax.tree.map(lambda s: jnp.moveaxis(s, h.ndim - 1, -1), code.symbols)
             return code._replace(latent=code.latent.reshape(*h.shape[:-1], -1), symbols=symbols, posterior=None), state

@@ -59,6 +59,7 @@ def hierarchical(top: Bottleneck, local: Bottleneck, conditional: bool = False) 
         top_rng, local_rng = jax.random.split(rng)
         params, state = top.init(top_rng, h, condition)
         above = jax.eval_shape(lambda p, s, h, c: top.apply(p, s, None, h, c)[0].latent, params, state, h, condition)
+        # only shapes are known before training: init passes abstract arrays through both levels
         joined = jax.eval_shape(concatenated, jax.ShapeDtypeStruct(h.shape, h.dtype), above)
         below, below_state = local.init(local_rng, joined, local_condition(condition, above))
         return (params, below), (state, below_state)

@@ -68,6 +68,7 @@ def latent_quantizer(
         latent = read(params, ids)
         counted = None if mask is None else mask[..., None] > 0
         penalty = sum_per_example((h - stop_gradient(latent)) ** 2, counted) * commitment
+        # the values follow the inputs, the inputs the values: each term has a gradient on one side alone
         penalty = penalty + sum_per_example((stop_gradient(h) - latent) ** 2, counted) * quantization
         rate = tokens_per_example(h, mask) * sum(map(math.log, levels))
         symbols = jnp.where(jnp.isnan(h), -1, ids).astype(jnp.int32)

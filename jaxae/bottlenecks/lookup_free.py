@@ -120,6 +120,7 @@ def _signs(name, bits, spherical, entropy, diversity, commitment, temperature, g
         # -|u - s|^2 and -|u + s|^2 differ by 4 u s, with s = scale: the log-odds of a bit at this temperature
         logits = u * (4 / (scale * temperature))
         weight = None if mask is None else (mask > 0).astype(jnp.float32).reshape(-1)
+        # bits are independent in a token's soft code, but not in the mean over tokens
         mean_entropy = mean_code_entropy(logits.reshape(-1, bits), weight, group_bits, axis_name)
         token_entropy = sum_per_example(bit_entropy(logits), counted)
         distance = sum_per_example((u - stop_gradient(latent)) ** 2, counted)

@@ -74,6 +74,7 @@ def multi_scale(bottleneck: Bottleneck, sizes: Sequence[int], *, shared: bool = 
         keys = [None] * len(sizes) if rng is None else jax.random.split(rng, len(sizes))
         total, codes, states = jnp.zeros_like(h), [], []
         for i, size in enumerate(sizes):
+            # antialias: downsizing averages over the area instead of sampling points
             residual = jax.image.resize(h - total, scale_input(h, size).shape, "linear", antialias=True)
             code, new_state = bottleneck.apply(
                 params if shared else params[i], state if shared else state[i], keys[i], residual, condition

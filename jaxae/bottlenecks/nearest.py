@@ -140,10 +140,12 @@ def map_rows(function: Callable, num_columns: int, *rows: Array):
       [1, 2, 3]
     """
     n = rows[0].shape[0]
+    # as many rows as fit the cache, but at least CHUNK_ROWS while they stay under the cap
     count = max(1, CHUNK_BYTES // (4 * num_columns), min(CHUNK_ROWS, MOST_BYTES // (4 * num_columns)))
     if isinstance(n, int):  # an exported program's batch is symbolic: full chunks then
         if n <= count:
             return function(*rows)
+        # chunks of equal size: the last one is padded by less than a row per chunk
         count = -(-n // -(-n // count))
     chunks = -(-n // count)
 
@@ -191,6 +193,7 @@ def _nearest_vmap(axis_size, in_batched, tokens, codebook):
 def _nearest_in_chunk(tokens, codes, norms):
     width = norms.shape[0] // BLOCKS
     product = jnp.matmul(tokens, codes.T, precision=jax.lax.Precision.HIGHEST)
+    # codes in BLOCKS blocks of `width`: block b holds codes b * width to (b + 1) * width - 1
     distance = (product + norms[None]).reshape(-1, BLOCKS, width)
     least, block = distance[:, 0], jnp.zeros((tokens.shape[0], width), jnp.int32)
     for i in range(1, BLOCKS):

@@ -129,6 +129,7 @@ def _draw(posterior, rng):
     along_rng, across_rng, tangent_rng = jax.random.split(rng, 3)
     alpha = _alpha(posterior)
     # a beta variate from two gamma variates, in logarithms: 1 - cosine keeps its digits near the mode
+    # Beta(alpha, beta) is G_a / (G_a + G_b) of two gamma variates: its log-odds are the difference of their logs
     log_odds = jax.random.loggamma(along_rng, alpha) - jax.random.loggamma(
         across_rng, jnp.full(alpha.shape, _beta(posterior))
     )

@@ -45,6 +45,7 @@ def projected(bottleneck: Bottleneck, width: int) -> Bottleneck:
         code, _ = jax.eval_shape(
             lambda p, s, x, c: bottleneck.apply(p, s, None, x, c), base_params, state, base_input(h), condition
         )
+        # variance 1 / fan-in keeps the size of tokens in both projections
         normal = jax.nn.initializers.lecun_normal()
         up = normal(up_rng, (code.latent.shape[-1], h.shape[-1]))
         return {"down": normal(down_rng, (h.shape[-1], width)), "inner": base_params, "up": up}, state

@@ -65,6 +65,7 @@ def residual(
         raise ValueError(f"residual: least must be in [1, depth = {depth}], got {least}")
     if scale <= 0 or math.frexp(scale)[0] != 0.5:
         raise ValueError(f"residual: scale must be a power of 2, such as 0.5 or 0.25, got {scale}")
+    # powers of 2: products and quotients with them are exact
     factors = jnp.float32(scale) ** jnp.arange(depth)
 
     def init(rng, h, condition=None):
@@ -109,6 +110,7 @@ def residual(
         xs = (jnp.arange(depth), factors, keys, *base_arrays)
         # a scan, so that the compiled program does not grow with the depth
         (total, final_state), (codes, states) = jax.lax.scan(level, (jnp.zeros_like(h), state if shared else ()), xs)
+        # `None` and dicts of terms pass through tree.map
         sums = {key: jax.tree.map(lambda a: a.sum(0), getattr(codes, key)) for key in ("penalty", "rate", "terms")}
         symbols = jax.tree.map(lambda s: jnp.moveaxis(s, 0, -1), codes.symbols)
         return Code(straight_through(total, h), symbols=symbols, **sums), final_state if shared else states

@@ -42,6 +42,7 @@ def kmeans(
         chance = jnp.where(jnp.isinf(distance), weight, distance * weight)
         # if every token equals a seed, any token with weight
         chance = jnp.where(chance.sum() > 0, chance, weight)
+        # log 0 = -inf: a token of weight 0 or at a seed is never drawn
         pick = tokens[jax.random.categorical(key, jnp.log(chance))]
         return jnp.minimum(distance, ((tokens - pick[None]) ** 2).sum(-1)), pick
 

@@ -41,6 +41,7 @@ def unpadded(name: str, h: Array, condition=None, width: int | None = None) -> t
         return h, None
     if mask.shape != h.shape[:-1]:
         raise ValueError(f'{name}: condition["mask"] must have a value per token, {h.shape[:-1]}, got {mask.shape}')
+    # where, not a product: 0 * NaN is NaN, in the value and in the gradient
     return jnp.where(mask[..., None] > 0, h, 0.0), mask
 
 

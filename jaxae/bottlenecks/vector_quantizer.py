@@ -180,6 +180,7 @@ def quantizer(
         if estimator == "directional":
             noise = None if rng is None else jax.random.fold_in(rng, 1)
             return ids, estimators.directional(_rows(codes, ids), tokens, noise)
+        # codes learn by the penalty or by moving averages, not through the latent
         values = _rows(stop_gradient(codes), ids)
         return ids, estimators.rotation(values, tokens) if estimator == "rotation" else straight_through(values, tokens)
 
@@ -195,12 +196,14 @@ def quantizer(
         tokens = finite.reshape(-1, h.shape[-1])
         choice_rng, update_rng = (None, None) if rng is None else jax.random.split(rng)
         ids, values = choose(choice_rng, tokens, codes)
+        # tokens that are padding or not finite neither count nor update
         counted = known if mask is None else known & (mask > 0)
         weight = counted.reshape(-1).astype(jnp.float32)
         terms = charges(h, _rows(codes, ids).reshape(h.shape), codes, tokens, weight, mask)
         if update_rng is not None:
             arguments = stop_gradient((params, state)), update_rng, stop_gradient(tokens), ids, weight
             state = book.update(*arguments[0], *arguments[1:])
+        # a token that was not finite gives NaN again: a failure upstream stays visible
         latent = jnp.where(known[..., None], values.reshape(h.shape), jnp.nan)
         symbols = jnp.where(known, ids.reshape(h.shape[:-1]), -1)
         rate = tokens_per_example(h, mask) * math.log(book.size)

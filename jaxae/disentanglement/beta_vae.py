@@ -52,6 +52,7 @@ def beta_vae_score(
     factor_rng, pair_rng = jax.random.split(rng)
     num_factors, num_points = len(source.factor_sizes), num_train + num_test
     shared = jax.random.randint(factor_rng, (num_points,), 0, num_factors)
+    # two rows that share the point's factor, L pairs for each point
     pairs = source.sharing(pair_rng, jnp.repeat(shared, group_size), 2)
     # the dimensions that encode the shared factor differ least within a pair
     features = jnp.abs(pairs[:, 0] - pairs[:, 1]).reshape(num_points, group_size, -1).mean(1)

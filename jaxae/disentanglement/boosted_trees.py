@@ -65,6 +65,7 @@ def boosted_trees(
       >>> [round(float(share), 4) for share in boosted.importance], float(boosted.test_accuracy)
       ([1.0, 0.0], 1.0)
     """
+    # quantiles of the train part: bins with equal numbers of rows
     edges = jnp.quantile(codes, jnp.arange(1, num_bins) / num_bins, axis=0).T
     bins, test_bins = (_bins(part, edges) for part in (codes, test_codes))
     one_hot_bins = jax.nn.one_hot(bins, num_bins).reshape(len(bins), -1)
@@ -83,6 +84,7 @@ def boosted_trees(
         for level in range(depth):
             histogram = _histogram(one_hot_bins, residual, node, 2**level, histogram)
             gain, feature, cut = _best_splits(histogram, num_bins)
+            # a dimension's importance is the error that its splits remove, over all trees and classes
             importance = importance.at[feature.reshape(-1)].add(gain.reshape(-1))
             node, test_node = (_descend(*pair, feature, cut) for pair in ((bins, node), (test_bins, test_node)))
         leaves = _leaf_values(residual, node, 2**depth, num_classes)

@@ -33,6 +33,7 @@ def sizes_of(codes: ArrayLike, factors: ArrayLike, factor_sizes: Sequence[int] |
         raise ValueError(f"codes: {bad[0]} values are NaN or infinite, the first in row {bad[1] // shapes[0][1]}")
     if factor_sizes is not None and len(factor_sizes) != shapes[1][1]:
         raise ValueError(f"{shapes[1][1]} factors need as many sizes; got {tuple(factor_sizes)}")
+    # the number of values decides shapes, so it cannot be read from traced factors
     if is_traced(factors):
         if factor_sizes is None:
             raise ValueError("factors are traced here (jit, vmap): pass factor_sizes, the number of values of each")

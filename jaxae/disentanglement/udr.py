@@ -63,12 +63,14 @@ def udr(
 
     def score(i, j):
         is_pair_active = active[i][:, None] & active[j][None]
+        # idle dimensions of either model are left out
         similarities = jnp.where(is_pair_active, similarity(codes[i], codes[j]), 0)
         return (_strength(similarities, active[j]) + _strength(similarities.T, active[i])) / 2
 
     models = jnp.arange(len(codes))
     # pair by pair: a vmap over pairs would hold M^2 matrices of correlations
     scores = jax.lax.map(lambda i: jax.lax.map(lambda j: score(i, j), models), models)
+    # a model is not compared with itself
     return jnp.nanmedian(jnp.where(models[:, None] == models[None], jnp.nan, scores), 0)
 
 

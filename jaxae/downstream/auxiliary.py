@@ -44,6 +44,7 @@ def turned(num_classes: int) -> Transform:
             raise ValueError(f"turned: images must be square, [B, N, N, C], got shape {batch.x.shape}")
         if rng is None:
             return batch
+        # the label of a rotated image is its class in block t of the 4 K labels
         turns = jax.random.randint(rng, labels.shape, 0, 4)
         rotations = jnp.stack([jnp.rot90(batch.x, quarter, (1, 2)) for quarter in range(4)])
         # all four rotations, of which each row takes one: a rotation by a traced number of turns has no fixed program

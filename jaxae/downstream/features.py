@@ -37,6 +37,7 @@ def extract(encode: Callable, x: np.ndarray, batch_size: int = 512, path: str | 
         raise ValueError(f"no rows to take features of: shape {np.shape(x)}")
     compiled = jax.jit(lambda rows: encode(rows).reshape(rows.shape[0], -1))
     parts = [np.asarray(compiled(batch.x), np.float32) for batch in padded(x, min(batch_size, len(x)))]
+    # the last batch is padded by repeats of its last row, which are dropped here
     features = np.concatenate(parts)[: len(x)]
     if path is not None:
         np.savez(path, features=features)

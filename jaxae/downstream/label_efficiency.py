@@ -85,4 +85,5 @@ def share_of_rows(labels: np.ndarray, fraction: float, seed: int = 0) -> np.ndar
     """
     rng = np.random.default_rng([seed, 0x1ABE1])
     rows = [np.flatnonzero(labels == value) for value in np.unique(labels)]
+    # stratified: a small share still holds every class
     return np.sort(np.concatenate([rng.permutation(of)[: max(1, round(fraction * len(of)))] for of in rows]))

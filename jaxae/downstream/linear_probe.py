@@ -134,6 +134,7 @@ def knn_classes(
       >>> downstream.knn_classes(np.array([[0.1, 2.0]], np.float32), bank, np.array([0, 0, 1]), k=1).tolist()
       [1]
     """
+    # cosine distance by Euclidean search: unit vectors have the same order in both
     rows, bank = (_unit(jnp.asarray(part, jnp.float32)) for part in (features, bank))
     num_classes = int(np.max(bank_labels)) + 1
     distance, index = nearest_rows(rows, bank, k)

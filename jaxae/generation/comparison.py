@@ -41,4 +41,5 @@ def as_bytes(images: ArrayLike) -> np.ndarray:
       >>> as_bytes([-0.1, 0.5, 1.2]).tolist()
       [0, 128, 255]
     """
+    # generated values have no levels: without rounding a classifier could tell them by that alone
     return np.round(255 * np.clip(np.asarray(images, np.float32), 0, 1)).astype(np.uint8)

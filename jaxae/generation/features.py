@@ -63,6 +63,7 @@ def classifier_features(x: np.ndarray, labels: np.ndarray, *, epochs: int = 5, s
     model, objective = downstream.classifier(
         downstream.feature_encoder(x.shape[1:]), networks.mlp(num_classes), num_classes, transform=scaling
     )
+    # small sets are one batch: at least one step per epoch
     batch_size = min(BATCH_SIZE, len(x))
     num_steps = epochs * (len(x) // batch_size)
 

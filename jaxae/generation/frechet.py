@@ -78,6 +78,7 @@ def normal_frechet(mean_a: ArrayLike, cov_a: ArrayLike, mean_b: ArrayLike, cov_b
     product = root @ cov_b @ root
     # rounding leaves the product slightly asymmetric; eigh reads one triangle only
     trace_of_root = _root(eigh((product + product.T) / 2, eigvals_only=True)).sum()
+    # rounding may put the distance of equal distributions below 0
     return float(max(0.0, ((a - b) ** 2).sum() + np.trace(cov_a) + np.trace(cov_b) - 2 * trace_of_root))
 
 

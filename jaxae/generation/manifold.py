@@ -45,6 +45,7 @@ def precision_recall(real: ArrayLike, generated: ArrayLike, k: int = 3) -> tuple
 def _share_within(queries, members, k):
     # position 0 of a member's sorted distances is the member itself, so position k is its k-th other member
     radii = np.concatenate([np.partition(rows, k, axis=1)[:, k] for rows in _squared_distances(members, members)])
+    # within the ball of any member: distance at most that member's radius
     inside = [(rows <= radii).any(1) for rows in _squared_distances(queries, members)]
     return float(np.concatenate(inside).mean())
 

@@ -80,6 +80,7 @@ def collapsed_scales(posterior: Gaussian, threshold: float = 0.01, weight: Array
       >>> collapsed_scales(Gaussian(jnp.zeros((1, 2)), jnp.array([[-9.9, -2.0]]))).tolist()
       [True, False]
     """
+    # mean of the variance, then the root: a few wide posteriors count more than in a mean of scales
     return jnp.sqrt(weighted_mean(jnp.exp(posterior.log_variance), _weight(posterior, weight))) < threshold
 
 

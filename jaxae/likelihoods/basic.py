@@ -42,6 +42,7 @@ def gaussian(scale: ArrayLike | None = 1.0) -> Likelihood:
         if scale is None:
             mean, raw = jnp.split(prediction, 2, -1)
             return mean, bounded_log_variance(raw)
+        # log-variance of a fixed scale
         return prediction, 2 * jnp.log(jnp.asarray(scale, jnp.float32))
 
     def sample(rng, prediction):
@@ -180,6 +181,7 @@ def categorical(num_classes: int) -> Likelihood:
         return jnp.where(known, log_p_of_class, jnp.nan)
 
     def mean(prediction):
+        # expectation over the levels: sum_k k p_k
         return jax.nn.softmax(logits_of(prediction)) @ jnp.arange(num_classes, dtype=jnp.float32)
 
     return Likelihood(

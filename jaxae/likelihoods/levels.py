@@ -33,6 +33,7 @@ def pixel_levels(num_levels: int = 256) -> Likelihood:
     classes, top = categorical(num_levels), num_levels - 1
     return Likelihood(
         num_params=num_levels,
+        # the nearest level: scaled bytes are exact multiples of 1 / top up to rounding
         log_prob=lambda x, prediction: classes.log_prob(jnp.round(x * top), prediction),
         mean=lambda prediction: classes.mean(prediction) / top,
         sample=lambda rng, prediction: classes.sample(rng, prediction).astype(jnp.float32) / top,

@@ -51,6 +51,7 @@ def logistic_mixture(num_components: int = 10, num_levels: int = 256) -> Likelih
         log_weights, mean, log_scale = read(prediction)
         x = jnp.round(x.astype(jnp.float32) * top)[..., None] / top
         rate = jnp.exp(-log_scale)
+        # standardised upper and lower boundary of the level
         high, low = ((x - mean + side * 0.5 / top) * rate for side in (1, -1))
         # log(sigmoid(high) - sigmoid(low)) = log sigmoid(high) + log sigmoid(-low) + log(1 - exp(low - high))
         inside = jax.nn.log_sigmoid(high) + jax.nn.log_sigmoid(-low) + jnp.log(-jnp.expm1(-rate / top))

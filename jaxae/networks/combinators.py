@@ -119,6 +119,7 @@ def _join(x: Array, condition: PyTree) -> Array:
             f"condition {condition.shape} does not fit x {x.shape}: it must be [B, channels] (labels: one-hot)"
         )
     middle_axes = (1,) * (x.ndim - condition.ndim)
+    # a condition per example is repeated over the axes in between, such as height and width
     broadcastable = condition.reshape(condition.shape[0], *middle_axes, *condition.shape[1:])
     return jnp.concatenate(
         [x, jnp.broadcast_to(broadcastable, (*x.shape[:-1], broadcastable.shape[-1])).astype(x.dtype)], -1

@@ -87,6 +87,7 @@ class _Window(NamedTuple):
 def _window(size: int, kernel: int, stride: int) -> _Window:
     outputs = -(-size // stride)
     taps = -(-kernel // stride)
+    # "SAME": the padding that the last window needs, half of it in front
     before = max((outputs - 1) * stride + kernel - size, 0) // 2
     return _Window(outputs, taps, before, (outputs + taps - 1) * stride)
 
@@ -102,6 +103,7 @@ def _patches(x: Array, kernel: int, stride: int) -> Array:
     x = x.reshape(channels, down.padded // stride, stride, across.padded // stride, stride, rows)
     x = x.transpose(2, 4, 0, 1, 3, 5)
     h, w = down.outputs, across.outputs
+    # slice (a, b) holds tap (a, b) of every window: no gather, only copies of contiguous rows
     taps = [x[:, :, :, a : a + h, b : b + w] for a in range(down.taps) for b in range(across.taps)]
     return jnp.stack(taps).reshape(-1, h * w * rows)
 
@@ -117,6 +119,7 @@ def _unpatch(columns: Array, shape: tuple, kernel: int, stride: int) -> Array:
         for a in range(down.taps)
         for b in range(across.taps)
     ]
+    # the adjoint of reading a value twice is adding both gradients
     x = functools.reduce(jnp.add, taps)
     x = x.transpose(2, 3, 0, 4, 1, 5).reshape(channels, down.padded, across.padded, rows)
     return x[:, down.before : down.before + height, across.before : across.before + width]
@@ -177,6 +180,7 @@ def _convolve_backward(stride, residuals, gradient):
         term = jnp.matmul(_patches(x, k, stride), g.T, preferred_element_type=jnp.float32)
         return term, _unpatch(matrix @ g, x.shape, k, stride)
 
+    # one product for the kernel's gradient and one for the input's, per chunk
     total, dx = _over_chunks(chunk, jnp.zeros(matrix.shape, jnp.float32), x, gradient)
     return dx, _as_kernel(total, kernel.shape, stride).astype(kernel.dtype)
 

@@ -127,6 +127,7 @@ def _in_both_forms(module) -> Network:
     network, on_cpu = stateless(module), stateless(module.clone(form=products))
 
     def apply(params, x, condition=None):
+        # decided at lowering: the same exported program is fast on a CPU and on accelerators
         return jax.lax.platform_dependent(params, x, cpu=on_cpu.apply, default=network.apply)
 
     return Network(network.init, apply, network.hidden)

@@ -114,6 +114,7 @@ class _Encoder(nn.Module):
             raise ValueError(f"this encoder reads examples of shape {self.shape}; got a batch of shape {x.shape}")
         x = x.astype(self.dtype)
         if self.patch > 1:
+            # the same small layer for every patch
             x = _cut(x, self.patch)
             x = nn.relu(nn.Dense(_features(self.patch, self.shape), dtype=self.dtype, name="patches")(x))
         x = x.reshape(x.shape[0], -1)

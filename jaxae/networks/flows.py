@@ -100,9 +100,11 @@ def inverse_autoregressive(*sizes: int, num_layers: int = 2) -> Network:
             raw, mean = jnp.moveaxis(network.apply(layer, rows, context), -1, 0)
             # the Jacobian is triangular with s on the diagonal: log det = sum log s
             log_scale = jax.nn.log_sigmoid(raw + 2)
+            # s z + (1 - s) m = s (z - m) + m
             rows = jnp.exp(log_scale) * (rows - mean) + mean
             log_det = log_det + log_scale.sum(-1)
             if i + 1 < len(params):
+                # reversed between layers, so that the last dimension is read by others too
                 rows, context = rows[:, ::-1], context[:, ::-1]
         return rows.reshape(z.shape), log_det
 

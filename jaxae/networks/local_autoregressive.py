@@ -76,6 +76,7 @@ def local_autoregressive(decoder: Network, likelihood: Likelihood, *sizes: int, 
         params = decoder.init(decoder_rng, latent)
         features = jax.eval_shape(decoder.apply, params, latent)
         outputs = _outputs(features, condition)
+        # f reads the pixel's features and all channels of every neighbour
         inputs = features.shape[-1] + len(offsets) * outputs // likelihood.num_params
         return {"decoder": params, "layers": init_layers(layers_rng, (inputs, *sizes, outputs), 0.05)}
 

@@ -66,6 +66,7 @@ class _MLP(nn.Module):
     @nn.compact
     def __call__(self, x):
         if self.flatten:
+            # without it, axes after the batch are positions that share the layers
             x = x.reshape(x.shape[0], -1)
         for size in self.sizes[:-1]:
             x = self.activation(nn.Dense(size, dtype=self.dtype)(x))

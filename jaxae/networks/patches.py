@@ -81,6 +81,7 @@ def patch_encoder(
         tokens = _to_patches(jnp.asarray(x), patch, sizes.grid)
         positions = params["positions"][None]
         if (visible := _visible(condition)) is not None:
+            # hidden patches are dropped before the transformer, which is where the time is saved
             tokens = jnp.take_along_axis(tokens, visible[..., None], 1)
             positions = params["positions"][visible]
         return _transformed(params, _dense(params["patches"], tokens, dtype) + positions, sizes)
@@ -140,6 +141,7 @@ def patch_decoder(
         if (visible := _visible(condition)) is not None:
             rows = jnp.arange(z.shape[0])[:, None]
             hidden_tokens = jnp.broadcast_to(params["hidden"], (z.shape[0], math.prod(sizes.grid), width))
+            # every position starts as the learned hidden token; visible ones are written over it
             tokens = hidden_tokens.at[rows, visible].set(tokens)
         elif z.shape[1] != math.prod(sizes.grid):
             raise ValueError(f"{z.shape[1]} of {math.prod(sizes.grid)} patches came without condition['visible']")

@@ -44,6 +44,7 @@ def spatial_broadcast(shape: tuple[int, ...], *sizes: int, num_params: int = 1) 
             f"num_params {num_params}"
         )
     height, width, outputs = shape[0], shape[1], shape[2] * num_params
+    # a single row or column has no extent: its position is the centre
     rows, columns = jnp.meshgrid(*(jnp.linspace(-1, 1, n) if n > 1 else jnp.zeros(1) for n in shape[:2]), indexing="ij")
     positions = jnp.stack([rows.ravel(), columns.ravel()])
 

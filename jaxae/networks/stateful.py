@@ -212,6 +212,7 @@ class Pair(NamedTuple):
         """
         if not self.stateful:
             return Opened((), state, (), (None, rng, None))
+        # the tag of the state decides: an evaluated state never trains, even in calls with a key
         training = _TRAINED in state
         networks = state[_TRAINED if training else _EVALUATED]
         if training and rng is not None and (axis := replica_axis()) is not None:

@@ -124,6 +124,7 @@ def transformer(
 
     def step(params, cache, symbols, position, condition=None):
         x = embedded(params, symbols, params["positions"][position][None], condition)
+        # positions after this one hold zeros in the cache and are masked
         attends_to = jnp.arange(params["positions"].shape[0]) <= position
         new_cache = []
         for block, (keys, values) in zip(params["blocks"], cache, strict=True):
@@ -186,6 +187,7 @@ def _attend(q, k, v, mask, dtype):
     """`softmax(q k' / sqrt(d)) v` over the positions of the mask: `[B, T, width]`."""
     # attention weights in float32: a softmax in bfloat16 loses small weights
     weights = jnp.einsum("bhqd,bhkd->bhqk", q, k, preferred_element_type=jnp.float32) / math.sqrt(q.shape[-1])
+    # every position attends at least to itself, so no row of the softmax is all -inf
     weights = jax.nn.softmax(jnp.where(mask, weights, -jnp.inf)).astype(dtype)
     mixed: Array = jnp.einsum("bhqk,bhkd->bqhd", weights, v, preferred_element_type=jnp.float32)
     return mixed.reshape(*mixed.shape[:2], -1)

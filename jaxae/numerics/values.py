@@ -73,5 +73,6 @@ def first_nonfinite(tree: PyTree) -> tuple[int, int]:
     values = np.asarray(tree)
     if not np.issubdtype(values.dtype, np.floating):
         return 0, -1
+    # on the host: the message needs the position, which a traced check could not give
     bad = ~np.isfinite(values.ravel())
     return int(bad.sum()), int(bad.argmax()) if bad.any() else -1

@@ -89,6 +89,7 @@ def _averaged(mean: Array, log_variance: Array) -> tuple[Gaussian, Array]:
     threshold = (kl.max(1, keepdims=True) + kl.min(1, keepdims=True)) / 2
     shared = (kl < threshold)[:, None]
     mean = jnp.where(shared, mean.mean(1, keepdims=True), mean)
+    # the averaged variance is arithmetic, so it is averaged before the logarithm
     log_variance = jnp.where(shared, jnp.log(variance.mean(1, keepdims=True)), log_variance)
     return Gaussian(mean, log_variance), shared[:, 0].mean(1)
 

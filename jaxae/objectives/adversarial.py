@@ -79,6 +79,7 @@ def adversarial(
         objective_rng, reference_rng, seen_rng = split_keys(rng, 3)
         total, (output, new_state, metrics) = objective.apply(params, state, objective_rng, batch, step)
         samples = seen(params["model"], state["model"], seen_rng, batch, output)
+        # the reference is data of the critic: its parameters get no gradient here
         reference_samples = stop_gradient(reference(params["model"], state["model"], reference_rng, batch, output))
         # the model's term: gradients reach the samples, not the critic
         logit = critic.apply(stop_gradient(params["critic"]), samples)[:, 0]

@@ -57,6 +57,7 @@ def elbo(model: Autoencoder, beta: Weight = 1.0, capacity: Weight | None = None)
         nll = negative_log_likelihood(model, batch, output)
         penalty = output.code.penalty
         if capacity is not None:
+            # per example, as the penalty itself
             penalty = jnp.abs(penalty - at_step(capacity, step))
         loss = nll + at_step(beta, step) * penalty
         metrics = {"nll": nll, "penalty": output.code.penalty}

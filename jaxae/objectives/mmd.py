@@ -94,6 +94,7 @@ def mmd(reference: Penalty, kernel: Callable | None = None) -> Penalty:
         distinct_pairs = pairs * (1 - jnp.eye(weight.size))
 
         def mean(a, b, weights):
+            # differences, not the expanded square, which would lose digits between near rows
             values = kernel(((a[:, None] - b[None]) ** 2).sum(-1), latent.shape[1])
             return jnp.where(weights > 0, values * weights, 0).sum() / jnp.maximum(weights.sum(), 1e-12)
 

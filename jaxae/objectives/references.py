@@ -136,6 +136,7 @@ def permuted(params, state, rng: Array | None, batch: Batch, output: Output) -> 
     """
     latent = rows_of(output.code.latent)
     is_padding = weight_of(batch, output.code.penalty) == 0
+    # different noise in each dimension: independent permutations break the dependence between dimensions
     noise = jax.random.uniform(jax.random.key(0) if rng is None else rng, latent.shape)
     # both orders put the rows that count first: `order` in a random order, `positions` in their given order
     order = jnp.argsort(jnp.where(is_padding[:, None], 2.0 + jnp.arange(len(is_padding))[:, None], noise), axis=0)

@@ -147,6 +147,7 @@ def decomposition(objective: Objective, fraction: Weight) -> Objective:
         largest = on_all_rows(lambda _, errors: errors.max(), jnp.where(is_kept, stop_gradient(loss) - floor, 0))
         limit = jnp.maximum(largest, jnp.finfo(loss.dtype).eps)
         # rows outside of S take the limit here, so that their unused root has no NaN gradient
+        # min over s of the squared error plus 2 l |s|: 2 l sqrt(e) - l^2 beyond e = l^2
         error = jnp.maximum(jnp.where(worst, loss - floor, limit), limit)
         metrics = _with(metrics, "decomposed", worst.astype(loss.dtype))
         return jnp.where(worst, floor + 2 * jnp.sqrt(limit * error) - limit, loss), (output, new_state, metrics)
@@ -219,6 +220,7 @@ def _worst(loss: Array, batch: Batch, fraction) -> Array:
     """`[B]` bool: the `floor(fraction * rows)` largest losses; rows that only pad are never among them."""
 
     def worst(_, loss, counts):
+        # rows that only pad rank last, whatever their loss
         order = jnp.argsort(-jnp.where(counts, loss, -jnp.inf))
         rank = jnp.zeros_like(order).at[order].set(jnp.arange(len(order)))
         # 0.29 * 100 is below 29 in float32
@@ -230,6 +232,7 @@ def _worst(loss: Array, batch: Batch, fraction) -> Array:
 def _floor_and_median(loss: Array, batch: Batch) -> tuple[Array, Array]:
     """The least loss, and the median of the losses above it; no gradient flows."""
     _, loss, counts = gathered(replica_axis(), None, stop_gradient(loss), weight_of(batch, loss) > 0)
+    # differences to the least loss do not depend on constants of the likelihood
     floor = jnp.where(counts, loss, jnp.inf).min()
     median = jnp.nanmedian(jnp.where(counts, loss - floor, jnp.nan))
     return floor, jnp.maximum(median, jnp.finfo(loss.dtype).eps)

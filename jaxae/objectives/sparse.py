@@ -52,6 +52,7 @@ def activation_kl(target: ArrayLike = 0.05) -> Penalty:
         weight = weight_of(batch, output.code.penalty)
         # means of sigmoid(z) and of sigmoid(-z): 1 - a would round to 0 before a reaches 1
         active, inactive = (weighted_mean(jax.nn.sigmoid(sign * output.code.latent), weight) for sign in (1.0, -1.0))
+        # rel_entr(p, q) = p log(p / q), infinite at q = 0
         tiny = jnp.finfo(active.dtype).tiny
         p_active, p_inactive = jnp.float32(target), jnp.float32(1 - target)
         return (rel_entr(p_active, jnp.maximum(active, tiny)) + rel_entr(p_inactive, jnp.maximum(inactive, tiny))).sum()

@@ -53,6 +53,7 @@ def total_correlation(num_rows: int | None = None, estimator: str = "weighted") 
     def penalty(params, state, rng, batch: Batch, output: Output) -> Array:
         latent, mean, log_variance = normal_posterior(output.code)
         weight = weight_of(batch, output.code.penalty)
+        # log 0 = -inf removes padded rows from every mixture
         log_weights = jnp.log(_mixture_weights(weight, num_rows, estimator))
         log_q = normal_log_prob(latent[:, None], mean[None], log_variance[None])  # [i, j, d]: z_i under q(.|x_j)
         joint = jax.nn.logsumexp(log_weights + log_q.sum(-1), 1)

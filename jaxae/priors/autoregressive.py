@@ -79,6 +79,7 @@ def autoregressive(
         # shifted by one: the input at position t is the symbol before it
         before = jnp.pad(rows[:, :-1], ((0, 0), (1, 0)), constant_values=num_codes)
         logits = network.apply(params, before, condition)
+        # chain rule: the log-probability of a sequence is the sum over its positions
         return jnp.where(known, log_prob_of(logits, rows).sum(-1), jnp.nan)
 
     def sample(params, rng, symbols, condition=None):

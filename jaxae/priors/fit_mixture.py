@@ -63,6 +63,7 @@ def fit_mixture(
         """M step: parameters from responsibilities `shares [N, K]`, each row's sum its weight."""
         # an empty component keeps a tiny mass instead of dividing by 0
         mass = jnp.maximum(shares.sum(0), 1e-10)
+        # M step: means, then covariances, as averages under the responsibilities
         mean = shares.T @ z / mass[:, None]
 
         def covariance_of(column, centre, total):
@@ -87,6 +88,7 @@ def fit_mixture(
         # E step: responsibilities are a softmax of log weight + log density
         return jax.nn.softmax(log_densities.T + params["logits"][None], -1) * weight[:, None]
 
+    # equal responsibilities give the mean and covariance of all rows, to start from
     initial = maximised(jnp.tile(weight[:, None] / num_components, (1, num_components)))
     start = {**initial, "mean": _seeds(z, weight, num_components, rng)}
     params = jax.lax.fori_loop(0, num_steps, lambda i, p: maximised(expected(p)), start)

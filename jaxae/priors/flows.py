@@ -118,6 +118,7 @@ def autoregressive_flow(*sizes: int, num_layers: int = 3, conditional: bool = Fa
         return network.init(rng, jnp.zeros((1, size)), jnp.zeros((1, context)) if context else None)
 
     def shift_and_log_scale(layer, z, condition):
+        # dimension d of both outputs reads z_1..z_{d-1} alone: the Jacobian is triangular
         shift, raw = jnp.moveaxis(network.apply(layer, z, condition), -1, 0)
         return shift, bounded_log_variance(raw, _BOUND)
 

@@ -116,6 +116,7 @@ def masked(
         rows, known = flat_symbols(name, symbols, num_codes)
         batch_size, length = rows.shape
         count_rng, choice_rng = jax.random.split(rng)
+        # n uniform on 1..T, then n positions uniform: every order of the symbols is equally likely
         count = jax.random.randint(count_rng, (batch_size, 1), 1, length + 1)
         hide = _rank(jax.random.uniform(choice_rng, rows.shape)) < count
         logits = network.apply(params, jnp.where(hide, hidden, rows), condition)
@@ -135,6 +136,7 @@ def masked(
             logits = narrowed(network.apply(params, rows, condition), temperature, top_k, top_p)
             drawn = jax.random.categorical(value_rng, logits).astype(jnp.int32)
             certainty = log_prob_of(logits, drawn)
+            # noise in the choice keeps samples diverse; it fades out over the steps
             certainty += choice_temperature * share * jax.random.gumbel(choice_rng, certainty.shape)
             # visible symbols rank last and stay; the `count` least certain of the others are hidden again
             hide = _rank(jnp.where(is_hidden, certainty, jnp.inf)) < count

@@ -121,5 +121,6 @@ def fit_unigram(symbols: ArrayLike, num_codes: int, smoothing: float = 1.0) -> d
     offset = np.arange(rows.shape[1])[None] * num_codes
     # one count over (position, symbol) pairs, numbered position * K + symbol
     counts = np.bincount((offset + rows).ravel(), minlength=rows.shape[1] * num_codes).reshape(-1, num_codes)
+    # Laplace: no symbol has probability 0
     mass = counts + float(smoothing)
     return {"logits": jnp.asarray(np.log(mass / mass.sum(-1, keepdims=True)), jnp.float32)}

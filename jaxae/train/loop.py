@@ -142,6 +142,7 @@ def _chunk(step, state, stack, data):
         step_batch = batch if data is None else jax.tree.map(lambda leaf: leaf[batch], data)
         return step(state, step_batch)
 
+    # one compiled program for a chunk: no host round trip between its steps
     state, metrics = jax.lax.scan(scan_step, state, stack)
     return state, metrics, jnp.array([jnp.isfinite(leaf).all() for _, leaf in _floating(state)])
 

@@ -236,4 +236,5 @@ def regret(
     curve = expected_cost_curve(labels, scores, table, anomaly_rate, weight)
     # a point of the same curve: another order of summation might round to below the oracle's cost
     flagged = jnp.sum(jnp.asarray(scores, jnp.float32) >= threshold)
+    # the number of flagged rows is the index of the point, also between two scores
     return curve.cost[flagged] - curve.oracle

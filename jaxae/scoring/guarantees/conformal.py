@@ -213,6 +213,7 @@ def _at_least(calibration: ArrayLike, folds: ArrayLike, scores: ArrayLike) -> tu
                 f"folds must be 0 to {groups - 1}, none empty, for {groups} models; got {len(fold_numbers)} folds "
                 f"from {fold_numbers[0]} to {fold_numbers[-1]}"
             )
+    # a row is compared with scores of the model that has not seen its fold
     is_member = jnp.asarray(folds, jnp.int32)[None, :] == jnp.arange(groups)[:, None]
     ordered = jnp.sort(jnp.where(is_member, calibration[None, :], -jnp.inf), axis=1)
     # rows of other folds are at -inf; no score may be that low, or it would count them

@@ -96,6 +96,7 @@ def bootstrap(
 
     batch_size = max(1, min(num, _ROWS_AT_ONCE // max(1, np.size(scores))))
     replicates = jax.lax.map(replicate, jax.random.split(rng, num), batch_size=batch_size)
+    # percentile interval: the quantiles of the replicates at both tails
     tails = (1 - jnp.asarray(confidence)) / 2, (1 + jnp.asarray(confidence)) / 2
     if method == "percentile":
         low, high = (jax.tree.map(lambda r, q=q: jnp.nanquantile(r, q, axis=0), replicates) for q in tails)

@@ -119,6 +119,7 @@ def ensemble(base: Scorer, reduce: str = "mean") -> Scorer:
         return call
 
     def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> PyTree:
+        # members differ in params and state and share the reference
         return jax.vmap(base.fit, (0, 0, None))(params, state, reference)
 
     return Scorer(fit, through(base.apply), None if base.map is None else through(base.map))

@@ -83,6 +83,7 @@ def heat_maps(base: Scorer, held_out: int | None = None, quantile: float = 0.99)
         # rows of weight 0 become NaN, which nanquantile leaves out
         high = jnp.where(row_weights(rows) > 0, in_chunks(highest, rows), jnp.nan)
         unit = jnp.nanquantile(high, quantile)
+        # maps that are 0 on all held-out normals have no unit of their own: tiny avoids 0 / 0
         return {"base": fitted, "unit": jnp.maximum(unit, jnp.finfo(jnp.float32).tiny)}
 
     def apply(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:

@@ -54,6 +54,7 @@ def fused(*scorers: Scorer, held_out: int | None = None, by: str = "rank") -> Sc
     def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> dict:
         fitting_rows, rows = divided(reference, held_out)
         members = [scorer.fit(params, state, fitting_rows) for scorer in scorers]
+        # a fixed key: held-out scores of random members do not change from fit to fit
         key = jax.random.key(0)
 
         def member_scores(batch: Batch) -> list[Array]:

@@ -49,6 +49,7 @@ def pathway(model: Autoencoder, encoder: Network, with_input: bool = True) -> Fe
         # the reconstruction passes through the same encoder as the input did
         layers = [hidden(params["encoder"], side, batch.condition) for side in (x, reconstruction)]
         pairs += list(zip(*layers, strict=True))
+        # each layer as one row per example, so that layers of any shape stand side by side
         differences = [(a - b).astype(jnp.float32).reshape(x.shape[0], -1) for a, b in pairs]
         return jnp.concatenate(differences, -1)
 

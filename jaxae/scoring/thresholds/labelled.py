@@ -117,6 +117,7 @@ def f_beta(beta: ArrayLike, anomaly_rate: ArrayLike | None = None) -> Threshold:
         flagged = points.true_positives + points.false_positives
         # (1 + b^2) TP / (flagged + b^2 positives), as flagged = TP + FP and positives = TP + FN
         scaled = (1 + beta**2) * points.true_positives
+        # argmax takes the first of ties, which is the largest λ
         return points.threshold[jnp.argmax(scaled / (flagged + beta**2 * points.positives))]
 
     return rule(choose, reads="dev")
