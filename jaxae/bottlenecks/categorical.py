@@ -98,6 +98,7 @@ def categorical(
         # KL(q || uniform) = log C - H(q)
         kl = math.log(classes) + (jnp.exp(log_q) * log_q).sum(-1)
         chosen = jnp.take_along_axis(log_q, stop_gradient(ids)[..., None], -1)[..., 0]
+        # log q(z|x) - log p(z) with log p = -log C for each variable
         rate = sum_per_example(chosen + math.log(classes), counted)
         symbols = jnp.where(jnp.isnan(logits).any(-1), -1, ids).astype(jnp.int32)
         code = Code(flat(latent), sum_per_example(kl, counted), rate, symbols, Categorical(logits))

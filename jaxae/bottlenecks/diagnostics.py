@@ -78,6 +78,7 @@ def dead_codes(counts: Array, below: float = 0.0) -> Bool[Array, " K"]:
       [False, True, True, False]
     """
     counts = counts.astype(jnp.float32)
+    # relative to the mean: the number of tokens then plays no role
     return counts <= below * counts.mean()
 
 

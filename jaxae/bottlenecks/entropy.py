@@ -60,6 +60,7 @@ def mean_code_entropy(
     weight = weight / jnp.maximum(over_replicas(weight.sum(), axis), 1.0)
     total = jnp.zeros((), jnp.float32)
     for group in np.array_split(np.arange(bits), -(-bits // group_bits)):
+        # a code is a pair of half codes: probabilities of a group's codes are outer products of two small tables
         low, high = np.array_split(group, 2)
         left, right = _codes(logits[:, low]), _codes(logits[:, high])
         # sum_n w_n left_n right_n^T: the mean distribution over pairs of half codes, without one row per token

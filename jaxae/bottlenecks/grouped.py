@@ -79,12 +79,14 @@ def grouped(bottleneck: Bottleneck, n: int, *, shared: bool = False) -> Bottlene
         # groups are mapped, not concatenated: each has its own parameters and state
         axes = (0, 0, None if rng is None else 0, -2)
         code, state = jax.vmap(group, axes)(params, state, group_keys(rng), groups)
+        # axis 0 is that of the groups
         sums = {key: jax.tree.map(lambda a: a.sum(0), getattr(code, key)) for key in ("penalty", "rate", "terms")}
         symbols = jax.tree.map(lambda s: jnp.moveaxis(s, 0, -1), code.symbols)
         return Code(joined(code.latent), symbols=symbols, **sums), state
 
     def joined(latents):
         latents = jnp.moveaxis(latents, 0, -2)
+        # groups side by side in the order in which the width was split
         return latents.reshape(*latents.shape[:-2], -1)
 
     def lookup(params, state, symbols, condition=None):

@@ -47,6 +47,7 @@ def hierarchical(top: Bottleneck, local: Bottleneck, conditional: bool = False) 
                 f"hierarchical: top's latent {latent.shape} must have the axes of h {h.shape} but for the last: "
                 "let its decoder undo what its encoder did to the map"
             )
+        # local reads the input and not a residual: what top codes well, local can ignore
         return jnp.concatenate([h.astype(jnp.float32), latent], -1)
 
     def local_condition(condition, above):
@@ -72,6 +73,7 @@ def hierarchical(top: Bottleneck, local: Bottleneck, conditional: bool = False) 
         )
         latent = jnp.concatenate([above.latent, below.latent], -1)
         symbols = (above.symbols, below.symbols)
+        # symbols of one level alone could not be decoded: both levels need them
         code = Code(latent, symbols=None if any(s is None for s in symbols) else symbols, **charged([above, below]))
         return code, (top_state, local_state)
 

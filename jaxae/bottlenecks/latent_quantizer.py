@@ -63,6 +63,7 @@ def latent_quantizer(
     def apply(params, state, rng, h, condition=None):
         h, mask = unpadded("latent_quantizer", h, condition, width)
         values = stop_gradient(params["values"])
+        # one scalar search per channel: the sizes of the value sets may differ
         nearest = [jnp.argmin(jnp.abs(h[..., i, None] - v), -1) for i, v in enumerate(_broadcastable(values, h.ndim))]
         ids = jnp.stack(nearest, -1)
         latent = read(params, ids)
@@ -70,6 +71,7 @@ def latent_quantizer(
         penalty = sum_per_example((h - stop_gradient(latent)) ** 2, counted) * commitment
         # the values follow the inputs, the inputs the values: each term has a gradient on one side alone
         penalty = penalty + sum_per_example((stop_gradient(h) - latent) ** 2, counted) * quantization
+        # code length under a uniform prior: log L_i nats for channel i
         rate = tokens_per_example(h, mask) * sum(map(math.log, levels))
         symbols = jnp.where(jnp.isnan(h), -1, ids).astype(jnp.int32)
         return Code(straight_through(latent, h), penalty, rate, symbols), state

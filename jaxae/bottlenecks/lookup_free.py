@@ -95,6 +95,7 @@ def bsq(
 
 def _signs(name, bits, spherical, entropy, diversity, commitment, temperature, group_bits, axis_name) -> Bottleneck:
     _check(name, bits, entropy, diversity, commitment, temperature, group_bits)
+    # corners of the unit sphere for bsq, of the cube for lfq
     scale = 1 / math.sqrt(bits) if spherical else 1.0
 
     def corner(is_positive):

@@ -79,6 +79,7 @@ def multi_scale(bottleneck: Bottleneck, sizes: Sequence[int], *, shared: bool = 
             code, new_state = bottleneck.apply(
                 params if shared else params[i], state if shared else state[i], keys[i], residual, condition
             )
+            # a shared base is updated by one scale before the next reads it
             state = new_state if shared else state
             # no gradient through the sum: the straight-through at the end is the only one
             total = total + _upsampled(stop_gradient(code.latent), h.shape[1:3])
@@ -93,6 +94,7 @@ def multi_scale(bottleneck: Bottleneck, sizes: Sequence[int], *, shared: bool = 
         total = jnp.float32(0)
         for i, ids in enumerate(symbols):
             read = base_lookup(params if shared else params[i], state if shared else state[i], ids, condition)
+            # without h the finest map is the size of the last scale
             total = total + _upsampled(read, 2 * (sizes[-1],))
         return total
 

@@ -42,6 +42,7 @@ def projected(bottleneck: Bottleneck, width: int) -> Bottleneck:
     def init(rng, h, condition=None):
         down_rng, base_rng, up_rng = jax.random.split(rng, 3)
         base_params, state = bottleneck.init(base_rng, base_input(h), condition)
+        # the base may change the width, so the shape of its latent decides that of `up`
         code, _ = jax.eval_shape(
             lambda p, s, x, c: bottleneck.apply(p, s, None, x, c), base_params, state, base_input(h), condition
         )

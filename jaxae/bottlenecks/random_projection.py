@@ -47,6 +47,7 @@ def random_projection(num_codes: int, width: int = 16) -> Bottleneck:
 
     def init(rng, h, condition=None):
         matrix_rng, book_rng = jax.random.split(rng)
+        # the paper's Xavier initialisation; its scale does not matter, as codes are chosen by angle
         matrix = jax.nn.initializers.glorot_normal()(matrix_rng, (h.shape[-1], width))
         _, state = base.init(book_rng, jax.ShapeDtypeStruct((*h.shape[:-1], width), jnp.float32))
         return {}, {"projection": matrix, "book": state}

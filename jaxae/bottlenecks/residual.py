@@ -76,6 +76,7 @@ def residual(
     def apply(params, state, rng, h, condition=None):
         h, mask = unpadded("residual", h, condition)
         level_rng, drop_rng = (None, None) if rng is None else jax.random.split(rng)
+        # quantize dropout belongs to training: without a key all levels are used
         num_kept = None
         if least is not None and drop_rng is not None:
             num_kept = jax.random.randint(drop_rng, h.shape[:1], least, depth + 1)
@@ -97,6 +98,7 @@ def residual(
                 level_input,
                 level_condition,
             )
+            # constants: the straight-through at the end is the only gradient of the latent
             scaled_latent = factor * stop_gradient(code.latent)
             symbols = code.symbols
             if is_kept is not None:

@@ -77,4 +77,5 @@ def checked_symbols(name: str, symbols: Array, num_codes: int) -> tuple[Array, A
     if not isinstance(known, Tracer) and not bool(known.all()):
         low, high = int(symbols.min()), int(symbols.max())
         raise ValueError(f"{name}: symbols must be in [0, {num_codes}), got values from {low} to {high}")
+    # clipped, so that a lookup under a trace stays in bounds; the caller puts NaN where `known` is False
     return jnp.clip(symbols, 0, top), known

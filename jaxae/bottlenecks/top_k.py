@@ -32,6 +32,7 @@ def top_k(k: int) -> Bottleneck:
             raise ValueError(f"top_k cannot keep {k} of {h.shape[-1]} latents")
         h = h.astype(jnp.float32)
         _, indices = jax.lax.top_k(jnp.abs(h), k)
+        # a sum of one-hot rows instead of a comparison with the k-th value, which would keep ties beyond k
         is_kept = jax.nn.one_hot(indices, h.shape[-1]).sum(-2)
         return Code(jnp.where(is_kept > 0, h, 0), jnp.zeros(h.shape[0], jnp.float32)), state
 

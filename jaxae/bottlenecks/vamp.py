@@ -60,6 +60,7 @@ def vamp(encoder: Network, num_pseudo_inputs: int = 100, initial: Array | None =
         """Parameters of the gaussian bottleneck: the mixture of the encoder's posteriors of the pseudo-inputs."""
         # the prior's components are the encoder's posteriors, so its gradient reaches encoder and pseudo-inputs
         mean, raw = jnp.split(encoder.apply(params["encoder"], params["pseudo_inputs"]).astype(jnp.float32), 2, -1)
+        # equal weights of the components; the mixture bounds the raw log-variance itself
         return {"prior": {"logits": jnp.zeros(mean.shape[0]), "mean": mean, "log_variance": raw}, "flow": ()}
 
     def apply(params, state, rng, x, condition=None):

@@ -163,6 +163,7 @@ def quantizer(
       >>> from jaxae.bottlenecks.vector_quantizer import quantizer
       >>> layer = quantizer("frozen", codebooks.frozen(8), {"commitment": 1.0})
     """
+    # a weight that is the number 0 leaves its term out of the program; a traced 0 does not
     weights = {key: weight for key, weight in weights.items() if as_number(weight) != 0}
 
     def codes_of(params, state):
@@ -266,6 +267,7 @@ def _uncertainty(tokens, codes, weight, axis_name):
         return -(q * log_q).sum(-1), (q * share[:, None]).sum(0, keepdims=True)
 
     share = weight / jnp.maximum(over_replicas(weight.sum(), axis), 1.0)
+    # chunk by chunk and recomputed in the backward pass: no tokens-by-codes matrix is kept
     entropies, chunk_means = map_rows(chunk, codes.shape[0], tokens, share)
     mean, token_entropy = over_replicas(chunk_means.sum(0), axis), over_replicas((share * entropies).sum(), axis)
     # H(mean q) is subtracted: + sum mean log mean

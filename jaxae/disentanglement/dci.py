@@ -110,6 +110,7 @@ def disentanglement(importance: Float[Array, "D F"]) -> Float[Array, ""]:
     """
     # w_d: a dimension that matters little for every factor weighs little
     rows = importance.sum(1)
+    # weights rho_d sum to 1: the mean is over dimensions in use
     share = rows / jnp.where(rows.sum() > 0, rows.sum(), 1)
     return jnp.sum(share * (1 - _entropy(importance)))
 

@@ -95,5 +95,6 @@ def mig_sup(
     )
     # transposed, since the gap is taken over factors here, not over dimensions
     shares = (information / entropy[None]).T
+    # with least = 0 every dimension counts
     counts = shares.max(0) >= least
     return jnp.sum(best_gap(shares) * counts) / jnp.maximum(counts.sum(), 1)

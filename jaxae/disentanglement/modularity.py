@@ -59,6 +59,7 @@ def modularity_of(information: Float[Array, "D F"]) -> Float[Array, ""]:
       >>> float(modularity_of(jnp.array([[2.0, 1.0], [0.0, 0.0]])))
       0.375
     """
+    # squares as published: small amounts of information about other factors weigh little
     squared = information**2
     best = squared.max(1)
     # deviation from an ideal template, which has information about its best factor alone

@@ -140,6 +140,7 @@ def knn_classes(
     distance, index = nearest_rows(rows, bank, k)
     # unit vectors: |a - b|^2 = 2 - 2 cos
     votes = jnp.exp((1 - distance**2 / 2) / temperature)
+    # votes of the neighbours by class
     one_hot = jax.nn.one_hot(jnp.asarray(bank_labels)[index], num_classes)
     return (votes[..., None] * one_hot).sum(1).argmax(1).astype(jnp.int32)
 

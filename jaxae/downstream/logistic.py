@@ -85,6 +85,7 @@ def fit_logistic(
     def unfinished(carry):
         _, state, steps = carry
         gradient = optax.tree.get(state, "grad")
+        # largest element of the gradient, scikit-learn's criterion
         size = jnp.max(jnp.array([jnp.abs(leaf).max() for leaf in jax.tree.leaves(gradient)]))
         return (steps == 0) | ((steps < max_steps) & (size > tolerance))
 

@@ -27,6 +27,7 @@ def bits_per_dimension(nats: Array, num_dimensions: int) -> Array:
     """
     if num_dimensions < 1:
         raise ValueError(f"bits_per_dimension: there must be at least one dimension, got {num_dimensions}")
+    # 1 bit is log 2 nats
     return nats / (num_dimensions * math.log(2))
 
 

@@ -122,6 +122,7 @@ def laplace(scale: ArrayLike | None = 1.0) -> Likelihood:
 
     def log_prob(x, prediction):
         mean, log_scale = read(prediction)
+        # log p = -|x - m| / s - log 2 s, by the log-scale, which cannot be 0 or negative
         return -jnp.abs(x - mean) * jnp.exp(-log_scale) - log_scale - math.log(2.0)
 
     def sample(rng, prediction):
@@ -170,11 +171,13 @@ def categorical(num_classes: int) -> Likelihood:
 
     def logits_of(prediction):
         """`[..., C * K] -> [..., C, K]`."""
+        # blocks of the last axis are classes, each with all channels: back to one axis of classes per channel
         blocks = prediction.astype(jnp.float32).reshape(*prediction.shape[:-1], num_classes, -1)
         return jnp.swapaxes(blocks, -1, -2)
 
     def log_prob(x, prediction):
         log_p = jax.nn.log_softmax(logits_of(prediction))
+        # a class out of range has no probability: NaN shows it, a clipped index would hide it
         level = x.astype(jnp.int32)
         known = (level >= 0) & (level < num_classes)
         log_p_of_class = jnp.take_along_axis(log_p, jnp.where(known, level, 0)[..., None], -1)[..., 0]

@@ -70,6 +70,7 @@ def logistic_mixture(num_components: int = 10, num_levels: int = 256) -> Likelih
         k = jax.random.categorical(component_rng, log_weights)[..., None]
         centre, log_scale = (jnp.take_along_axis(a, k, -1)[..., 0] for a in (centre, log_scale))
         drawn = centre + jnp.exp(log_scale) * jax.random.logistic(noise_rng, centre.shape)
+        # tails count to the outer levels, as in log_prob
         return jnp.round(jnp.clip(drawn, 0, 1) * top) / top
 
     return Likelihood(num_params=3 * num_components, log_prob=log_prob, mean=mean, sample=sample)

@@ -35,6 +35,7 @@ def autoregressive_mlp(*sizes: int, num_outputs: int = 2) -> Network:
 
     def degrees(size):
         """Degrees of inputs and hidden units, and of outputs: a unit of degree k reads inputs 1..k."""
+        # degrees 0..D-1 in turn: every output has hidden units that it may read
         hidden = [jnp.arange(width) % size for width in sizes]
         return [jnp.arange(1, size + 1), *hidden], jnp.repeat(jnp.arange(size), num_outputs)
 

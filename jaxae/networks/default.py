@@ -82,6 +82,7 @@ def _checked(shape, outputs) -> tuple[int, ...]:
 
 
 def _widths(shape: tuple[int, ...]) -> tuple[int, ...]:
+    # larger examples get wider layers; the mirrored widths are the decoder's
     return (512, 256) if math.prod(shape) > 256 else (128, 64)
 
 
@@ -138,6 +139,7 @@ class _Decoder(nn.Module):
             return x.reshape(x.shape[0], *self.output_shape).astype(jnp.float32)
         grid, features = _grid(self.output_shape, self.patch), _features(self.patch, self.output_shape)
         x = nn.relu(nn.Dense(math.prod(grid) * features, dtype=self.dtype)(x)).reshape(x.shape[0], *grid, features)
+        # the mirror of the encoder: the same layer for every patch gives its pixels
         x = nn.Dense(self.patch**2 * self.output_shape[2], dtype=self.dtype, name="patches")(x)
         return _join(x, self.patch)[:, : self.output_shape[0], : self.output_shape[1]].astype(jnp.float32)
 

@@ -68,6 +68,7 @@ def local_autoregressive(decoder: Network, likelihood: Likelihood, *sizes: int, 
     sizes = sizes or (48, 24)
     if min(*sizes, window) < 1:
         raise ValueError(f"local_autoregressive: sizes and window must be 1 or more, got {sizes} and {window}")
+    # rows above in full width, then the pixels to the left: all come before the pixel in raster order
     offsets = [(-i, j) for i in range(window, 0, -1) for j in range(-window, window + 1)]
     offsets += [(0, -j) for j in range(window, 0, -1)]
 
@@ -82,6 +83,7 @@ def local_autoregressive(decoder: Network, likelihood: Likelihood, *sizes: int, 
 
     def head(layers, inputs, base_prediction):
         """Columns are pixels: `[F + window, N], [n, N] -> [n, N]`."""
+        # f corrects the prediction that needs no neighbours, and starts near 0
         return base_prediction + finish(layers[1:], layers[0]["kernel"] @ inputs + layers[0]["bias"][:, None])
 
     def all_pixels(layers, features, images):

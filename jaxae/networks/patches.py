@@ -164,6 +164,7 @@ def _init(rng: Array, sizes: _Sizes, num_outputs: int) -> dict:
 def _transformed(params: dict, x: Array, sizes: _Sizes) -> Array:
     attends_to = jnp.ones((1, 1, x.shape[1], x.shape[1]), bool)
     for block in params["blocks"]:
+        # bidirectional: every visible patch reads every other
         q, k, v = _split(block, x, sizes.heads, sizes.dtype)
         x = _finish_block(block, x, _attend(q, k, v, attends_to, sizes.dtype), sizes.dtype)
     return _dense(params["last"], _norm(params["norm"], x), sizes.dtype)
@@ -177,6 +178,7 @@ def _to_patches(x: Array, patch: int, grid: tuple[int, int]) -> Array:
     """`[B, H, W, C] -> [B, patches, patch * patch * C]`."""
     bottom, right = (n * patch - side for n, side in zip(grid, x.shape[1:3], strict=True))
     x = jnp.pad(x, ((0, 0), (0, bottom), (0, right), (0, 0)))
+    # row of patches, row in a patch, column of patches, column in a patch: the swap puts a patch's pixels together
     x = x.reshape(x.shape[0], grid[0], patch, grid[1], patch, -1).swapaxes(2, 3)
     return x.reshape(x.shape[0], math.prod(grid), -1)
 

@@ -27,6 +27,7 @@ def init_layers(rng: Array, widths: Sequence[int], last: float = 1.0) -> list[di
     """
     layers = []
     for key, inputs, outputs in zip(jax.random.split(rng, len(widths) - 1), widths[:-1], widths[1:], strict=True):
+        # He initialisation for layers before a ReLU
         scale = math.sqrt(2) if len(layers) < len(widths) - 2 else last
         kernel = scale / math.sqrt(inputs) * jax.random.normal(key, (outputs, inputs))
         layers.append({"kernel": kernel, "bias": jnp.zeros(outputs)})
@@ -79,6 +80,7 @@ def by_rows(function: Callable, pixels: int, params: Any, *arrays: Array) -> Arr
             return function(params, *arrays)
         fill = -rows % chunk
         parts = [jnp.pad(a, ((0, fill), *((0, 0),) * (a.ndim - 1))).reshape(-1, chunk, *a.shape[1:]) for a in arrays]
+        # checkpoint: the backward pass computes a chunk's activations again instead of reading them from memory
         y = lax.map(jax.checkpoint(lambda part: function(params, *part)), parts)
         return y.reshape(-1, *y.shape[2:])[:rows]
 

@@ -58,6 +58,7 @@ def spatial_broadcast(shape: tuple[int, ...], *sizes: int, num_params: int = 1) 
         position_term = kernel[:, -2:] @ positions + bias[:, None]
         first_layer = (kernel[:, :-2] @ latent.T)[:, :, None] + position_term[:, None]
         y = finish(layers[1:], first_layer.reshape(len(first_layer), math.prod(first_layer.shape[1:])))
+        # columns were (row of the batch, pixel): back to images with channels last
         return jnp.moveaxis(y.reshape(outputs, latent.shape[0], height, width), 0, -1)
 
     def apply(params, latent, condition=None):

@@ -163,6 +163,7 @@ def _init_dense(rng, inputs, outputs, scale=1.0):
 
 def _norm(params, x):
     centred = x - x.mean(-1, keepdims=True)
+    # layer norm over the last axis: no batch statistics, so a row never depends on its batch
     scaled = centred * jax.lax.rsqrt((centred**2).mean(-1, keepdims=True) + 1e-6)
     return scaled * _broadcastable(params["scale"], x) + _broadcastable(params["bias"], x)
 
@@ -179,6 +180,7 @@ def _broadcastable(vector, like):
 def _split(block, x, heads, dtype):
     """Queries, keys and values, `[B, heads, T, width / heads]` each."""
     mixed = _dense(block["attention_in"], _norm(block["attention_norm"], x), dtype).astype(dtype)
+    # one product for queries, keys and values of all heads
     parts = mixed.reshape(*mixed.shape[:2], 3, heads, -1)
     return [parts[:, :, i].swapaxes(1, 2) for i in range(3)]
 

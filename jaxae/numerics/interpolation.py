@@ -47,6 +47,7 @@ def spherical(first: Float[Array, " D"], second: Float[Array, " D"], steps: int 
     length = jnp.linalg.norm(first) * jnp.linalg.norm(second)
     angle = jnp.arccos(jnp.clip(first @ second / jnp.maximum(length, 1e-12), -1, 1))
     t = jnp.linspace(0, 1, steps)[:, None]
+    # sin((1 - t) a) / sin a and sin(t a) / sin a: weights that keep the point on the arc
     sine = jnp.sin(angle)
     arc = (jnp.sin((1 - t) * angle) * first[None] + jnp.sin(t * angle) * second[None]) / jnp.where(sine > 0, sine, 1)
     # near 0 and pi both numerator and sine vanish: their quotient keeps no digits

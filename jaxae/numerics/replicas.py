@@ -116,6 +116,7 @@ def on_all_rows(function: Callable[..., Array], *rows: PyTree, rng: Array | None
     if axis_name is None or result.ndim == 0:
         return result
     count = jax.tree.leaves(rows)[0].shape[0]
+    # rows were gathered in the order of the replicas: this replica's are `count` rows from its index on
     return jax.lax.dynamic_slice_in_dim(result, jax.lax.axis_index(axis_name) * count, count)
 
 

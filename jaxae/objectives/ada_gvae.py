@@ -86,6 +86,7 @@ def _averaged(mean: Array, log_variance: Array) -> tuple[Gaussian, Array]:
     gap, ratio = mean[:, 0] - mean[:, 1], log_variance[:, 0] - log_variance[:, 1]
     # KL of two normals per dimension: (s_1^2 / s_2^2 - log(s_1^2 / s_2^2) - 1 + (m_1 - m_2)^2 / s_2^2) / 2
     kl = (jnp.exp(ratio) - ratio - 1 + gap**2 / variance[:, 1]) / 2
+    # the paper's adaptive threshold, for each pair anew
     threshold = (kl.max(1, keepdims=True) + kl.min(1, keepdims=True)) / 2
     shared = (kl < threshold)[:, None]
     mean = jnp.where(shared, mean.mean(1, keepdims=True), mean)

@@ -89,6 +89,7 @@ def squared_jacobian(
 def _units(shape: tuple[int, ...], dtype) -> Array:
     """`[n, B, ...]`: every unit vector of an example, for all rows at once."""
     size = math.prod(shape[1:])
+    # the same unit vector in every row: rows are independent, so one pass serves the whole batch
     units = jnp.eye(size, dtype=dtype).reshape(size, 1, *shape[1:])
     return jnp.broadcast_to(units, (size, *shape))
 

@@ -50,6 +50,7 @@ def dip(variant: str = "ii", diagonal: ArrayLike | None = None) -> Penalty:
             # law of total covariance: Cov[z] = Cov[E z|x] + E[Cov z|x], the second diagonal
             covariance = covariance + jnp.diag(weighted_mean(jnp.exp(log_variance), weight))
         variances = jnp.diagonal(covariance)
+        # squared off-diagonal entries are all squares less those of the diagonal
         return (covariance**2).sum() - (variances**2).sum() + ratio * ((variances - 1) ** 2).sum()
 
     return of_whole_batch(penalty)

@@ -63,6 +63,7 @@ def elbo(model: Autoencoder, beta: Weight = 1.0, capacity: Weight | None = None)
         metrics = {"nll": nll, "penalty": output.code.penalty}
         if output.code.rate is not None:
             metrics["rate"] = output.code.rate
+        # terms carry their weights already: their sum is the penalty
         metrics.update(output.code.terms or {})
         return loss, (output, {**state, "model": model_state}, metrics)
 

@@ -35,6 +35,7 @@ def log_weights(model: Autoencoder, params, state, keys: Array, batch: Batch) ->
         return -negative_log_likelihood(model, batch, output) - output.code.rate, (output, new_state)
 
     weights, outputs = jax.vmap(sample_weight)(keys.reshape(-1))
+    # output and state of the first sample stand for all
     output, new_state = jax.tree.map(lambda a: a[0], outputs)
     return weights.reshape(*keys.shape, -1), output, new_state
 

@@ -33,6 +33,7 @@ def rbf(scales: Sequence[float] = (1.0,)) -> Callable:
       0.3679
     """
     _check_scales("rbf", scales)
+    # bandwidth 2 D s: distances grow with the dimension, so scales mean the same for every D
     return lambda squared, size: sum(jnp.exp(-squared / (2 * size * s)) for s in scales)
 
 

@@ -38,6 +38,7 @@ def decoder_norm(params, state, rng, batch: Batch, output: Output) -> Array:
       >>> float(decoder_norm({"decoder": {"w": jnp.ones((2, 3))}}, {}, None, Batch(z), Output(Code(z, z[:, 0]), z)))
       6.0
     """
+    # one number for the whole batch: the caller broadcasts it to the rows
     return jnp.stack([(leaf.astype(jnp.float32) ** 2).sum() for leaf in jax.tree.leaves(params["decoder"])]).sum()
 
 

@@ -98,6 +98,7 @@ def outlier_exposure(objective: Objective, fraction: Weight, soft: bool = False)
     def apply(params, state, rng, batch, step):
         loss, (output, new_state, metrics) = objective.apply(params, state, rng, batch, step)
         worst = _worst(loss, batch, at_step(fraction, step))
+        # constants of the batch scale the opposing loss, so that it has the objective's unit
         away = _away(loss, *_floor_and_median(loss, batch))
         metrics = _with(metrics, "exposed", worst.astype(loss.dtype))
         return jnp.where(worst, (loss + away) / 2 if soft else away, loss), (output, new_state, metrics)
@@ -198,6 +199,7 @@ def supervised(objective: Objective, anomalies: Array, weight: Weight = 1.0, num
         loss, (output, new_state, metrics) = objective.apply(params, state, objective_rng, batch, step)
         first_rows = jnp.arange(num) % len(anomalies)
         rows = first_rows if draw_rng is None else jax.random.randint(draw_rng, (num,), 0, len(anomalies))
+        # the same parameters and state: anomalies update no statistics
         anomaly_losses, _ = objective.apply(params, state, anomaly_rng, Batch(anomalies[rows]), step)
         term = jnp.broadcast_to(_away(anomaly_losses, *_floor_and_median(loss, batch)).mean(), loss.shape)
         return loss + at_step(weight, step) * term, (output, new_state, _with(metrics, "anomalies", term))

@@ -55,6 +55,7 @@ def activation_kl(target: ArrayLike = 0.05) -> Penalty:
         # rel_entr(p, q) = p log(p / q), infinite at q = 0
         tiny = jnp.finfo(active.dtype).tiny
         p_active, p_inactive = jnp.float32(target), jnp.float32(1 - target)
+        # KL of two Bernoulli distributions, summed over latents
         return (rel_entr(p_active, jnp.maximum(active, tiny)) + rel_entr(p_inactive, jnp.maximum(inactive, tiny))).sum()
 
     return of_whole_batch(penalty)

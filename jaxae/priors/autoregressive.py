@@ -96,6 +96,7 @@ def autoregressive(
 
         start_symbol = jnp.full(batch_size, num_codes, jnp.int32)
         steps = jnp.arange(length), jax.random.split(rng, length)
+        # one step for each position: the cost of a draw is T steps, not T passes
         _, drawn = jax.lax.scan(draw, (network.start(params, batch_size), start_symbol), steps)
         return drawn.T.reshape(symbols.shape)
 

@@ -67,6 +67,7 @@ def full_mixture(num_components: int) -> Prior:
         shape = jax.eval_shape(rows, latent).shape
         k = jax.random.categorical(component_rng, params["logits"], shape=shape[:1])
         factors = jax.vmap(lower)(params["factor"])[k]
+        # L e has covariance L L^T
         drawn = jnp.einsum("bij,bj->bi", factors, jax.random.normal(noise_rng, shape))
         return (params["mean"][k] + drawn).reshape(latent.shape)
 

@@ -28,6 +28,7 @@ def hypersphere() -> Prior:
     def log_prob(params, latent, condition=None):
         size, tokens = latent.shape[-1], math.prod(latent.shape[1:-1])
         log_area = math.log(2) + size / 2 * math.log(math.pi) - gammaln(size / 2)
+        # each token has its own sphere: log-densities add up
         return jnp.full(latent.shape[0], -tokens * log_area)
 
     def sample(params, rng, latent, condition=None):

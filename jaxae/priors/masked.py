@@ -126,6 +126,7 @@ def masked(
 
     def sample(params, rng, symbols, condition=None):
         batch_size, length = symbols.shape[0], positions(symbols)
+        # the schedule depends on static sizes: it is computed once, outside of the program
         num_hidden = remaining(length, num_steps)
         noise = np.linspace(1, 0, len(num_hidden) + 1)[1:]
 

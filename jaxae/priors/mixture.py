@@ -53,6 +53,7 @@ def mixture(num_components: int) -> Prior:
 
     def sample(params, rng, latent, condition=None):
         component_rng, noise_rng = jax.random.split(rng)
+        # ancestral sampling: a component, then its normal
         k = jax.random.categorical(component_rng, params["logits"], shape=(latent.shape[0],))
         scale = jnp.exp(0.5 * bounded_log_variance(params["log_variance"][k]))
         return params["mean"][k] + scale * jax.random.normal(noise_rng, latent.shape)

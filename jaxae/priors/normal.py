@@ -22,6 +22,7 @@ def standard_normal() -> Prior:
       >>> standard_normal().kl((), Gaussian(jnp.array([[1.0]]), jnp.array([[0.0]]))).tolist()
       [[0.5]]
     """
+    # zeros for mean and log-variance: the general functions then give N(0, 1)
     return _normal(lambda rng, condition: (), lambda params, shape, condition: Gaussian(*jnp.zeros((2, *shape))))
 
 

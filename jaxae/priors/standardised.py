@@ -30,6 +30,7 @@ def standardised(prior: Prior, mean: Array, scale: Array) -> Prior:
 
     def init(rng, latent, condition=None):
         shape = latent.shape[1:]
+        # among the parameters, so that a saved prior holds its own standardisation
         fixed = {"mean": jnp.broadcast_to(mean, shape), "scale": jnp.broadcast_to(scale, shape)}
         return {"prior": prior.init(rng, latent, condition), **fixed}
 

@@ -76,6 +76,7 @@ def narrowed(
       [0.5, 0.0, 0.25]
     """
     require_narrowing("narrowed", temperature, top_k, top_p)
+    # before the cuts: top_p counts the mass of the distribution that is drawn from
     logits = logits.astype(jnp.float32) / temperature
     if top_k is None and top_p is None:
         return logits

@@ -38,6 +38,7 @@ def uniform(num_codes: int) -> Prior:
 
     def log_prob(params, symbols, condition=None):
         rows, known = flat_symbols("uniform", symbols, num_codes)
+        # T independent symbols of probability 1 / K
         return jnp.where(known, -rows.shape[1] * math.log(num_codes), jnp.nan)
 
     def sample(params, rng, symbols, condition=None):

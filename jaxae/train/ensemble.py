@@ -49,6 +49,7 @@ def init_states(
     """
     if num < 1:
         raise ValueError(f"an ensemble has at least 1 member; got {num}")
+    # initialised under vmap: each member from its own key
     init_members = jax.vmap(lambda key: init_state(objective, optimizer, key, batch), out_axes=_AXES)
     return init_members(jax.random.split(rng, num))
 
@@ -90,6 +91,7 @@ def build_step(
         # the rows are shared (axis None); a weight with a column per member is the only mapped leaf
         columns = batch.weight is not None and batch.weight.ndim == 2
         axes = Batch(None, weight=1 if columns else None)  # pyright: ignore[reportArgumentType]
+        # states and weights are mapped, rows are shared, the step counter is common
         state, metrics = jax.vmap(single, (_AXES, axes), (_AXES, 0))(state, batch)
         return state, jax.tree.map(lambda values: values.mean(0), metrics)
 

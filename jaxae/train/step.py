@@ -88,6 +88,7 @@ def build_step(
             gradients, (model_state, means) = jax.grad(mean_loss, has_aux=True)(state.params)
         # each replica's loss has the global divisor, so the sum over replicas is the global mean
         gradients, means = total((gradients, means))
+        # equal gradients on all replicas: their parameters stay equal without further communication
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         updates = _without(updates, objective.frozen)
         params = cast(dict, optax.apply_updates(state.params, updates))

@@ -156,6 +156,7 @@ def patch_mask(patch: int, rate: float) -> Transform:
             raise ValueError(f"patch_mask: images must be [B, H, W, C], got shape {batch.x.shape}")
         b, height, width, _ = batch.x.shape
         rows, columns = -(-height // patch), -(-width // patch)
+        # a fixed number per image: the loss then has the same number of elements in every example
         hidden = max(1, round(rate * rows * columns))
         # the ranks of uniform draws are a random permutation: each image hides exactly `hidden` patches
         rank = jnp.argsort(jnp.argsort(jax.random.uniform(rng, (b, rows * columns)), -1), -1)

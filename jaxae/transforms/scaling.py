@@ -33,6 +33,7 @@ def scale_uint8() -> Transform:
     def scale(values):
         if values is None or values.dtype != jnp.uint8:
             return values
+        # floats pass unchanged, so that scaling twice does no harm
         return values.astype(jnp.float32) / 255.0
 
     return lambda rng, batch: batch._replace(x=scale(batch.x), target=scale(batch.target))
@@ -118,6 +119,7 @@ def binarise() -> Transform:
     def draw(rng, values):
         if rng is None:
             return (values >= 0.5).astype(jnp.float32)
+        # redrawn at every call: the model never sees a fixed binarisation, as the bound's protocol wants
         return jax.random.bernoulli(rng, values).astype(jnp.float32)
 
     def apply(rng, batch):

@@ -55,6 +55,7 @@ def known_logits(logits: Logits, num_classes: int) -> Logits:
       >>> confidence.known_logits(head, 2)({}, {}, Batch(jnp.array([[1.0, 2.0, 3.0]]))).tolist()
       [[1.0, 2.0]]
     """
+    # outputs of auxiliary classes would take probability from the known ones
     return lambda params, state, batch: logits(params, state, batch)[:, :num_classes]
 
 
@@ -165,6 +166,7 @@ def energy(logits: Logits, temperature: ArrayLike = 1.0) -> Scorer:
       -0.6931
     """
     _require_temperature(temperature)
+    # logsumexp stays finite for large logits, unlike the sum of exponentials
     return _scorer(logits, lambda values: -(temperature * jax.nn.logsumexp(values / temperature, -1)))
 
 

@@ -47,6 +47,7 @@ def odin(logits: Logits, temperature: float = 1000.0, step: float = 0.0014) -> S
 
         # examples are independent, so the gradient of the sum is each example's own
         direction = jax.grad(lambda x: jax.nn.log_softmax(scaled(x)).max(-1).sum())(batch.x)
+        # the sign of the gradient alone, so that every input moves by the same amount
         return doubt(scaled(batch.x + step * jnp.sign(direction)))
 
     return Scorer(fit_model, apply)

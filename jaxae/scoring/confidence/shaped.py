@@ -88,6 +88,7 @@ def ash(model: Autoencoder, num_classes: int, pruned: float = 0.65) -> Scorer:
 
     def apply(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
         rows = features(fitted["params"], fitted["state"], batch)
+        # at least one feature is kept
         num_kept = max(1, rows.shape[-1] - math.floor(pruned * rows.shape[-1]))
         # ties at the least kept value are all kept
         least = jax.lax.top_k(rows, num_kept)[0][:, -1:]

@@ -47,6 +47,7 @@ def vim(logits: Logits, features: Features, num_directions: int | None = None) -
         if not 1 <= count < width:
             raise ValueError(f"num_directions must lie in 1..{width - 1}, below the features' {width}; got {count}")
         total = weight.sum()
+        # principal directions of the reference's features, about their mean
         mean = weight @ rows / total
         centred = rows - mean[None]
         _, directions = jnp.linalg.eigh((centred * weight[:, None]).T @ centred / total)  # ascending variances

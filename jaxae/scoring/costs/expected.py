@@ -149,6 +149,7 @@ def expected_cost_curve(
     _check(table, anomaly_rate)
     points = operating_points(labels, scores, weight)
     require_labels(labels, weight, "the expected cost")
+    # rates within each class do not depend on the share of anomalies in the data
     miss_rate, false_alarm_rate = points.false_negatives / points.positives, points.false_positives / points.negatives
     cost = _cost(table, anomaly_rate, miss_rate, false_alarm_rate)
     # argmin takes the first of ties, which is the highest λ
@@ -198,6 +199,7 @@ def optimal_thresholds(
     rates = points.false_negatives / points.positives, points.false_positives / points.negatives
 
     def choose(ratio):
+        # a cost table of ratio to 1: only the ratio matters for the argmin
         return points.threshold[jnp.argmin(_cost(CostTable.binary(ratio, 1.0), anomaly_rate, *rates))]
 
     return jax.vmap(choose)(jnp.asarray(ratios, jnp.float32))

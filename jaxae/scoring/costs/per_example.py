@@ -41,6 +41,7 @@ def expected_cost_per_example(
                 f"actions must lie in 0..{columns - 1}, the costs' columns; got {values.min()}..{values.max()}"
             )
     column = jnp.asarray(actions).astype(jnp.int32)[:, None]
+    # each row's own costs, at the column of its action
     cost_taken = jnp.take_along_axis(jnp.asarray(costs, jnp.float32), column, axis=1)[:, 0]
     return jnp.sum(mass * cost_taken) / jnp.sum(mass)
 

@@ -108,6 +108,7 @@ def three_way(
     require_costs(table.costs)
     points = operating_points(labels, scores, weight)
     require_labels(labels, weight, "the expected cost")
+    # the rates of the classes enter the costs: the expected cost is then a sum over shares of each class
     costs = jnp.asarray(table.costs, jnp.float32) * jnp.array([[1 - anomaly_rate], [anomaly_rate]], jnp.float32)
     flagged = jnp.stack([points.false_positives / points.negatives, points.true_positives / points.positives])
     missed = points.false_negatives / points.positives
@@ -122,6 +123,7 @@ def three_way(
     low = jnp.argmax((jnp.arange(len(lower)) >= high) & (lower == least[high]))
 
     def cost_of(low, high):
+        # shares between the two thresholds, from differences on the side where they lose fewest digits
         rejected = jnp.stack([flagged[0, low] - flagged[0, high], missed[high] - missed[low]])
         return jnp.sum(costs * jnp.stack([accepted[:, low], flagged[:, high], rejected], axis=1))
 

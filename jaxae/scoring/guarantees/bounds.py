@@ -132,6 +132,7 @@ def false_alarm_bound(
       0.0757
     """
     _check_rows(scores, confidence, weight, "normal")
+    # float32 on both sides, as the verdict compares them
     flagged = jnp.sum(jnp.asarray(scores, jnp.float32) >= jnp.asarray(threshold, jnp.float32))
     return upper_bound(flagged, jnp.size(scores), confidence)
 
@@ -228,6 +229,7 @@ def uniform_bound(errors: ArrayLike, count: ArrayLike, confidence: ArrayLike = 0
 
 def _solve(errors: Array, count: Array, risk: Array, lower: bool = False) -> Array:
     """The rate at which at most (`lower`: at least) as many errors have probability `risk`, by bisection."""
+    # the tail probability is monotone between the observed rate and the end: bisection
     observed = errors / count
 
     def halve(_, ends):

@@ -56,6 +56,7 @@ def benjamini_hochberg(p_values: ArrayLike, level: ArrayLike = 0.1, null_share: 
     count = p_values.shape[0]
     order = jnp.argsort(p_values)
     rank = np.arange(1, count + 1, dtype=np.float32)
+    # Benjamini and Hochberg: m p_(k) / k, the level at which rank k just passes
     scaled = p_values[order] * (np.float32(count) / rank) * null_share
     # q-value of rank k: the minimum of m p_(j) / j over ranks j >= k, by an accumulated minimum from the end
     least = jnp.minimum(jnp.flip(jnp.minimum.accumulate(jnp.flip(scaled))), 1)
@@ -89,6 +90,7 @@ def storey_null_share(p_values: ArrayLike, cut: ArrayLike = 0.5) -> Float[Array,
     require_open_unit("cut", cut)
     _check(p_values)
     p_values = jnp.asarray(p_values, jnp.float32)
+    # p-values of normals are uniform: a share 1 - cut of them lies above the cut; the 1 keeps the estimate above 0
     return (1 + jnp.sum(p_values > cut)) / (p_values.shape[0] * (1 - jnp.asarray(cut, jnp.float32)))
 
 

@@ -177,6 +177,7 @@ def prevalence_weight(
     require_labels(labels, weight, "reweighting to an anomaly rate")
     truth = jnp.asarray(labels, jnp.float32)
     mass = jnp.ones_like(truth) if weight is None else jnp.asarray(weight, jnp.float32)
+    # weights that rows had before count within their class
     anomalies, normals = mass * truth, mass * (1 - truth)
     rate = jnp.asarray(anomaly_rate, jnp.float32)
     # each class is normalised by itself, so the rate alone decides their shares

@@ -65,6 +65,7 @@ def contamination(
     require_finite("clean scores", clean)
     scores, clean = jnp.asarray(scores, jnp.float32), jnp.asarray(clean, jnp.float32)
     limit = jnp.quantile(clean, quantile)
+    # normals are as often below t in both samples, anomalies (nearly) never: the ratio is the share of normals
     low, reference = jnp.mean(scores <= limit), jnp.mean(clean <= limit)
     # half a row keeps the logarithm finite where no score lies below the limit
     ratio = jnp.maximum(low, 0.5 / scores.size) / reference

@@ -177,6 +177,7 @@ def roc_curve(
     """
     points = operating_points(labels, scores, weight)
     require_labels(labels, weight, "the ROC curve")
+    # 0 / 0 is NaN where a class is missing, as documented
     return points.false_positives / points.negatives, points.true_positives / points.positives, points.threshold
 
 

@@ -33,6 +33,7 @@ def pixel_auroc(masks: ArrayLike, maps: ArrayLike, weight: ArrayLike | None = No
     masks, maps, weight = _flat(masks, maps, weight)
     points = operating_points(masks, maps, weight)
     require_labels(masks, weight, "pixel AUROC")
+    # pairs of an anomalous and a normal pixel, over all images
     return area(points) / points.positives / points.negatives
 
 

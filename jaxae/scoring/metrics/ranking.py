@@ -116,7 +116,9 @@ def tnr_at_fnr(
         raise ValueError(f"fnr must lie in [0, 1); got {fnr}")
     points = operating_points(labels, scores, weight)
     require_labels(labels, weight, "the share of normals passed at a miss rate")
+    # misses fall along the points: the first with few enough has the highest λ
     index = jnp.argmax(points.false_negatives / points.positives <= fnr)
+    # normals below λ
     passed = (points.negatives - points.false_positives[index]) / points.negatives
     return jnp.where(points.positives > 0, passed, jnp.nan)
 

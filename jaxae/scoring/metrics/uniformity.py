@@ -61,4 +61,5 @@ def p_value_excess(labels: ArrayLike, p_values: ArrayLike, weight: ArrayLike | N
       0.5
     """
     level, share = p_value_curve(labels, p_values, weight)
+    # the share steps up at p-values alone, so the maximum is at one of them
     return jnp.max(share - level)

@@ -108,6 +108,7 @@ def mean_in_chunks(function: Callable[[Batch], Array], rows: Batch, chunk: int =
         index, weight = step
         batch = _rows_at(unweighted, index)
         values = function(batch)
+        # row weight times element mask: each element has its own divisor
         counts = jnp.broadcast_to(weight.reshape(-1, *(1,) * (values.ndim - 1)), values.shape)
         if batch.mask is not None:
             counts = counts * jnp.broadcast_to(batch.mask, values.shape)

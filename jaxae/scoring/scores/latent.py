@@ -104,6 +104,7 @@ def knn(features: Features, k: int = 5, reduce: str = "kth") -> Scorer:
     def apply(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
         queries = features(fitted["params"], fitted["state"], batch)
         distances, _ = nearest_rows(queries, fitted["bank"], k, fitted["weight"])
+        # nearest first: the last column is the k-th neighbour
         return distances[:, -1] if reduce == "kth" else distances.mean(-1)
 
     return Scorer(fit, apply)
@@ -142,6 +143,7 @@ def mahalanobis(features: Features, shrinkage: str | ArrayLike = "ledoit_wolf") 
         rows, weight = reference_features(features, params, state, reference, at_least=2)
         if rows.shape[1] > WIDEST:
             raise ValueError(f"features {rows.shape[1]} wide have too large a covariance; the limit is {WIDEST}")
+        # shrinkage keeps the covariance invertible with fewer rows than features
         mean, covariance, _ = shrunk_covariance(rows, shrinkage, weight)
         return {"params": params, "state": state, "mean": mean, "whitening": whitening(covariance)}
 

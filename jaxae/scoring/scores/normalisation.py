@@ -55,6 +55,7 @@ def normalised(
         fitting_rows, rows = divided(reference, held_out)
         fitted = base.fit(params, state, fitting_rows)
         key = jax.random.key(0)
+        # maps of all held-out rows would not fit in memory; only their running mean is kept
         mean = mean_in_chunks(lambda batch: base_map(fitted, key, batch), rows)
         # the floor is relative, so that it does not depend on the unit of the error
         overall = mean.mean()
@@ -84,6 +85,7 @@ def energy(batch: Batch) -> Array:
       >>> [round(e, 3) for e in energy(Batch(jnp.array([[0.0, 0.0], [1.0, 1.0]]))).tolist()]
       [0.0, 1.099]
     """
+    # log1p: an empty input has complexity 0 instead of -inf
     return jnp.log1p(sum_per_example(jnp.asarray(target_of(batch), jnp.float32) ** 2, batch.mask))
 
 
@@ -145,6 +147,7 @@ def relative(base: Scorer, exponent: ArrayLike = 1.0, offset: ArrayLike = 1.0) -
     def score_map(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
         assert base_map is not None
         values = base_map(fitted, rng, batch)
+        # one number per example for all elements of its map, so that map and score stay in one unit
         return values / divisor(batch).reshape(-1, *(1,) * (values.ndim - 1))
 
     return Scorer(base.fit, apply, None if base_map is None else score_map)
@@ -194,6 +197,7 @@ def complexity_normalised(
         # weighted least squares of log score on complexity: b = covariance / variance, a = mean log - b mean complexity
         offset = complexity - mean_complexity
         variance, covariance = (offset**2 * weight).sum(), (offset * (logs - mean_log) * weight).sum()
+        # a constant complexity has variance 0: slope 0, a plain division by the geometric mean
         slope = jnp.maximum(covariance, 0) / jnp.where(variance > 0, variance, 1)
         return {"base": fitted, "slope": slope, "intercept": mean_log - slope * mean_complexity}
 

@@ -73,6 +73,7 @@ def surprisal(model: Autoencoder, num_symbols: int, smoothing: ArrayLike = 1.0, 
             fitted["surprisal"], symbols_of(fitted["params"], fitted["state"], batch), strict=True
         ):
             flat = symbols.reshape(symbols.shape[0], -1)
+            # the table of each position, at the symbol of the example
             nats_per_symbol.append(nats[jnp.arange(flat.shape[1])[None], flat].reshape(symbols.shape))
         return nats_per_symbol
 

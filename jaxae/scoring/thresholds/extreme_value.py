@@ -106,6 +106,7 @@ def fit_tail(ordered: ArrayLike, tail_share: ArrayLike = 0.1) -> Tail:
     excess = jnp.where(above < peaks, ordered - level, 0)
     # probability-weighted moments a0 and a1 of the excesses, as in the docstring
     first = excess.sum() / peaks
+    # (k - j) / (k - 1) is the share of the other peaks above the j-th
     second = (excess * above / (peaks - 1)).sum() / peaks
     # 0 only for a tail of equal scores, which has no scale
     gap = first - 2 * second

@@ -69,6 +69,7 @@ def iqr(k: ArrayLike = 1.5) -> Threshold:
     _require_positive("k", k)
 
     def choose(calibration, dev, labels, weight):
+        # Tukey's fence uses quartiles, which a quarter of anomalies cannot move past the normals
         low, high = jnp.quantile(calibration, jnp.array([0.25, 0.75], jnp.float32))
         _require_some("the quartiles are equal", high - low)
         return high + k * (high - low)
