@@ -99,8 +99,8 @@ def bernoulli(
         return Code(latent, penalty, rate, symbols, Bernoulli(logits)), next_step(state, rng)
 
     def lookup(params, state, symbols, condition=None):
-        ids, known = checked_symbols("bernoulli", symbols, 2)
-        return jnp.where(known, ids.astype(jnp.float32), jnp.nan)
+        ids, in_range = checked_symbols("bernoulli", symbols, 2)
+        return jnp.where(in_range, ids.astype(jnp.float32), jnp.nan)
 
     def sample(params, state, rng, h, condition=None):
         p = jax.nn.sigmoid(prior_logits(params, jnp.zeros(h.shape)))

@@ -105,8 +105,8 @@ def categorical(
         return code, next_step(state, rng)
 
     def lookup(params, state, symbols, condition=None):
-        ids, known = checked_symbols("categorical", symbols, classes)
-        return flat(jnp.where(known[..., None], jax.nn.one_hot(ids, classes), jnp.nan))
+        ids, in_range = checked_symbols("categorical", symbols, classes)
+        return flat(jnp.where(in_range[..., None], jax.nn.one_hot(ids, classes), jnp.nan))
 
     def sample(params, state, rng, h, condition=None):
         drawn = jax.random.randint(rng, (*h.shape[:-1], variables), 0, classes)

@@ -126,10 +126,10 @@ def bits_per_example(symbols: Int[Array, "B *dims"], counts: Array, mask: Array 
     """
     if mask is not None and mask.shape != symbols.shape:
         raise ValueError(f"bits_per_example: the mask must be like the symbols, {symbols.shape}, got {mask.shape}")
-    known = (symbols >= 0) & (symbols < counts.shape[0])
+    in_range = (symbols >= 0) & (symbols < counts.shape[0])
     # the ideal code length of a symbol with frequency p is -log2 p bits
     length = -jnp.log2(_frequencies(counts))[jnp.clip(symbols, 0, counts.shape[0] - 1)]
-    length = jnp.where(known, length, jnp.nan)
+    length = jnp.where(in_range, length, jnp.nan)
     if mask is not None:
         length = jnp.where(mask > 0, length, 0.0)
     return length.sum(range(1, length.ndim))

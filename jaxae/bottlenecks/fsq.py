@@ -94,11 +94,11 @@ def fsq(levels: Sequence[int], *, noise_dropout: ArrayLike = 0.0) -> Bottleneck:
         return Code(latent, jnp.zeros(h.shape[0], jnp.float32), rate, symbols), state
 
     def lookup(params, state, symbols, condition=None):
-        ids, known = checked_symbols("fsq", symbols, num_codes)
+        ids, in_range = checked_symbols("fsq", symbols, num_codes)
         ids = ids[..., None]
         # the inverse of the mixed radix: digit i is id // weight_i modulo L_i
         digits = ids // along(basis, ids.ndim) % along(sizes.astype(np.int32), ids.ndim)
-        return jnp.where(known[..., None], decode(digits), jnp.nan)
+        return jnp.where(in_range[..., None], decode(digits), jnp.nan)
 
     def sample(params, state, rng, h, condition=None):
         return decode(jax.random.randint(rng, h.shape, 0, along(sizes.astype(np.int32), len(h.shape))))

@@ -82,9 +82,9 @@ def hierarchical(top: Bottleneck, local: Bottleneck, conditional: bool = False) 
         assert local.sample is not None
         top_rng, local_rng = jax.random.split(rng)
         above = top.sample(params[0], state[0], top_rng, h, condition)
-        like = jax.eval_shape(concatenated, jax.ShapeDtypeStruct(h.shape, h.dtype), above)
+        local_input = jax.eval_shape(concatenated, jax.ShapeDtypeStruct(h.shape, h.dtype), above)
         return jnp.concatenate(
-            [above, local.sample(params[1], state[1], local_rng, like, local_condition(condition, above))], -1
+            [above, local.sample(params[1], state[1], local_rng, local_input, local_condition(condition, above))], -1
         )
 
     def lookup(params, state, symbols, condition=None):

@@ -79,8 +79,8 @@ def latent_quantizer(
     def lookup(params, state, symbols, condition=None):
         symbols = jnp.asarray(symbols)
         checked = [checked_symbols("latent_quantizer", symbols[..., i], n) for i, n in enumerate(levels)]
-        ids, known = (jnp.stack(column, -1) for column in zip(*checked, strict=True))
-        return jnp.where(known, stop_gradient(read(params, ids)), jnp.nan)
+        ids, in_range = (jnp.stack(column, -1) for column in zip(*checked, strict=True))
+        return jnp.where(in_range, stop_gradient(read(params, ids)), jnp.nan)
 
     def sample(params, state, rng, h, condition=None):
         keys = jax.random.split(rng, width)

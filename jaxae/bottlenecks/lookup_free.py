@@ -126,13 +126,14 @@ def _signs(name, bits, spherical, entropy, diversity, commitment, temperature, g
         token_entropy = sum_per_example(bit_entropy(logits), counted)
         distance = sum_per_example((u - stop_gradient(latent)) ** 2, counted)
         return (
+            # mean_entropy is that of the whole batch; times the example's tokens it is in nats per example
             entropy * (token_entropy - diversity * tokens_per_example(u, mask) * mean_entropy) + commitment * distance
         )
 
     def lookup(params, state, symbols, condition=None):
-        ids, known = checked_symbols(name, symbols, 2**bits)
+        ids, in_range = checked_symbols(name, symbols, 2**bits)
         is_positive = (ids[..., None] >> bit_positions(ids.ndim + 1)) & 1 > 0
-        return jnp.where(known[..., None], corner(is_positive), jnp.nan)
+        return jnp.where(in_range[..., None], corner(is_positive), jnp.nan)
 
     def sample(params, state, rng, h, condition=None):
         return corner(jax.random.bernoulli(rng, 0.5, h.shape))

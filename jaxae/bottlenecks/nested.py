@@ -55,11 +55,11 @@ def nested(encoder: AnyNetwork, bottleneck: Bottleneck, decoder: AnyNetwork = id
         parts = pair.opened(state, rng)
         encoder_rng, inner_rng, decoder_rng = parts.keys
         h, encoder_state = pair.encoder.apply(params["encoder"], parts.encoder, encoder_rng, h, condition)
-        code, inner = bottleneck.apply(params["bottleneck"], parts.inner, inner_rng, h, condition)
+        code, bottleneck_state = bottleneck.apply(params["bottleneck"], parts.inner, inner_rng, h, condition)
         latent, decoder_state = pair.decoder.apply(
             params["decoder"], parts.decoder, decoder_rng, code.latent, condition
         )
-        return code._replace(latent=latent), pair.closed(state, encoder_state, inner, decoder_state)
+        return code._replace(latent=latent), pair.closed(state, encoder_state, bottleneck_state, decoder_state)
 
     def decode(params, state, latent, condition):
         return pair.decoder.apply(params["decoder"], pair.opened(state, None).decoder, None, latent, condition)[0]
@@ -72,7 +72,9 @@ def nested(encoder: AnyNetwork, bottleneck: Bottleneck, decoder: AnyNetwork = id
 
     def lookup(params, state, symbols, condition=None):
         assert bottleneck.lookup is not None
-        inner = pair.opened(state, None).inner
-        return decode(params, state, bottleneck.lookup(params["bottleneck"], inner, symbols, condition), condition)
+        bottleneck_state = pair.opened(state, None).inner
+        return decode(
+            params, state, bottleneck.lookup(params["bottleneck"], bottleneck_state, symbols, condition), condition
+        )
 
     return Bottleneck(init, apply, bottleneck.sample and sample, bottleneck.lookup and lookup, bottleneck.num_codes)

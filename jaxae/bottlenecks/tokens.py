@@ -73,9 +73,9 @@ def checked_symbols(name: str, symbols: Array, num_codes: int) -> tuple[Array, A
         raise ValueError(f"{name}: symbols must be integers, got {symbols.dtype}")
     symbols = symbols.astype(jnp.int32)
     top = num_codes - 1  # 2**31 itself is no int32
-    known = (symbols >= 0) & (symbols <= top)
-    if not isinstance(known, Tracer) and not bool(known.all()):
+    in_range = (symbols >= 0) & (symbols <= top)
+    if not isinstance(in_range, Tracer) and not bool(in_range.all()):
         low, high = int(symbols.min()), int(symbols.max())
         raise ValueError(f"{name}: symbols must be in [0, {num_codes}), got values from {low} to {high}")
-    # clipped, so that a lookup under a trace stays in bounds; the caller puts NaN where `known` is False
-    return jnp.clip(symbols, 0, top), known
+    # clipped, so that a lookup under a trace stays in bounds; the caller puts NaN where `in_range` is False
+    return jnp.clip(symbols, 0, top), in_range

@@ -112,13 +112,13 @@ def vector_quantizer(
     for key, value in {"decay": decay, "restart_below": restart_below}.items():
         if (number := as_number(value)) is not None and not 0 <= number < 1:
             raise ValueError(f"{name}: {key} must be in [0, 1), got {value}")
-    for key, value, known in (
+    for key, value, choices in (
         ("learn", learn, LEARN),
         ("estimator", estimator, ESTIMATORS),
         ("seeding", seeding, SEEDING),
     ):
-        if value not in known:
-            raise ValueError(f"{name}: {key} must be one of {', '.join(known)}; got {value!r}")
+        if value not in choices:
+            raise ValueError(f"{name}: {key} must be one of {', '.join(choices)}; got {value!r}")
     if learn != "gradient" and (as_number(orthogonality) or 0) > 0:
         raise ValueError(f'{name}: orthogonality={orthogonality} moves no code with learn="{learn}": take "gradient"')
     if estimator == "gumbel" and as_number(temperature) == 0:
@@ -191,22 +191,22 @@ def quantizer(
         if codes.shape[-1] != h.shape[-1]:
             raise ValueError(f"{name}: codes are {codes.shape[-1]} wide, h is {h.shape[-1]}: keep the encoder's width")
         h = _unit(h) if cosine else h
-        known = jnp.isfinite(h).all(-1)
-        finite = jnp.where(known[..., None], h, 0.0)
+        is_finite = jnp.isfinite(h).all(-1)
+        finite = jnp.where(is_finite[..., None], h, 0.0)
         # tokens that are not finite become zeros: a NaN would spread through sums over tokens
         tokens = finite.reshape(-1, h.shape[-1])
         choice_rng, update_rng = (None, None) if rng is None else jax.random.split(rng)
         ids, values = choose(choice_rng, tokens, codes)
         # tokens that are padding or not finite neither count nor update
-        counted = known if mask is None else known & (mask > 0)
+        counted = is_finite if mask is None else is_finite & (mask > 0)
         weight = counted.reshape(-1).astype(jnp.float32)
         terms = charges(h, _rows(codes, ids).reshape(h.shape), codes, tokens, weight, mask)
         if update_rng is not None:
             arguments = stop_gradient((params, state)), update_rng, stop_gradient(tokens), ids, weight
             state = book.update(*arguments[0], *arguments[1:])
         # a token that was not finite gives NaN again: a failure upstream stays visible
-        latent = jnp.where(known[..., None], values.reshape(h.shape), jnp.nan)
-        symbols = jnp.where(known, ids.reshape(h.shape[:-1]), -1)
+        latent = jnp.where(is_finite[..., None], values.reshape(h.shape), jnp.nan)
+        symbols = jnp.where(is_finite, ids.reshape(h.shape[:-1]), -1)
         rate = tokens_per_example(h, mask) * math.log(book.size)
         penalty = sum(terms.values(), jnp.zeros(h.shape[0]))
         return Code(latent, penalty, rate, symbols, terms=terms), state
@@ -222,8 +222,8 @@ def quantizer(
         return {key: weight * term_of[key]() for key, weight in weights.items()}
 
     def lookup(params, state, symbols, condition=None):
-        ids, known = checked_symbols(name, symbols, book.size)
-        return jnp.where(known[..., None], _rows(stop_gradient(codes_of(params, state)), ids), jnp.nan)
+        ids, in_range = checked_symbols(name, symbols, book.size)
+        return jnp.where(in_range[..., None], _rows(stop_gradient(codes_of(params, state)), ids), jnp.nan)
 
     def sample(params, state, rng, h, condition=None):
         return lookup(params, state, jax.random.randint(rng, h.shape[:-1], 0, book.size))

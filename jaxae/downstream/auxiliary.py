@@ -93,9 +93,9 @@ def spliced(unknown: int, share: float = 0.25) -> Transform:
         first, second = batch.x[:count], batch.x[count : 2 * count]
         # two halves of the same class would be a known class, not an unknown one
         differ = labels[:count] != labels[count : 2 * count]
-        taken = differ[:, :, None, None] & _half_planes(rng, count, batch.x.shape[1:3])[..., None]
+        from_second = differ[:, :, None, None] & _half_planes(rng, count, batch.x.shape[1:3])[..., None]
         return batch._replace(
-            x=jnp.asarray(batch.x).at[:count].set(jnp.where(taken, second, first)),
+            x=jnp.asarray(batch.x).at[:count].set(jnp.where(from_second, second, first)),
             target=labels.at[:count].set(jnp.where(differ, unknown, labels[:count])),
         )
 

@@ -179,9 +179,9 @@ def categorical(num_classes: int) -> Likelihood:
         log_p = jax.nn.log_softmax(logits_of(prediction))
         # a class out of range has no probability: NaN shows it, a clipped index would hide it
         level = x.astype(jnp.int32)
-        known = (level >= 0) & (level < num_classes)
-        log_p_of_class = jnp.take_along_axis(log_p, jnp.where(known, level, 0)[..., None], -1)[..., 0]
-        return jnp.where(known, log_p_of_class, jnp.nan)
+        in_range = (level >= 0) & (level < num_classes)
+        log_p_of_class = jnp.take_along_axis(log_p, jnp.where(in_range, level, 0)[..., None], -1)[..., 0]
+        return jnp.where(in_range, log_p_of_class, jnp.nan)
 
     def mean(prediction):
         # expectation over the levels: sum_k k p_k

@@ -91,8 +91,8 @@ def adversarial(
         entropy = (jax.nn.softplus(-sample_logit) + jax.nn.softplus(reference_logit)) / 2
         accuracy = ((sample_logit > 0).astype(jnp.float32) + (reference_logit < 0).astype(jnp.float32)) / 2
         added = {name: term, "critic": entropy, "critic_accuracy": stop_gradient(accuracy)}
-        if taken := sorted(set(added) & set(metrics)):
-            raise ValueError(f"the metrics {taken} are taken: pick another name")
+        if conflicts := sorted(set(added) & set(metrics)):
+            raise ValueError(f"the metrics {conflicts} are taken: pick another name")
         return total + at_step(weight, step) * term + entropy, (output, new_state, {**metrics, **added})
 
     return Objective(init, apply, objective.frozen)

@@ -99,9 +99,9 @@ def outlier_exposure(objective: Objective, fraction: Weight, soft: bool = False)
         loss, (output, new_state, metrics) = objective.apply(params, state, rng, batch, step)
         worst = _worst(loss, batch, at_step(fraction, step))
         # constants of the batch scale the opposing loss, so that it has the objective's unit
-        away = _away(loss, *_floor_and_median(loss, batch))
+        opposed = _opposed(loss, *_floor_and_median(loss, batch))
         metrics = _with(metrics, "exposed", worst.astype(loss.dtype))
-        return jnp.where(worst, (loss + away) / 2 if soft else away, loss), (output, new_state, metrics)
+        return jnp.where(worst, (loss + opposed) / 2 if soft else opposed, loss), (output, new_state, metrics)
 
     return Objective(objective.init, apply, objective.frozen)
 
@@ -201,7 +201,7 @@ def supervised(objective: Objective, anomalies: Array, weight: Weight = 1.0, num
         rows = first_rows if draw_rng is None else jax.random.randint(draw_rng, (num,), 0, len(anomalies))
         # the same parameters and state: anomalies update no statistics
         anomaly_losses, _ = objective.apply(params, state, anomaly_rng, Batch(anomalies[rows]), step)
-        term = jnp.broadcast_to(_away(anomaly_losses, *_floor_and_median(loss, batch)).mean(), loss.shape)
+        term = jnp.broadcast_to(_opposed(anomaly_losses, *_floor_and_median(loss, batch)).mean(), loss.shape)
         return loss + at_step(weight, step) * term, (output, new_state, _with(metrics, "anomalies", term))
 
     return Objective(objective.init, apply, objective.frozen)
@@ -240,5 +240,5 @@ def _floor_and_median(loss: Array, batch: Batch) -> tuple[Array, Array]:
     return floor, jnp.maximum(median, jnp.finfo(loss.dtype).eps)
 
 
-def _away(loss: Array, floor: Array, median: Array) -> Array:
+def _opposed(loss: Array, floor: Array, median: Array) -> Array:
     return median**2 / jnp.maximum(loss - floor, median / 10)

@@ -75,12 +75,12 @@ def autoregressive(
         return network.init(rng, positions(symbols))
 
     def log_prob(params, symbols, condition=None):
-        rows, known = flat_symbols(name, symbols, num_codes)
+        rows, in_range = flat_symbols(name, symbols, num_codes)
         # shifted by one: the input at position t is the symbol before it
         before = jnp.pad(rows[:, :-1], ((0, 0), (1, 0)), constant_values=num_codes)
         logits = network.apply(params, before, condition)
         # chain rule: the log-probability of a sequence is the sum over its positions
-        return jnp.where(known, log_prob_of(logits, rows).sum(-1), jnp.nan)
+        return jnp.where(in_range, log_prob_of(logits, rows).sum(-1), jnp.nan)
 
     def sample(params, rng, symbols, condition=None):
         batch_size, length = symbols.shape[0], positions(symbols)

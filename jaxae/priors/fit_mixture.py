@@ -101,12 +101,12 @@ def fit_mixture(
 def _seeds(z: Array, weight: Array, num_components: int, rng: Array) -> Array:
     """k-means++: each row is drawn in proportion to its squared distance from the nearest row drawn before."""
     keys = jax.random.split(rng, num_components)
-    first = z[jax.random.categorical(keys[0], jnp.log(weight))]
+    first_row = z[jax.random.categorical(keys[0], jnp.log(weight))]
 
     def draw(k, carry):
         means, squared_distance = carry
         row = z[jax.random.categorical(keys[k], jnp.log(squared_distance * weight + 1e-30 * weight))]
         return means.at[k].set(row), jnp.minimum(squared_distance, ((z - row[None]) ** 2).sum(-1))
 
-    means = jnp.tile(first[None], (num_components, 1))
-    return jax.lax.fori_loop(1, num_components, draw, (means, ((z - first[None]) ** 2).sum(-1)))[0]
+    means = jnp.tile(first_row[None], (num_components, 1))
+    return jax.lax.fori_loop(1, num_components, draw, (means, ((z - first_row[None]) ** 2).sum(-1)))[0]

@@ -102,7 +102,7 @@ def masked(
         return network.init(rng, positions(symbols))
 
     def log_prob(params, symbols, condition=None):
-        rows, known = flat_symbols(name, symbols, num_codes)
+        rows, in_range = flat_symbols(name, symbols, num_codes)
         indices = jnp.arange(rows.shape[1])
 
         def add_position(total, t):
@@ -110,10 +110,10 @@ def masked(
             return total + log_prob_of(logits[:, t], rows[:, t]), None
 
         total, _ = jax.lax.scan(add_position, jnp.zeros(rows.shape[0]), indices)
-        return jnp.where(known, total, jnp.nan)
+        return jnp.where(in_range, total, jnp.nan)
 
     def bound(params, rng, symbols, condition=None):
-        rows, known = flat_symbols(name, symbols, num_codes)
+        rows, in_range = flat_symbols(name, symbols, num_codes)
         batch_size, length = rows.shape
         count_rng, choice_rng = jax.random.split(rng)
         # n uniform on 1..T, then n positions uniform: every order of the symbols is equally likely
@@ -122,7 +122,7 @@ def masked(
         logits = network.apply(params, jnp.where(hide, hidden, rows), condition)
         nats = jnp.where(hide, log_prob_of(logits, rows), 0.0).sum(-1)
         # n of T positions are scored: T / n makes the expectation a sum over all T
-        return jnp.where(known, nats * length / count[:, 0], jnp.nan)
+        return jnp.where(in_range, nats * length / count[:, 0], jnp.nan)
 
     def sample(params, rng, symbols, condition=None):
         batch_size, length = symbols.shape[0], positions(symbols)

@@ -33,11 +33,11 @@ def flat_symbols(name: str, symbols: ArrayLike, num_codes: int) -> tuple[Array, 
     if not jnp.issubdtype(symbols.dtype, jnp.integer) or symbols.ndim < 1:
         raise ValueError(f"{name}: symbols must be integers [B, ...], got {symbols.dtype} {symbols.shape}")
     rows = symbols.reshape(symbols.shape[0], math.prod(symbols.shape[1:])).astype(jnp.int32)
-    known = ((rows >= 0) & (rows < num_codes)).all(-1)
-    if not isinstance(known, Tracer) and not bool(known.all()):
+    in_range = ((rows >= 0) & (rows < num_codes)).all(-1)
+    if not isinstance(in_range, Tracer) and not bool(in_range.all()):
         low, high = int(rows.min()), int(rows.max())
         raise ValueError(f"{name}: symbols must be in [0, {num_codes}), got values from {low} to {high}")
-    return jnp.clip(rows, 0, num_codes - 1), known
+    return jnp.clip(rows, 0, num_codes - 1), in_range
 
 
 def positions(symbols: ArrayLike | jax.ShapeDtypeStruct) -> int:

@@ -37,9 +37,9 @@ def uniform(num_codes: int) -> Prior:
     require_codes("uniform", num_codes)
 
     def log_prob(params, symbols, condition=None):
-        rows, known = flat_symbols("uniform", symbols, num_codes)
+        rows, in_range = flat_symbols("uniform", symbols, num_codes)
         # T independent symbols of probability 1 / K
-        return jnp.where(known, -rows.shape[1] * math.log(num_codes), jnp.nan)
+        return jnp.where(in_range, -rows.shape[1] * math.log(num_codes), jnp.nan)
 
     def sample(params, rng, symbols, condition=None):
         return jax.random.randint(rng, symbols.shape, 0, num_codes, jnp.int32)
@@ -83,9 +83,9 @@ def unigram(
         return {"logits": jnp.zeros((positions(symbols), num_codes))}
 
     def log_prob(params, symbols, condition=None):
-        rows, known = flat_symbols("unigram", symbols, num_codes)
-        each = jax.vmap(log_prob_of, (None, 0))(params["logits"], rows)
-        return jnp.where(known, each.sum(-1), jnp.nan)
+        rows, in_range = flat_symbols("unigram", symbols, num_codes)
+        nats = jax.vmap(log_prob_of, (None, 0))(params["logits"], rows)
+        return jnp.where(in_range, nats.sum(-1), jnp.nan)
 
     def sample(params, rng, symbols, condition=None):
         logits = narrowed(params["logits"], temperature, top_k, top_p)

@@ -31,9 +31,9 @@ def _deviance(x: Array, mean: Array, gap: Array) -> Array:
     """`x log(x / mean) + mean - x` for `gap = x - mean`, without cancellation where the two are close."""
     # Loader 2000: with v = (x - mean) / (x + mean), a series in v^2 that has no cancellation
     v = gap / (x + mean)
-    near = gap * v + 2 * x * v**3 * (1 / 3 + v**2 * (1 / 5 + v**2 / 7))
+    series = gap * v + 2 * x * v**3 * (1 / 3 + v**2 * (1 / 5 + v**2 / 7))
     ratio = jnp.where(x > 0, x, 1) / jnp.maximum(mean, jnp.finfo(jnp.float32).tiny)
-    return jnp.where(jnp.abs(v) < 0.1, near, x * jnp.log(ratio) - gap)
+    return jnp.where(jnp.abs(v) < 0.1, series, x * jnp.log(ratio) - gap)
 
 
 def log_pmf(k: ArrayLike, n: ArrayLike, p: ArrayLike, q: ArrayLike) -> Float[Array, ""]:
@@ -99,6 +99,6 @@ def lower_tail(k: ArrayLike, n: ArrayLike, p: ArrayLike, q: ArrayLike) -> Float[
         term = term * odds * (k - i) / (n - k + 1 + i)
         return i + 1, jnp.maximum(term, 0), total + jnp.maximum(term, 0)
 
-    one = jnp.ones_like(odds * k)
-    total = jax.lax.while_loop(is_significant, add, (jnp.zeros_like(one), one, one))[2]
+    first_term = jnp.ones_like(odds * k)
+    total = jax.lax.while_loop(is_significant, add, (jnp.zeros_like(first_term), first_term, first_term))[2]
     return jnp.minimum(jnp.exp(log_pmf(k, n, p, q)) * total, 1)
