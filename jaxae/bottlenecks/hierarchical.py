@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxae.bottlenecks.stacks import charged
+from jaxae.bottlenecks.stacks import summed
 from jaxae.types import Bottleneck, Code
 
 
@@ -74,7 +74,7 @@ def hierarchical(top: Bottleneck, local: Bottleneck, conditional: bool = False) 
         latent = jnp.concatenate([above.latent, below.latent], -1)
         symbols = (above.symbols, below.symbols)
         # symbols of one level alone could not be decoded: both levels need them
-        code = Code(latent, symbols=None if any(s is None for s in symbols) else symbols, **charged([above, below]))
+        code = Code(latent, symbols=None if any(s is None for s in symbols) else symbols, **summed([above, below]))
         return code, (top_state, local_state)
 
     def sample(params, state, rng, h, condition=None):

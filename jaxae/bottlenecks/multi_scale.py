@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
 
-from jaxae.bottlenecks.stacks import charged, require_lookup
+from jaxae.bottlenecks.stacks import summed, require_lookup
 from jaxae.numerics import straight_through
 from jaxae.types import Bottleneck, Code
 
@@ -86,7 +86,7 @@ def multi_scale(bottleneck: Bottleneck, sizes: Sequence[int], *, shared: bool = 
             codes.append(code)
             states.append(new_state)
         symbols = tuple(code.symbols for code in codes)
-        return Code(straight_through(total, h), symbols=symbols, **charged(codes)), state if shared else tuple(states)
+        return Code(straight_through(total, h), symbols=symbols, **summed(codes)), state if shared else tuple(states)
 
     def lookup(params, state, symbols, condition=None):
         if len(symbols) != len(sizes):

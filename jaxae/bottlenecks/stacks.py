@@ -49,7 +49,7 @@ def with_mask(name: str, condition, mask: Array):
     return {**condition, "mask": mask}
 
 
-def charged(codes: Sequence[Code]) -> dict:
+def summed(codes: Sequence[Code]) -> dict:
     """Penalty, rate and terms of several codes, summed.
 
     Args:
@@ -57,10 +57,10 @@ def charged(codes: Sequence[Code]) -> dict:
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.bottlenecks.stacks import charged
+      >>> from jaxae.bottlenecks.stacks import summed
       >>> from jaxae.types import Code
       >>> code = Code(jnp.zeros((1, 2)), jnp.ones(1), jnp.ones(1))
-      >>> charged([code, code])["penalty"].tolist()
+      >>> summed([code, code])["penalty"].tolist()
       [2.0]
     """
     rates = [code.rate for code in codes if code.rate is not None]
