@@ -95,11 +95,11 @@ def gumbel(
     codebook: Float[Array, "K D"],
     temperature: ArrayLike,
 ) -> tuple[Array, Float[Array, "N D"]]:
-    """Draws a code with probability `softmax(-|token - code|^2)`; the gradient to tokens and codes is that of the
-    relaxed draw.
+    """Draws a code with probability `softmax(-|token - code|^2)`; the gradient is that of the relaxed draw.
 
-    The relaxed draw is `softmax((-|token - code|^2 + Gumbel noise) / temperature) . codebook`, computed in chunks of
-    tokens and again in the backward pass, so that no tokens-by-codes matrix is kept.
+    The gradient reaches tokens and codes. The relaxed draw is `softmax((-|token - code|^2 + Gumbel noise) /
+    temperature) . codebook`, computed in chunks of tokens and again in the backward pass, so that no tokens-by-codes
+    matrix is kept.
 
     Args:
       rng: a key.

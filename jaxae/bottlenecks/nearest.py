@@ -109,8 +109,8 @@ def squared_distances(tokens: Float[Array, "N D"], codebook: Float[Array, "K D"]
     """`|token - code|^2` of all pairs, with gradients: for `map_rows`, or where the matrix is small.
 
     Args:
-      tokens: `[N, D]`.
-      codebook: `[K, D]`.
+      tokens: `[N, D]`, vectors to compare with the codes.
+      codebook: `[K, D]`, the codes.
 
     Example:
       >>> import jax.numpy as jnp

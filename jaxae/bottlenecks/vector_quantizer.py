@@ -57,8 +57,8 @@ def vector_quantizer(
 
     Args:
       num_codes: number of codes K, at least 2.
-      learn: how codes learn: "ema" (codes are moving averages of the tokens they quantize; no parameters), "gradient"
-        (codes are parameters, restarts a shift in the state), or "frozen" (constant random normal codes).
+      learn: learning of the codes: "ema" (codes are moving averages of the tokens they quantize; no parameters),
+        "gradient" (codes are parameters, restarts a shift in the state), or "frozen" (constant random normal codes).
       estimator: gradient to `h`: "straight_through" (identity), "rotation" (rotated and scaled as the token is to its
         code), "directional" (DiVeQ: a step towards the code, with a differentiated length and a constant direction,
         with noise in calls with a key; to the codes as well), "gumbel" (with a key, a code is drawn by
@@ -149,14 +149,14 @@ def quantizer(
     """The bottleneck over any `Codebook`: `vector_quantizer` and `sim_vq` are this one with their books.
 
     Args:
-      name: for errors.
+      name: name of the bottleneck, for errors.
       book: the codes and how they learn.
-      weights: of the terms "commitment", "codebook", "orthogonality" and "diversity"; those that are the number 0 are
-        left out.
-      estimator: as for `vector_quantizer`.
-      cosine: as for `vector_quantizer`.
-      temperature: as for `vector_quantizer`.
-      axis_name: as for `vector_quantizer`; the book has its own.
+      weights: weights of the terms "commitment", "codebook", "orthogonality" and "diversity"; those that are the
+        number 0 are left out.
+      estimator: gradient estimator, see `vector_quantizer`.
+      cosine: whether codes are chosen by angle, see `vector_quantizer`.
+      temperature: temperature of random choices, see `vector_quantizer`.
+      axis_name: name of the mapped axis for the diversity term, see `vector_quantizer`; `book` has a separate one.
 
     Example:
       >>> from jaxae.bottlenecks import codebooks

@@ -68,7 +68,7 @@ class Splits(NamedTuple):
       test: the whole test part.
       normal: names of the normal classes; empty without labels.
       left_out: rows of the train part in no split: with `group_duplicates`, those that equal a test row.
-      duplicates: for each part but train, how many of its rows equal a row of an earlier part.
+      duplicates: number of rows of each part but train that equal a row of an earlier part.
     """
 
     train: Part

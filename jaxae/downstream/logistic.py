@@ -17,8 +17,8 @@ class Logistic(NamedTuple):
     """`p(k | x) = softmax(x kernel + bias)`.
 
     Attributes:
-      kernel: `[D, K]`.
-      bias: `[K]`.
+      kernel: `[D, K]`, weights of the features.
+      bias: `[K]`, bias of each class.
     """
 
     kernel: Array

@@ -26,7 +26,7 @@ def vq_vae(
       num_codes: number of codes in the codebook.
       num_tokens: number of codes per example.
       code_size: width of a code.
-      learn: how codes learn, "ema" or "gradient"; see `bottlenecks.vector_quantizer`.
+      learn: learning of the codes, "ema" or "gradient"; see `bottlenecks.vector_quantizer`.
       axis_name: name of the mapped axis of a step that `build_step` did not build; None: that of the train step, if
         any.
       **parts: shared keywords, see `Networks`; the encoder is `x -> [B, tokens, code_size]`, the decoder reads that.

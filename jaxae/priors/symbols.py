@@ -59,7 +59,7 @@ def narrowed(
     fewest of those whose probabilities sum to `top_p` or more.
 
     Args:
-      logits: `[..., K]`.
+      logits: `[..., K]`, logits of the symbols.
       temperature: divisor of the logits, above 0; below 1 probable symbols become more probable.
       top_k: number of symbols kept, at least 1; None keeps all.
       top_p: least probability mass of the symbols kept, in (0, 1]; None keeps all.

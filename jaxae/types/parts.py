@@ -178,8 +178,9 @@ class Threshold(NamedTuple):
       fit: `(calibration [n], dev=None [m], labels=None [m], weight=None [m]) -> fitted`. Calibration scores are
         clean normals; dev scores carry labels (1 anomaly, 0 normal) and weights.
       apply: `(fitted, scores [B]) -> Verdict`.
-      reads: what λ depends on, which decides how its false-alarm rate can be bounded: "dev" (no calibration score),
-        "rank" (the calibration score of a rank that is fixed beforehand) or "calibration" (in any other way).
+      reads: kind of scores that λ depends on, which decides how its false-alarm rate can be bounded: "dev" (no
+        calibration score), "rank" (the calibration score of a rank that is fixed beforehand) or "calibration" (in any
+        other way).
     """
 
     fit: ThresholdFit

@@ -97,7 +97,7 @@ class Verdict(NamedTuple):
       score: `[B]` float32, higher is more anomalous.
       threshold: `[B]` float32, the fitted λ for each example.
       p_value: `[B]` float32, `(1 + #{calibration scores >= score}) / (1 + n)`.
-      is_anomaly: `[B]` bool.
+      is_anomaly: `[B]` bool, the decision.
       action: `[B]` int32, column of the cost table; None without a cost table.
       map: `[B, ...]` float32, score map; None without a map.
     """

@@ -46,7 +46,7 @@ def class_means(
     """Mean of the rows of each class.
 
     Args:
-      rows: `[N, D]`.
+      rows: `[N, D]`, features or logits.
       labels: `[N]`, 0..K-1.
       weight: `[N]`, weight of each row.
       num_classes: number of classes K.

@@ -199,7 +199,7 @@ def doubt(logits: Float[Array, "B K"]) -> Float[Array, " B"]:
     """`1 - max_k softmax(l)_k`, with full relative precision where it is small.
 
     Args:
-      logits: `[B, K]`.
+      logits: `[B, K]`, logits of each example.
     """
     top = logits.argmax(-1)
     # p_k / p_max; with r their sum over the other classes, 1 - p_max = r / (1 + r)

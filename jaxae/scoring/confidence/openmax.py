@@ -86,7 +86,7 @@ def fit_weibull(values: Float[Array, " n"], counts: Bool[Array, " n"]) -> tuple[
     have a shape of 10,000, the upper end of the search.
 
     Args:
-      values: `[n]`, not negative.
+      values: `[n]`, values to fit, not negative.
       counts: `[n]` bool, which values are observed, at least one.
 
     Example:

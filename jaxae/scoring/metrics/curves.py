@@ -111,7 +111,7 @@ def as_mass(weight: ArrayLike) -> Num[Array, " N"]:
     """Weights as int32 if their dtype is integer or bool, so that sums are exact, and as float32 otherwise.
 
     Args:
-      weight: `[N]`, not negative.
+      weight: `[N]`, weight of each row, not negative.
 
     Example:
       >>> import jax.numpy as jnp

@@ -35,7 +35,7 @@ def from_order_key(key: Int[Array, " N"]) -> Float[Array, " N"]:
     """The float32 numbers of which `order_key` made these keys.
 
     Args:
-      key: `[N]` int32.
+      key: `[N]` int32, keys of `order_key`.
 
     Example:
       >>> import jax.numpy as jnp

@@ -29,7 +29,7 @@ def fused(*scorers: Scorer, held_out: int | None = None, by: str = "rank") -> Sc
     Args:
       *scorers: members to fuse, at least one.
       held_out: number of held-out rows, the last of the reference, to which no parameter was fitted; None: a fifth.
-      by: how scores are made comparable, "rank", "z" or "log".
+      by: common scale of the scores, "rank", "z" or "log".
 
     Raises:
       ValueError: no scorer, or an unknown `by`; in `fit`, as `held_out.divided` and the members.

@@ -52,8 +52,8 @@ def inputs(params: PyTree, state: PyTree, batch: Batch) -> Array:
     """The examples themselves as features, flattened to one row per example; the model is not read.
 
     Args:
-      params: not read.
-      state: not read.
+      params: parameters of the model, not read.
+      state: state of the model, not read.
       batch: examples `[B, ...]`.
 
     Example:
