@@ -26,7 +26,7 @@ PRIORS = {
 }
 """Name to constructor without arguments, over continuous latents: the members that the contract tests check.
 
-"hypersphere" is over unit vectors, "conditional_normal" needs a condition.
+Latents of "hypersphere" are unit vectors, "conditional_normal" needs a condition.
 """
 
 SYMBOL_PRIORS = {"autoregressive": autoregressive, "masked": masked, "unigram": unigram, "uniform": uniform}
