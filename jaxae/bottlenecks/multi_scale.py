@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
 
-from jaxae.bottlenecks.stacks import summed, require_lookup
+from jaxae.bottlenecks.stacks import require_lookup, summed
 from jaxae.numerics import straight_through
 from jaxae.types import Bottleneck, Code
 
