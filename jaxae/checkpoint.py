@@ -1,6 +1,6 @@
-"""Checkpoints of a training: Orbax, asynchronous, the best and the last are kept.
+"""Checkpoints of a training by Orbax: asynchronous; the best and the last are kept.
 
-All that is known of Orbax stands in this file.
+No other module imports Orbax.
 """
 
 import contextlib
@@ -23,21 +23,21 @@ import numpy as np
 from jaxae.types import TrainState
 
 _PARTIAL = "*.orbax-checkpoint-tmp"
-_STRAGGLERS = 0.2  # seconds in which the other reads or writes of a failed one end
+_STRAGGLERS = 0.2  # seconds that concurrent reads or writes of a failed checkpoint get to end
 
 
 class Checkpoints(NamedTuple):
     """A folder of checkpoints, as functions.
 
     Attributes:
-      save: `(state, validation_loss or None) -> None`; returns while the files are still being written. A step
-        that is there already is left alone.
-      restore: `(template, step=None) -> TrainState`, the latest by default; of the template only shapes, dtypes
-        and devices are read.
-      best: `template -> (TrainState, loss)` of the least validation loss, or None.
-      latest: `() -> step or None`.
-      wait: `() -> None`, once everything is on disk.
-      close: `() -> None`, after waiting.
+      save: `(state, validation_loss or None) -> None`; returns while the files are still being written. Does
+        nothing for a step that is saved already.
+      restore: `(template, step=None) -> TrainState`, the latest by default; only shapes, dtypes and devices of the
+        template are read.
+      best: `template -> (TrainState, loss)` with the least validation loss, or None.
+      latest: `() -> step or None`, the latest saved step.
+      wait: `() -> None`, returns when everything is on disk.
+      close: `() -> None`, waits and releases the folder.
     """
 
     save: Callable
@@ -49,13 +49,13 @@ class Checkpoints(NamedTuple):
 
 
 def checkpoints(folder: str | os.PathLike) -> Checkpoints:
-    """Open (or make) a folder of checkpoints.
+    """Open or create a folder of checkpoints.
 
-    A checkpoint appears whole or not at all: it is written beside and renamed, so a run killed while saving, or a
-    full disk, leaves the one before it in place.
+    Saving is atomic: a checkpoint is written to a temporary folder and renamed, so a run killed while saving, or a
+    full disk, leaves the previous checkpoint intact.
 
     Args:
-      folder: made if it is not there.
+      folder: path of the folder; created if it does not exist.
 
     Returns:
       `Checkpoints`.
@@ -70,17 +70,17 @@ def checkpoints(folder: str | os.PathLike) -> Checkpoints:
       >>> _, objective = presets.ae((5,), latent_size=2)
       >>> state = train.init_state(objective, optax.adam(1e-3), jax.random.key(0), jnp.ones((4, 5)))
       >>> with tempfile.TemporaryDirectory() as folder:
-      ...     kept = checkpoint.checkpoints(folder)
-      ...     kept.save(state, 0.25)
-      ...     kept.wait()
-      ...     print(int(kept.restore(state).step), kept.best(state)[1])
-      ...     kept.close()
+      ...     saved = checkpoint.checkpoints(folder)
+      ...     saved.save(state, 0.25)
+      ...     saved.wait()
+      ...     print(int(saved.restore(state).step), saved.best(state)[1])
+      ...     saved.close()
       0 0.25
     """
     import orbax.checkpoint as ocp
 
     folder = pathlib.Path(folder).resolve()
-    loud_again = _quieten()
+    unquieten = _quieten()
     manager = _manager(folder)
     started = False
 
@@ -89,11 +89,11 @@ def checkpoints(folder: str | os.PathLike) -> Checkpoints:
         step = int(state.step)
         if step in manager.all_steps():
             return
-        if not started:  # only who writes may clear up: a reader would take a training's files from under it
+        if not started:  # only a writer may remove partial files: a reader could delete those of a running training
             _remove_partial(folder)
             started = True
         _require_room(folder, state, step)
-        metrics = None  # a loss that is not finite would sort anywhere
+        metrics = None  # a loss that is not finite has no order among losses, so the policy could not rank it
         if validation_loss is not None and math.isfinite(validation_loss):
             metrics = {"validation_loss": float(validation_loss)}
         with _explained(manager, folder):
@@ -105,7 +105,7 @@ def checkpoints(folder: str | os.PathLike) -> Checkpoints:
             manager.wait_until_finished()
 
     def restore(template: TrainState, step: int | None = None) -> TrainState:
-        wait()  # what is still being written counts as there
+        wait()  # a checkpoint that is still being written can be restored
         step = manager.latest_step() if step is None else step
         if step is None:
             raise ValueError(f"{folder} holds no checkpoint: nothing was saved there, or saving was interrupted")
@@ -113,12 +113,12 @@ def checkpoints(folder: str | os.PathLike) -> Checkpoints:
             raise ValueError(f"{folder} holds no checkpoint of step {step}, only {sorted(manager.all_steps())}")
         abstract = jax.tree.map(_abstract, template)
         try:
-            found = manager.metadata(step)
-            if found.item_metadata is None:
+            metadata = manager.metadata(step)
+            if metadata.item_metadata is None:
                 raise _Unreadable("it does not say what it holds")
-            _require_same(found.item_metadata.tree, abstract)
+            _require_same(metadata.item_metadata.tree, abstract)
             restored = cast(TrainState, manager.restore(step, args=ocp.args.StandardRestore(abstract)))
-            sums = (found.custom_metadata or {}).get("crc32"), _checksum(restored)
+            sums = (metadata.custom_metadata or {}).get("crc32"), _checksum(restored)
             if None not in sums and sums[0] != sums[1]:
                 raise _Unreadable("its numbers are not those that were saved (the checksum differs)")
             return restored
@@ -139,7 +139,7 @@ def checkpoints(folder: str | os.PathLike) -> Checkpoints:
             with _explained(manager, folder):
                 manager.close()
         finally:
-            loud_again()
+            unquieten()
 
     return Checkpoints(save, restore, best, manager.latest_step, wait, close)
 
@@ -151,14 +151,14 @@ def _manager(folder):
     def loss(metrics):
         return metrics["validation_loss"]
 
-    best_one = BestN(get_metric_fn=loss, reverse=True, n=1, keep_checkpoints_without_metrics=False)
+    best_policy = BestN(get_metric_fn=loss, reverse=True, n=1, keep_checkpoints_without_metrics=False)
     options = ocp.CheckpointManagerOptions(
-        preservation_policy=AnyPreservationPolicy([LatestN(1), best_one]),
+        preservation_policy=AnyPreservationPolicy([LatestN(1), best_policy]),
         best_fn=loss,
         best_mode="min",
         enable_async_checkpointing=True,
     )
-    # the handler is named, or what another process wrote could not be described before it is read
+    # the handler is named: without it, metadata of a checkpoint that another process wrote cannot be read
     return ocp.CheckpointManager(folder, options=options, item_handlers=ocp.StandardCheckpointHandler())
 
 
@@ -171,21 +171,21 @@ class _Unreadable(ValueError):
 
 
 def _abstract(leaf):
-    # where there is no device, the first: the file's own would be missing on another machine
-    where = getattr(leaf, "sharding", None) or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where)
+    # a leaf without a device gets the first one: the device named in the file may not exist on this machine
+    sharding = getattr(leaf, "sharding", None) or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
-def _require_same(found, abstract):
+def _require_same(saved_tree, abstract):
     # Orbax fits arrays of other sizes and types into the template by cutting, padding and casting them
     is_array = lambda leaf: hasattr(leaf, "shape")  # noqa: E731
-    saved = {_name(path): _kind(leaf) for path, leaf in jax.tree.leaves_with_path(found, is_leaf=is_array)}
-    # a typed key is saved as its data, so its own shape is not what is found
+    saved = {_name(path): _kind(leaf) for path, leaf in jax.tree.leaves_with_path(saved_tree, is_leaf=is_array)}
+    # a typed key is saved as its uint32 data, whose shape is compared
     bare = jax.eval_shape(lambda tree: jax.tree.map(_key_data, tree), abstract)
-    wanted = {_name(path): _kind(leaf) for path, leaf in jax.tree.leaves_with_path(bare)}
-    for name in sorted(wanted.keys() | saved.keys()):
-        if saved.get(name) != wanted.get(name):
-            raise _OtherModel(f"{name} is {saved.get(name, 'nothing')} there, {wanted.get(name, 'nothing')} here")
+    expected = {_name(path): _kind(leaf) for path, leaf in jax.tree.leaves_with_path(bare)}
+    for name in sorted(expected.keys() | saved.keys()):
+        if saved.get(name) != expected.get(name):
+            raise _OtherModel(f"{name} is {saved.get(name, 'nothing')} there, {expected.get(name, 'nothing')} here")
 
 
 def _kind(leaf):
@@ -207,7 +207,7 @@ def _first_line(error):
 def _checksum(state):
     """CRC-32 of all numbers in order: the storage itself does not notice a flipped bit in an array."""
     if not all(leaf.is_fully_addressable for leaf in jax.tree.leaves(state) if isinstance(leaf, jax.Array)):
-        return None  # parts of it are with other hosts
+        return None  # other hosts hold some of the shards
     total = 0
     for leaf in jax.tree.leaves(state):
         total = zlib.crc32(np.asarray(_key_data(leaf)).tobytes(), total)
@@ -215,14 +215,14 @@ def _checksum(state):
 
 
 def _require_room(folder, state, step):
-    """Refuse before anything is written: a disk that fills up in the middle of a write costs a long wait."""
+    """Refuse before writing: a disk that fills up during a write is noticed only after a long wait."""
     needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise OSError(
             errno.ENOSPC,
             f"no room for the checkpoint of step {step} in {folder}: it takes {needed} bytes, {free} are free; "
-            "the checkpoints before it are whole",
+            "the checkpoints before it are complete",
         )
 
 
@@ -230,23 +230,23 @@ def _require_room(folder, state, step):
 def _explained(manager, folder):
     try:
         yield
-    except Exception as error:  # what went wrong in the background arrives at the next call, of whatever kind
+    except Exception as error:  # background failures, of any type, are raised by the next call
         time.sleep(_STRAGGLERS)
         _remove_partial(folder)
-        manager.reload()  # or what the failed one was to replace is taken for gone
+        manager.reload()  # without it, Orbax counts the checkpoint that the failed one would replace as deleted
         text = str(error)
         full = isinstance(error, OSError) and error.errno == errno.ENOSPC
         if full or "No space left" in text or "Disk quota" in text:
             message = f"no space left in {folder} while a checkpoint was written"
-            raise OSError(errno.ENOSPC, f"{message}; the one of step {manager.latest_step()} is whole") from error
+            raise OSError(errno.ENOSPC, f"{message}; the one of step {manager.latest_step()} is complete") from error
         raise OSError(errno.EIO, f"a checkpoint could not be written to {folder}: {_first_line(error)}") from error
 
 
 def _remove_partial(folder):
-    """What a killed run or a failed write left behind; it would hold its space for ever."""
+    """Delete files of a killed run or a failed write, which would take disk space for ever."""
     if jax.process_index() == 0:
-        for left in folder.glob(_PARTIAL):
-            shutil.rmtree(left, ignore_errors=True)
+        for partial in folder.glob(_PARTIAL):
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 class _NotOrbax(logging.Filter):
@@ -255,26 +255,26 @@ class _NotOrbax(logging.Filter):
 
 
 def _quieten():
-    """Drop what Orbax says while a folder is open; its failures reach the caller as exceptions.
+    """Drop the log records of Orbax while a folder is open; its failures reach the caller as exceptions.
 
-    It reports each save, and a failure with pages of tracebacks, through everybody's absl logger. And when one of many
-    reads or writes fails, the others find its event loop closed, each of which Python reports as unraisable. Levels,
-    handlers, and everybody else's records and errors stay as they are.
+    Orbax logs each save, and a failure with pages of tracebacks, through the shared absl logger. When one of many
+    reads or writes fails, the others fail on its closed event loop, and Python reports each as unraisable. Levels,
+    handlers, and the records and errors of other libraries stay as they are.
 
     Returns:
-      `() -> None` that ends it.
+      `() -> None`, which restores the logger and the hook.
     """
-    logger, records, before = logging.getLogger("absl"), _NotOrbax(), sys.unraisablehook
+    logger, record_filter, previous_hook = logging.getLogger("absl"), _NotOrbax(), sys.unraisablehook
 
     def hook(event):
         if not (isinstance(event.exc_value, RuntimeError) and str(event.exc_value) == "Event loop is closed"):
-            before(event)
+            previous_hook(event)
 
     def end():
-        logger.removeFilter(records)
+        logger.removeFilter(record_filter)
         if sys.unraisablehook is hook:
-            sys.unraisablehook = before
+            sys.unraisablehook = previous_hook
 
-    logger.addFilter(records)
+    logger.addFilter(record_filter)
     sys.unraisablehook = hook
     return end

@@ -11,13 +11,14 @@ from jaxae.types import Autoencoder, Bottleneck, Likelihood, Output
 def autoencoder(
     encoder: AnyNetwork, bottleneck: Bottleneck, decoder: AnyNetwork, likelihood: Likelihood
 ) -> Autoencoder:
-    """The composition of four parts; every model of the literature here is a choice of them.
+    """The composition of four parts; every preset is a choice of them.
 
     Args:
-      encoder: `x -> h`; a `Network`, or a `StatefulNetwork` (batch norm, dropout), as the decoder.
-      bottleneck: `h -> Code`.
-      decoder: `latent -> prediction`, with `likelihood.num_params` channels for each data channel.
-      likelihood: reads the prediction.
+      encoder: network `x -> h`; a `Network`, or a `StatefulNetwork` (batch norm, dropout).
+      bottleneck: bottleneck `h -> Code`.
+      decoder: network `latent -> prediction` of either kind, with `likelihood.num_params` channels for each data
+        channel.
+      likelihood: likelihood that reads the prediction.
 
     Returns:
       An `Autoencoder`. `init` accepts abstract shapes or a batch; its params are a dict with "encoder",
@@ -39,12 +40,12 @@ def autoencoder(
       (3, 2)
     """
 
-    inner = nested(encoder, bottleneck, decoder)  # an autoencoder without its likelihood
+    nested_parts = nested(encoder, bottleneck, decoder)  # an autoencoder without its likelihood
     pair = Pair.of(encoder, decoder)
 
     def init(rng, x, condition=None):
-        params, state = inner.init(rng, x, condition)
-        coded, _ = jax.eval_shape(lambda p, s, x, c: inner.apply(p, s, None, x, c), params, state, x, condition)
+        params, state = nested_parts.init(rng, x, condition)
+        coded, _ = jax.eval_shape(lambda p, s, x, c: nested_parts.apply(p, s, None, x, c), params, state, x, condition)
         _check_prediction(x, coded.latent, likelihood)
         return params, state
 
@@ -53,15 +54,15 @@ def autoencoder(
         parts = pair.opened(state, rng)
         encoder_rng, inner_rng, _ = parts.keys
         h, encoder_state = pair.encoder.apply(params["encoder"], parts.encoder, encoder_rng, x, condition)
-        found, inner = bottleneck.apply(params["bottleneck"], parts.inner, inner_rng, h, condition)
-        return found, parts, (encoder_state, inner)
+        coded, bottleneck_state = bottleneck.apply(params["bottleneck"], parts.inner, inner_rng, h, condition)
+        return coded, parts, (encoder_state, bottleneck_state)
 
     def apply(params, state, rng, x, condition=None):
-        found, parts, (encoder_state, inner) = code(params, state, rng, x, condition)
+        coded, parts, (encoder_state, bottleneck_state) = code(params, state, rng, x, condition)
         prediction, decoder_state = pair.decoder.apply(
-            params["decoder"], parts.decoder, parts.keys[2], found.latent, condition
+            params["decoder"], parts.decoder, parts.keys[2], coded.latent, condition
         )
-        return Output(found, prediction), pair.closed(state, encoder_state, inner, decoder_state)
+        return Output(coded, prediction), pair.closed(state, encoder_state, bottleneck_state, decoder_state)
 
     def encode(params, state, x, condition=None):
         return code(params, state, None, x, condition)[0]
@@ -99,7 +100,7 @@ def autoencoder(
 
 def _check_prediction(x, prediction, likelihood):
     if not hasattr(x, "shape"):
-        return  # a structured x: the objective's target decides
+        return  # x is a tree: the prediction is compared with the objective's target instead
     expected = (*x.shape[:-1], x.shape[-1] * likelihood.num_params)
     # a masked autoencoder reads fewer tokens than it predicts: only the last axis is sure to agree
     if len(x.shape) != len(prediction.shape) or expected[-1] != prediction.shape[-1]:

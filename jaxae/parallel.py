@@ -18,10 +18,10 @@ Step = Callable[[TrainState, Batch | PyTree], tuple[TrainState, dict[str, Array]
 
 
 def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:
-    """All devices in one row: a batch is split over them, everything else is on each.
+    """A mesh of one axis over the devices: batches are split along it, everything else is replicated.
 
     Args:
-      devices: None: all that JAX sees, those of other hosts too.
+      devices: the devices of the mesh; None takes all that JAX sees, those of other hosts included.
 
     Returns:
       A `Mesh` with one axis, "rows".
@@ -42,19 +42,19 @@ def make_mesh(devices: Sequence[Any] | None = None) -> Mesh:
 
 
 def jit_step(step: Step, mesh: Mesh) -> Step:
-    """Compile a train step for a mesh: rows are split over its devices, the state is on each.
+    """Compile a train step for a mesh: rows are split over its devices, the state is replicated.
 
     The batch stays one global batch, so the losses, gradients, codebook statistics and noise are those of one device,
-    to rounding. This is the way to choose unless there is a reason for `pmap_step`.
+    to rounding. Prefer it to `pmap_step`.
 
     Args:
-      step: from `build_step` without `axis_name`.
-      mesh: from `make_mesh`; rows are split over all of its axes.
+      step: train step from `build_step` without `axis_name`.
+      mesh: mesh from `make_mesh`; rows are split over all of its axes.
 
     Returns:
-      `(state, batch) -> (state, metrics)`, compiled. The batch is the global one: with several hosts each passes the
-      same rows (and sends only its own part to its devices), or one array that already spans them. It may be given to
-      `fit` in the step's place.
+      `(state, batch) -> (state, metrics)`, compiled. The batch is the global one. With several hosts each passes the
+      same rows and sends only its share to its devices, or passes an array that already spans the hosts. `train.fit`
+      takes the result as its step.
 
     Raises:
       ValueError: (from the compiled step) rows are no multiple of the number of devices.
@@ -88,9 +88,9 @@ def jit_step(step: Step, mesh: Mesh) -> Step:
 def pmap_step(step: Step, devices: Sequence[Any] | None = None, axis_name: str | None = None) -> Step:
     """Compile a train step with `jax.pmap`, taking and returning what `jit_step` does.
 
-    The state is neither stacked nor unstacked by the caller: a plain one goes in, a plain one (present on every
-    device) comes out, and the batch is the global `[B, ...]`, cut into one part a device here. So both steps may be
-    exchanged for each other, and checkpoints of one are read by the other.
+    The caller does not stack the state: a plain state goes in, a plain state (present on every device) comes out. The
+    batch is the global `[B, ...]` and is split over the devices here. So the two steps are interchangeable, and
+    checkpoints of one can be restored for the other.
 
     Whatever reads a batch as a whole (a codebook's statistics, the entropy of its use, total correlation, the rank of a
     loss) reads the rows of all replicas; networks with batch statistics are refused, `jit_step` trains them.
@@ -100,8 +100,9 @@ def pmap_step(step: Step, devices: Sequence[Any] | None = None, axis_name: str |
 
     Args:
       step: from `build_step(..., axis_name=...)`.
-      devices: None: all of this host.
-      axis_name: of the step; None: what `build_step` was told. Give it for a step of your own.
+      devices: the devices to use; None takes all of this host.
+      axis_name: name of the step's mapped axis; None takes the name given to `build_step`. Needed for a step that was
+        not built by `build_step`.
 
     Returns:
       `(state, batch) -> (state, metrics)`, compiled.
@@ -147,13 +148,13 @@ def pmap_step(step: Step, devices: Sequence[Any] | None = None, axis_name: str |
 def start_multi_host(
     coordinator_address: str | None = None, num_processes: int | None = None, process_id: int | None = None
 ) -> None:
-    """Join this process to the others, before anything else of JAX runs; then `make_mesh()` spans all devices.
+    """Connect this process with the others, before JAX is used; then `make_mesh()` spans all devices.
 
     Args:
       coordinator_address: "host:port" of process 0; None, with the other two, on clusters that JAX recognises (Cloud
         TPU, Slurm, Open MPI).
-      num_processes: how many take part.
-      process_id: this one's number, 0 to num_processes - 1.
+      num_processes: number of processes.
+      process_id: number of this process, 0 to num_processes - 1.
 
     Raises:
       ValueError: only some of the three are given, or the number is out of its range.
@@ -191,7 +192,7 @@ def _put(tree, sharding):
 def _put_leaf(leaf, sharding):
     if jax.process_count() == 1 or (isinstance(leaf, jax.Array) and not leaf.is_fully_addressable):
         return jax.device_put(leaf, sharding)
-    # what each host has whole becomes one array over all of them: each sends its own part, nothing is exchanged
+    # every host has the whole array: each puts only its own shards on its devices, nothing is exchanged
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         bits = _put_leaf(jax.random.key_data(leaf), sharding)
         return jax.random.wrap_key_data(bits, impl=jax.random.key_impl(leaf))

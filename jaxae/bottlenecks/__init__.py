@@ -1,4 +1,4 @@
-"""Bottlenecks: what stands between encoder and decoder. One algorithm a file, all of the same contract."""
+"""Bottlenecks, between encoder and decoder: one algorithm per file, all of the same contract."""
 
 from jaxae.bottlenecks import diagnostics
 from jaxae.bottlenecks.bernoulli import bernoulli
@@ -65,7 +65,7 @@ BOTTLENECKS = {
     "frozen": lambda: frozen(vector_quantizer(8)),
     "hierarchical": lambda: hierarchical(nested(mlp(2), vector_quantizer(8), mlp(3)), vector_quantizer(8)),
 }
-"""Name to constructor without arguments: what the contract tests walk through."""
+"""Name to constructor without arguments: the members that the contract tests check."""
 
 __all__ = [
     "BOTTLENECKS",

@@ -19,7 +19,7 @@ class Bernoulli(NamedTuple):
     """Independent bits.
 
     Attributes:
-      logits: `[B, ..., D]`, `log p(1) / p(0)`.
+      logits: `[B, ..., D]`, log-odds `log p(1) / p(0)` of each bit.
     """
 
     logits: Array
@@ -38,18 +38,19 @@ def bernoulli(
 
     - "straight_through": the latent is hard, its derivative that of `sigmoid(h)`: `p (1 - p)`.
     - "gumbel_straight_through": the latent is hard, its derivative that of the relaxed sample.
-    - "relaxed": the latent is `sigmoid((h + logistic noise) / temperature)` with a key, so the decoder sees values
-      between 0 and 1 in training only; `symbols` are that sample's bits.
+    - "relaxed": the latent is `sigmoid((h + logistic noise) / temperature)` with a key, so the decoder reads values
+      between 0 and 1 in training only; `symbols` are the bits of that sample.
 
     `penalty` is `KL(q || p)` in nats, exact. `rate` is `log q(z|x) - log p(z)` of the bits in `symbols`; with a key
     its expectation is the penalty. NaN in `h` stays NaN in the latent, its symbol is -1.
 
     Args:
-      bits: D, at least 1: the width of `h` and of the latent.
-      estimator: one of the three above.
-      temperature: of the relaxed sample, above 0; a number or a schedule `step -> number`. A schedule's step is kept
-        in the state and counts calls with a key. Not read by "straight_through".
-      prior: "uniform" (each bit costs at most `log 2`) or "learned" (a logit a bit, the same for all tokens).
+      bits: number of bits D, at least 1: the width of `h` and of the latent.
+      estimator: gradient estimator, one of the three above.
+      temperature: temperature of the relaxed sample, above 0; a number or a schedule `step -> number`. The step of a
+        schedule is kept in the state and counts calls with a key. Not read by "straight_through".
+      prior: distribution p of the bits, "uniform" (a bit costs at most `log 2`) or "learned" (a logit per bit, the
+        same for all tokens).
 
     Returns:
       A `Bottleneck`; symbols are `[B, ..., D]` bits. `condition["mask"]` `[B, ...]` leaves padded tokens out.
@@ -80,22 +81,26 @@ def bernoulli(
     def apply(params, state, rng, h, condition=None):
         logits, mask = unpadded("bernoulli", h, condition, bits)
         mask = None if mask is None else mask[..., None] > 0
+        # logit + logistic noise > 0 has probability sigmoid(logit): the Gumbel-max trick for two classes
         noisy = logits if rng is None else logits + jax.random.logistic(rng, logits.shape)
         hard = (noisy > 0).astype(jnp.float32)
         if estimator == "straight_through":
             latent = straight_through(hard, jax.nn.sigmoid(logits))
         else:
+            # the concrete relaxation of the same draw, so value and gradient belong to one sample
             soft = jax.nn.sigmoid(noisy / at_state(temperature, state))
             latent = soft if estimator == "relaxed" and rng is not None else straight_through(hard, soft)
         p = prior_logits(params, logits)
         penalty = sum_per_example(_kl(logits, p), mask)
+        # the drawn bits are constants here: the gradient of the rate reaches the logits and the prior alone
         rate = sum_per_example(_log_prob(stop_gradient(hard), logits) - _log_prob(stop_gradient(hard), p), mask)
+        # NaN > 0 is False: without the mark a NaN would pass for a 0 bit
         symbols = jnp.where(jnp.isnan(logits), -1, hard.astype(jnp.int32))
         return Code(latent, penalty, rate, symbols, Bernoulli(logits)), next_step(state, rng)
 
     def lookup(params, state, symbols, condition=None):
-        ids, known = checked_symbols("bernoulli", symbols, 2)
-        return jnp.where(known, ids.astype(jnp.float32), jnp.nan)
+        ids, in_range = checked_symbols("bernoulli", symbols, 2)
+        return jnp.where(in_range, ids.astype(jnp.float32), jnp.nan)
 
     def sample(params, state, rng, h, condition=None):
         p = jax.nn.sigmoid(prior_logits(params, jnp.zeros(h.shape)))
@@ -109,8 +114,9 @@ def _log_prob(bits, logits):
 
 
 def _kl(q, p):
-    one = jax.nn.sigmoid(q) * (jax.nn.log_sigmoid(q) - jax.nn.log_sigmoid(p))
-    return one + jax.nn.sigmoid(-q) * (jax.nn.log_sigmoid(-q) - jax.nn.log_sigmoid(-p))
+    # log-sigmoids instead of logs of probabilities: finite for any logit
+    of_ones = jax.nn.sigmoid(q) * (jax.nn.log_sigmoid(q) - jax.nn.log_sigmoid(p))
+    return of_ones + jax.nn.sigmoid(-q) * (jax.nn.log_sigmoid(-q) - jax.nn.log_sigmoid(-p))
 
 
 def _check(bits, estimator, temperature, prior):

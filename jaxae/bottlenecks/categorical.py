@@ -22,7 +22,7 @@ class Categorical(NamedTuple):
     """Independent categorical variables.
 
     Attributes:
-      logits: `[B, ..., V, C]`, not normalised.
+      logits: `[B, ..., V, C]`, unnormalised log-probabilities.
     """
 
     logits: Array
@@ -35,11 +35,11 @@ def categorical(
     estimator: str = "gumbel_straight_through",
     temperature: Temperature = 1.0,
 ) -> Bottleneck:
-    """`variables` one-hot vectors of `classes` each, `q(z|x) = prod_v Categorical(softmax(h_v))`, side by side.
+    """`variables` one-hot vectors of `classes` each, concatenated: `q(z|x) = prod_v Categorical(softmax(h_v))`.
 
     With a key `y = softmax((log q + gumbel noise) / temperature)` is drawn; `rng=None` takes the likeliest class (the
     lowest on a tie). "gumbel_straight_through" passes on the one-hot argmax of y with the derivative of y; "relaxed"
-    passes on y itself, so the decoder sees soft vectors in training only, and `symbols` are their argmax.
+    passes on y itself, so the decoder reads soft vectors in training only, and `symbols` are their argmax.
     Small spaces need neither: `exact_expectation` sums over all latents.
 
     `penalty` is the KL to the uniform distribution in nats, `sum_v log C - entropy(q_v)`, exact. `rate` is
@@ -47,11 +47,11 @@ def categorical(
     NaN in the latent, the symbol of its variable is -1.
 
     Args:
-      variables: V, at least 1.
-      classes: C, at least 2; `h` and the latent are `V * C` wide.
-      estimator: "gumbel_straight_through" or "relaxed".
-      temperature: above 0; a number or a schedule `step -> number`, whose step is kept in the state and counts calls
-        with a key.
+      variables: number of variables V, at least 1.
+      classes: number of classes C of each variable, at least 2; `h` and the latent are `V * C` wide.
+      estimator: gradient estimator, "gumbel_straight_through" or "relaxed".
+      temperature: temperature of the relaxed sample, above 0; a number or a schedule `step -> number`, whose step is
+        kept in the state and counts calls with a key.
 
     Returns:
       A `Bottleneck`; symbols are `[B, ..., V]`. `condition["mask"]` `[B, ...]` leaves padded tokens out.
@@ -87,22 +87,26 @@ def categorical(
         h, mask = unpadded("categorical", h, condition, width)
         logits = h.reshape(*h.shape[:-1], variables, classes)
         log_q = jax.nn.log_softmax(logits)
+        # the argmax of log q + Gumbel noise is a draw from q
         noisy = log_q if rng is None else log_q + jax.random.gumbel(rng, log_q.shape)
         ids = jnp.argmax(noisy, -1)
         hard = jax.nn.one_hot(ids, classes)
+        # the relaxation of the same noisy logits, so value and gradient belong to one draw
         soft = jax.nn.softmax(noisy / at_state(temperature, state))
         latent = soft if estimator == "relaxed" and rng is not None else straight_through(hard, soft)
-        counts = None if mask is None else mask[..., None] > 0
+        counted = None if mask is None else mask[..., None] > 0
+        # KL(q || uniform) = log C - H(q)
         kl = math.log(classes) + (jnp.exp(log_q) * log_q).sum(-1)
         chosen = jnp.take_along_axis(log_q, stop_gradient(ids)[..., None], -1)[..., 0]
-        rate = sum_per_example(chosen + math.log(classes), counts)
+        # log q(z|x) - log p(z) with log p = -log C for each variable
+        rate = sum_per_example(chosen + math.log(classes), counted)
         symbols = jnp.where(jnp.isnan(logits).any(-1), -1, ids).astype(jnp.int32)
-        code = Code(flat(latent), sum_per_example(kl, counts), rate, symbols, Categorical(logits))
+        code = Code(flat(latent), sum_per_example(kl, counted), rate, symbols, Categorical(logits))
         return code, next_step(state, rng)
 
     def lookup(params, state, symbols, condition=None):
-        ids, known = checked_symbols("categorical", symbols, classes)
-        return flat(jnp.where(known[..., None], jax.nn.one_hot(ids, classes), jnp.nan))
+        ids, in_range = checked_symbols("categorical", symbols, classes)
+        return flat(jnp.where(in_range[..., None], jax.nn.one_hot(ids, classes), jnp.nan))
 
     def sample(params, state, rng, h, condition=None):
         drawn = jax.random.randint(rng, (*h.shape[:-1], variables), 0, classes)
@@ -114,15 +118,15 @@ def categorical(
 def exact_expectation(posterior: Categorical, function: Callable, max_latents: int = 4096) -> Array:
     """`E_q f(z)`, summed over every latent: no sampling, no temperature, the exact gradient of the logits.
 
-    `function` runs once for each of the `C ** V` latents (all tokens' variables counted), one after the other.
+    `function` runs once for each of the `C ** V` latents (V counts the variables of all tokens), one after another.
 
     Args:
-      posterior: `Code.posterior` of `categorical`; logits `[B, ..., V, C]`.
-      function: one-hot latent `[B, ..., V * C] -> [B]`, a loss for example.
-      max_latents: refuse larger spaces.
+      posterior: `Code.posterior` of `categorical`, logits `[B, ..., V, C]`.
+      function: function of the one-hot latent, `[B, ..., V * C] -> [B]`, such as a loss.
+      max_latents: largest number of latents that is accepted.
 
     Returns:
-      `[B]`.
+      `[B]`, the expectation for each example.
 
     Raises:
       ValueError: there are more than `max_latents` latents.
@@ -136,15 +140,17 @@ def exact_expectation(posterior: Categorical, function: Callable, max_latents: i
     """
     log_q = jax.nn.log_softmax(posterior.logits.astype(jnp.float32))
     *_, variables, classes = log_q.shape
-    inner = int(np.prod(log_q.shape[1:-1]))
-    if classes**inner > max_latents:
+    size = int(np.prod(log_q.shape[1:-1]))
+    if classes**size > max_latents:
         raise ValueError(
-            f"exact_expectation: {classes} ** {inner} latents are more than max_latents {max_latents}: use an estimator"
+            f"exact_expectation: {classes} ** {size} latents are more than max_latents {max_latents}: use an estimator"
         )
-    digits = np.stack(np.unravel_index(np.arange(classes**inner), (classes,) * inner), -1)
+    # every latent as one class per variable: the numbers 0..C^V - 1 in base C
+    digits = np.stack(np.unravel_index(np.arange(classes**size), (classes,) * size), -1)
 
     def add(total, ids):
         z = jax.nn.one_hot(ids.reshape(log_q.shape[1:-1]), classes)[None]
+        # log q(z) sums the chosen classes' terms; where, not a product, as log q may be -inf elsewhere
         log_weight = (jnp.where(z > 0, log_q, 0.0)).sum(range(1, log_q.ndim))
         z = jnp.broadcast_to(z, log_q.shape).reshape(*log_q.shape[:-2], variables * classes)
         return total + jnp.exp(log_weight) * function(z), None

@@ -1,4 +1,4 @@
-"""Where the codes of a vector quantizer live and how they learn: by running means, by gradient, or not at all."""
+"""Codebooks of a vector quantizer, learned by moving averages, by gradient, or not at all."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,10 +13,10 @@ from jaxae.numerics import gathered, replica_axis
 
 
 class Codebook(NamedTuple):
-    """K codes and how they learn.
+    """K codes and their updates, as functions.
 
     Attributes:
-      size: K.
+      size: number of codes K.
       init: `(rng, width) -> (params, state)`.
       read: `(params, state) -> [K, D]`, with gradients to params.
       update: `(params, state, rng, tokens [N, D], ids [N], weight [N]) -> state`, after the lookup of these tokens.
@@ -29,13 +29,14 @@ class Codebook(NamedTuple):
 
 
 class Upkeep(NamedTuple):
-    """How codes are kept alive.
+    """Settings that keep codes in use.
 
     Attributes:
-      decay: of the running counts (and sums), in [0, 1); None: see `memory`.
-      restart_below: fraction of the mean count under which a code is restarted; 0 switches restarts off.
+      decay: decay of the moving averages of counts (and sums), in [0, 1); None: see `memory`.
+      restart_below: fraction of the mean count below which a code is restarted; 0 switches restarts off.
       seeding: "data" (the first batch restarts every code), "kmeans" (k-means of the first batch) or "random".
-      axis_name: the mapped axis of a step of one's own; None: that of the train step, if it has one.
+      axis_name: name of the mapped axis of a step that `build_step` did not build; None: that of the train step, if
+        any.
     """
 
     decay: ArrayLike | None
@@ -45,7 +46,12 @@ class Upkeep(NamedTuple):
 
 
 def memory(decay: ArrayLike | None, num_tokens: int, num_codes: int) -> ArrayLike:
-    """The decay itself; for None that under which a code's mean holds about 60 tokens, within 0.9 and 0.99.
+    """The decay; for None, the decay at which a code's mean covers about 60 tokens, within 0.9 and 0.99.
+
+    Args:
+      decay: decay in [0, 1), or None.
+      num_tokens: number of tokens of a batch.
+      num_codes: number of codes K.
 
     Example:
       >>> from jaxae.bottlenecks.codebooks import memory
@@ -56,10 +62,15 @@ def memory(decay: ArrayLike | None, num_tokens: int, num_codes: int) -> ArrayLik
 
 
 def moving_average(num_codes: int, upkeep: Upkeep, smoothing: ArrayLike) -> Codebook:
-    """Codes are running means of the tokens that they quantize; no parameters.
+    """Codes are moving averages of the tokens that they quantize; there are no parameters.
 
-    `count = decay * count + (1 - decay) * seen`, the sums alike, `code = sum / smoothed count`, where Laplace smoothing
-    makes of count c among n in all `(c + smoothing) / (n + K * smoothing) * n`.
+    `count = decay * count + (1 - decay) * batch count`, the same for sums, and `code = sum / smoothed count`. Laplace
+    smoothing of count c among n tokens is `(c + smoothing) / (n + K * smoothing) * n`.
+
+    Args:
+      num_codes: number of codes K.
+      upkeep: settings of decay, restarts and seeding.
+      smoothing: Laplace smoothing of the counts, >= 0.
 
     Source: van den Oord, Vinyals and Kavukcuoglu 2017, appendix A.1.
 
@@ -79,14 +90,17 @@ def moving_average(num_codes: int, upkeep: Upkeep, smoothing: ArrayLike) -> Code
     def update(params, state, rng, tokens, ids, weight):
         rng, tokens, ids, weight = gathered(replica_axis(upkeep.axis_name), rng, tokens, ids, weight)
         decay = memory(upkeep.decay, tokens.shape[0], num_codes)
-        counts = _moved(decay, state["counts"], ids, weight)
-        sums = _moved(decay, state["sums"], ids, tokens * weight[:, None])
-        fresh, moved, counts = _alive(rng, state["codebook"], state["counts"], counts, tokens, weight, upkeep)
-        # the restart resets count and sum too, or the next step would undo it
+        # averages of the weighted tokens: padded tokens have weight 0
+        counts = _averaged(decay, state["counts"], ids, weight)
+        sums = _averaged(decay, state["sums"], ids, tokens * weight[:, None])
+        fresh, moved, counts = _restarted(rng, state["codebook"], state["counts"], counts, tokens, weight, upkeep)
+        # a restart resets count and sum too, or the next step would undo it
         sums = jnp.where(moved[:, None], fresh * counts[:, None], sums)
         total = counts.sum()
+        # Laplace smoothing keeps the total count and small counts, which divide the sums, away from 0
         smoothed = (counts + smoothing) / (total + num_codes * smoothing) * total
         used = (counts > 0)[:, None]
+        # a code without tokens so far keeps its value; dividing by its count 0 would give NaN
         book = jnp.where(used, sums / jnp.where(used, smoothed[:, None], 1.0), state["codebook"])
         return {"codebook": jnp.where(moved[:, None], fresh, book), "counts": counts, "sums": sums}
 
@@ -94,7 +108,11 @@ def moving_average(num_codes: int, upkeep: Upkeep, smoothing: ArrayLike) -> Code
 
 
 def by_gradient(num_codes: int, upkeep: Upkeep) -> Codebook:
-    """Codes are parameters. The optimizer owns them, so restarts are a shift in the state; the book is their sum.
+    """Codes are parameters. Restarts add a shift in the state, since the optimizer owns parameters; codes are the sum.
+
+    Args:
+      num_codes: number of codes K.
+      upkeep: settings of decay, restarts and seeding.
 
     Example:
       >>> import jax
@@ -111,9 +129,10 @@ def by_gradient(num_codes: int, upkeep: Upkeep) -> Codebook:
 
     def update(params, state, rng, tokens, ids, weight):
         rng, tokens, ids, weight = gathered(replica_axis(upkeep.axis_name), rng, tokens, ids, weight)
-        counts = _moved(memory(upkeep.decay, tokens.shape[0], num_codes), state["counts"], ids, weight)
+        counts = _averaged(memory(upkeep.decay, tokens.shape[0], num_codes), state["counts"], ids, weight)
         book = params["codebook"] + state["shift"]
-        fresh, moved, counts = _alive(rng, book, state["counts"], counts, tokens, weight, upkeep)
+        fresh, moved, counts = _restarted(rng, book, state["counts"], counts, tokens, weight, upkeep)
+        # params + shift is then the fresh code; gradients go on from there
         shift = jnp.where(moved[:, None], fresh - params["codebook"], state["shift"])
         return {"shift": shift, "counts": counts}
 
@@ -121,11 +140,11 @@ def by_gradient(num_codes: int, upkeep: Upkeep) -> Codebook:
 
 
 def frozen(num_codes: int, scale: Callable = lambda width: 1.0) -> Codebook:
-    """Random normal codes that stay where they are (or a book that was put into the state).
+    """Random normal codes that never change (or a codebook that the caller puts into the state).
 
     Args:
-      num_codes: K.
-      scale: `width -> standard deviation`.
+      num_codes: number of codes K.
+      scale: function `width -> standard deviation` of the codes.
 
     Example:
       >>> import jax
@@ -137,11 +156,14 @@ def frozen(num_codes: int, scale: Callable = lambda width: 1.0) -> Codebook:
     def init(rng, width):
         return {}, {"codebook": scale(width) * jax.random.normal(rng, (num_codes, width))}
 
-    return Codebook(num_codes, init, lambda params, state: state["codebook"], lambda params, state, *rest: state)
+    return Codebook(num_codes, init, lambda params, state: state["codebook"], lambda params, state, *arguments: state)
 
 
 def transformed(base: Codebook) -> Codebook:
-    """The base's codes behind one learned linear map, which starts as the identity.
+    """The codes of `base` under a learned linear map, which starts as the identity.
+
+    Args:
+      base: the codebook whose codes are mapped.
 
     Example:
       >>> import jax
@@ -161,19 +183,21 @@ def transformed(base: Codebook) -> Codebook:
     return base._replace(init=init, read=read)
 
 
-def _moved(decay, average, ids, values):
+def _averaged(decay, average, ids, values):
     return decay * average + (1 - decay) * jnp.zeros_like(average).at[ids].add(values)
 
 
-def _alive(rng, book, before, counts, tokens, weight, upkeep):
-    """Where codes that are dead or unborn go: `(fresh [K, D], moved [K], counts [K])`."""
+def _restarted(rng, book, before, counts, tokens, weight, upkeep):
+    """Restart dead codes, seed all in the first batch: `(fresh [K, D], moved [K], counts [K])`."""
     num_codes = counts.shape[0]
+    # counts are averages per batch, so they are compared with the batch's mean count
     mean = weight.sum() / num_codes
+    # before the first update counts are 0 and every code is dead: that is the seeding by data
     dead = counts < upkeep.restart_below * mean
-    # a code's first tokens soon outweigh a small count; one that finds none dies soon, and moves again
+    # a small start count: the code's first tokens soon outweigh it, and a code without tokens soon restarts again
     start = jnp.minimum(2 * upkeep.restart_below, 1.0) * mean
 
-    def keep(rng):
+    def unchanged(rng):
         return book, jnp.zeros(num_codes, bool), counts
 
     def restart(rng):
@@ -186,6 +210,6 @@ def _alive(rng, book, before, counts, tokens, weight, upkeep):
         centres, sizes = kmeans(rng, tokens, weight, num_codes)
         return centres, sizes > 0, sizes
 
-    # sorting and copying cost more than a small lookup, and most steps have nothing to restart
-    found = jax.lax.cond(dead.any(), restart, keep, rng)
-    return found if upkeep.seeding == "data" else jax.lax.cond(before.sum() == 0, seed, lambda rng: found, rng)
+    # behind a cond: sorting and copying cost more than a small lookup, and most steps restart nothing
+    restarted = jax.lax.cond(dead.any(), restart, unchanged, rng)
+    return restarted if upkeep.seeding == "data" else jax.lax.cond(before.sum() == 0, seed, lambda rng: restarted, rng)

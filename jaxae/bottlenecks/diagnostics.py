@@ -1,4 +1,4 @@
-"""What a discrete code does: pure functions of symbols or of their counts, none a mean over examples."""
+"""Usage of a discrete code: pure functions of symbols or of their counts, none a mean over examples."""
 
 import jax.numpy as jnp
 from jax import Array
@@ -6,12 +6,12 @@ from jaxtyping import Bool, Float, Int
 
 
 def code_counts(symbols: Int[Array, "*dims"], num_codes: int, mask: Array | None = None) -> Int[Array, " K"]:
-    """How often each code occurs: what the other functions here read. Counts of several batches add up.
+    """How often each code occurs, `[K]` int32; the other functions here read it. Counts of several batches add up.
 
     Args:
-      symbols: any shape; those out of range (-1 marks NaN) are not counted.
-      num_codes: K, at least 1.
-      mask: like `symbols`, 0 where a token only pads.
+      symbols: int array of any shape; symbols out of range (-1 marks NaN) are not counted.
+      num_codes: number of codes K, at least 1.
+      mask: array shaped like `symbols`, 0 where a token only pads.
 
     Raises:
       ValueError: num_codes < 1, or the mask's shape differs.
@@ -27,13 +27,16 @@ def code_counts(symbols: Int[Array, "*dims"], num_codes: int, mask: Array | None
     if mask is not None and mask.shape != symbols.shape:
         raise ValueError(f"code_counts: the mask must be like the symbols, {symbols.shape}, got {mask.shape}")
     counted = (symbols >= 0) if mask is None else (symbols >= 0) & (mask > 0)
-    # beyond the last code: negative indices would count from the end
+    # symbols that do not count become K, which the scatter drops; -1 would index the last code
     ids = jnp.where(counted, symbols, num_codes).reshape(-1)
     return jnp.zeros(num_codes, jnp.int32).at[ids].add(1, mode="drop")
 
 
 def usage(counts: Array) -> Float[Array, ""]:
     """The fraction of codes that occur.
+
+    Args:
+      counts: `[K]`, see `code_counts`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -45,7 +48,10 @@ def usage(counts: Array) -> Float[Array, ""]:
 
 
 def perplexity(counts: Array) -> Float[Array, ""]:
-    """`exp(entropy)` of the codes' frequencies: K when all occur alike, 1 when one does; 1 for no counts at all.
+    """`exp(entropy)` of the codes' frequencies: K where all occur equally often, 1 for a single code or no counts.
+
+    Args:
+      counts: `[K]`, see `code_counts`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -54,11 +60,16 @@ def perplexity(counts: Array) -> Float[Array, ""]:
       2.0
     """
     p = _frequencies(counts)
+    # 0 log 0 = 0; the inner where keeps log 0 out
     return jnp.exp(-jnp.where(p > 0, p * jnp.log(jnp.where(p > 0, p, 1.0)), 0.0).sum())
 
 
 def dead_codes(counts: Array, below: float = 0.0) -> Bool[Array, " K"]:
-    """Which codes are dead: those that occur at most `below` times the mean count. `.sum()` says how many.
+    """Which codes are dead: their count is at most `below` times the mean count. `.sum()` is their number.
+
+    Args:
+      counts: `[K]`, see `code_counts`.
+      below: fraction of the mean count.
 
     Example:
       >>> import jax.numpy as jnp
@@ -67,6 +78,7 @@ def dead_codes(counts: Array, below: float = 0.0) -> Bool[Array, " K"]:
       [False, True, True, False]
     """
     counts = counts.astype(jnp.float32)
+    # relative to the mean: the number of tokens then plays no role
     return counts <= below * counts.mean()
 
 
@@ -76,8 +88,8 @@ def quantization_error(
     """The mean of `|h - latent|^2` over tokens, in the units of `h` squared.
 
     Args:
-      h: what the bottleneck read.
-      latent: what it gave.
+      h: input of the bottleneck.
+      latent: latent of the bottleneck.
       mask: `[*tokens]`, 0 where a token only pads.
 
     Example:
@@ -98,13 +110,13 @@ def bits_per_example(symbols: Int[Array, "B *dims"], counts: Array, mask: Array 
     """The code length of each example, `-sum log2 p(symbol)`, under the frequencies of `counts`.
 
     Uniform counts give the fixed-length code, `tokens * log2 K`; counts of the training set the length that an
-    entropy coder without context reaches. A symbol that `counts` never saw costs infinitely many bits, and one out
-    of range (-1 marks NaN) gives NaN.
+    entropy coder without context reaches. A symbol with count 0 costs infinitely many bits, and one out of range
+    (-1 marks NaN) gives NaN.
 
     Args:
-      symbols: `[B, ...]`.
+      symbols: `[B, ...]` int32.
       counts: `[K]`, see `code_counts`.
-      mask: like `symbols`, 0 where a token only pads.
+      mask: array shaped like `symbols`, 0 where a token only pads.
 
     Example:
       >>> import jax.numpy as jnp
@@ -114,9 +126,10 @@ def bits_per_example(symbols: Int[Array, "B *dims"], counts: Array, mask: Array 
     """
     if mask is not None and mask.shape != symbols.shape:
         raise ValueError(f"bits_per_example: the mask must be like the symbols, {symbols.shape}, got {mask.shape}")
-    known = (symbols >= 0) & (symbols < counts.shape[0])
+    in_range = (symbols >= 0) & (symbols < counts.shape[0])
+    # the ideal code length of a symbol with frequency p is -log2 p bits
     length = -jnp.log2(_frequencies(counts))[jnp.clip(symbols, 0, counts.shape[0] - 1)]
-    length = jnp.where(known, length, jnp.nan)
+    length = jnp.where(in_range, length, jnp.nan)
     if mask is not None:
         length = jnp.where(mask > 0, length, 0.0)
     return length.sum(range(1, length.ndim))

@@ -1,4 +1,4 @@
-"""Entropies of soft binary codes: they factorise over bits, so no table of all codes is needed."""
+"""Entropies of soft binary codes, which factorise over bits, so that not all codes are enumerated."""
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +12,16 @@ from jaxae.numerics import over_replicas, replica_axis
 def bit_entropy(logits: Array) -> Array:
     """Entropy of each bit of `Bernoulli(sigmoid(logits))` in nats; a token's entropy is the sum over its bits.
 
+    Args:
+      logits: log-odds of the bits, of any shape.
+
     Example:
       >>> import jax.numpy as jnp
       >>> from jaxae.bottlenecks.entropy import bit_entropy
       >>> round(float(bit_entropy(jnp.float32(0.0))), 4)
       0.6931
     """
+    # H = -p log p - (1 - p) log (1 - p), by log-sigmoids that stay finite
     return -jax.nn.sigmoid(logits) * jax.nn.log_sigmoid(logits) - jax.nn.sigmoid(-logits) * jax.nn.log_sigmoid(-logits)
 
 
@@ -27,18 +31,18 @@ def mean_code_entropy(
     group_bits: int = 8,
     axis_name: str | None = None,
 ) -> Float[Array, ""]:
-    """Entropy of the mean of the tokens' code distributions, in nats: `log 2 * bits` when all codes are used alike.
+    """Entropy of the mean of the tokens' code distributions, in nats: `log 2 * bits` where all codes are used equally.
 
     A group's mean distribution over its `2 ** g` codes is exact; groups are taken as independent, so the sum over
     groups is an upper bound of the joint entropy, and equals it for `group_bits >= bits`. The mean of outer products
     is one matrix product of the group's halves: memory `N * 2 ** (g / 2) + 2 ** g`, never `N * 2 ** g`.
 
     Args:
-      logits: of each token's bits.
-      weight: of each token, 0 where it only pads; None weighs all 1.
-      group_bits: g, at most this many bits a group.
-      axis_name: the mapped axis of a step of one's own; None: that of the train step, if it has one. The mean is over
-        the tokens of all replicas.
+      logits: `[N, bits]`, log-odds of each token's bits.
+      weight: `[N]`, weight of each token, 0 where it only pads; None weighs all tokens 1.
+      group_bits: largest number of bits g in a group.
+      axis_name: name of the mapped axis of a step that `build_step` did not build; None: that of the train step, if
+        any. The mean is over the tokens of all replicas.
 
     Source: the factorisation: Zhao, Xiong and Krähenbühl 2024, "Image and Video Tokenization with Binary Spherical
     Quantization", section 4.
@@ -56,8 +60,10 @@ def mean_code_entropy(
     weight = weight / jnp.maximum(over_replicas(weight.sum(), axis), 1.0)
     total = jnp.zeros((), jnp.float32)
     for group in np.array_split(np.arange(bits), -(-bits // group_bits)):
+        # a code is a pair of half codes: probabilities of a group's codes are outer products of two small tables
         low, high = np.array_split(group, 2)
         left, right = _codes(logits[:, low]), _codes(logits[:, high])
+        # sum_n w_n left_n right_n^T: the mean distribution over pairs of half codes, without one row per token
         mean = jnp.matmul((left * weight[:, None]).T, right, precision=jax.lax.Precision.HIGHEST)
         total = total - _x_log_x(over_replicas(mean, axis)).sum()
     return total
@@ -67,8 +73,8 @@ def _codes(logits):
     """`[N, g] -> [N, 2 ** g]`: the probability of each code, by products of bits."""
     probabilities = jnp.ones((logits.shape[0], 1), jnp.float32)
     for i in range(logits.shape[1]):
-        one, zero = jax.nn.sigmoid(logits[:, i, None]), jax.nn.sigmoid(-logits[:, i, None])
-        probabilities = jnp.concatenate([probabilities * zero, probabilities * one], 1)
+        p_one, p_zero = jax.nn.sigmoid(logits[:, i, None]), jax.nn.sigmoid(-logits[:, i, None])
+        probabilities = jnp.concatenate([probabilities * p_zero, probabilities * p_one], 1)
     return probabilities
 
 

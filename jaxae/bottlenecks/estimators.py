@@ -1,4 +1,4 @@
-"""How the gradient passes a choice of code: the value is the code's, bit for bit, whichever is taken."""
+"""Gradient estimators of the choice of a code; the value is that of the code, bit for bit."""
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +15,12 @@ def rotation(codes: Float[Array, "N D"], tokens: Float[Array, "N D"]) -> Float[A
     """The codes, with the gradient of the rotation and scaling that takes each token to its code, held constant.
 
     `(|c| / |e|) (e - 2 (r . e) r + 2 (u . e) v)` with `u = e / |e|`, `v = c / |c|`, `r = (u + v) / |u + v|`: unlike
-    straight-through, the gradient depends on where in its cell a token lies. Where a token, its code or `u + v` is 0
-    there is no such rotation, and the gradient is straight-through.
+    straight-through, the gradient depends on the token's position in its cell. Where a token, its code or `u + v` is 0
+    the rotation is undefined, and the gradient is straight-through.
 
     Args:
-      codes: the value.
-      tokens: what the gradient goes to.
+      codes: `[N, D]`, code of each token: the value.
+      tokens: `[N, D]`, which receive the gradient.
 
     Source: Fifty et al. 2024, "Restructuring Vector Quantization with the Rotation Trick", section 4.
 
@@ -32,17 +32,20 @@ def rotation(codes: Float[Array, "N D"], tokens: Float[Array, "N D"]) -> Float[A
       [[0.0, -2.0], [2.0, 0.0]]
     """
     e, c = stop_gradient(tokens), stop_gradient(codes)
-    size, reach = jnp.linalg.norm(e, axis=-1, keepdims=True), jnp.linalg.norm(c, axis=-1, keepdims=True)
-    u, v = e / jnp.where(size > 0, size, 1.0), c / jnp.where(reach > 0, reach, 1.0)
-    between = jnp.linalg.norm(u + v, axis=-1, keepdims=True)
-    r = (u + v) / jnp.where(between > 0, between, 1.0)
+    token_norm, code_norm = jnp.linalg.norm(e, axis=-1, keepdims=True), jnp.linalg.norm(c, axis=-1, keepdims=True)
+    u, v = e / jnp.where(token_norm > 0, token_norm, 1.0), c / jnp.where(code_norm > 0, code_norm, 1.0)
+    sum_norm = jnp.linalg.norm(u + v, axis=-1, keepdims=True)
+    r = (u + v) / jnp.where(sum_norm > 0, sum_norm, 1.0)
 
     def along(axis):
         return (axis * tokens).sum(-1, keepdims=True)
 
-    turned = tokens - 2 * along(r) * r + 2 * along(u) * v
-    defined = (size > 0) & (reach > 0) & (between > 1e-6)
-    soft = jnp.where(defined, reach / jnp.where(size > 0, size, 1.0) * turned, tokens)
+    # a product of two reflections, which takes u to v and leaves the plane's complement as it is
+    rotated = tokens - 2 * along(r) * r + 2 * along(u) * v
+    # opposite vectors (u = -v) have no unique rotation
+    defined = (token_norm > 0) & (code_norm > 0) & (sum_norm > 1e-6)
+    # held constant: u, v and r have no gradient, so the Jacobian is the rotation and scaling itself
+    soft = jnp.where(defined, code_norm / jnp.where(token_norm > 0, token_norm, 1.0) * rotated, tokens)
     return straight_through(codes, soft)
 
 
@@ -54,18 +57,17 @@ def directional(
 ) -> Float[Array, "N D"]:
     """The codes, with the gradient of `e + |c - e| d` to tokens e and codes c, the direction d held constant.
 
-    `d` is `c - e` plus normal noise with a key, scaled to length 1: quantization seen as a step of a length that is
-    differentiated into a direction that is not. Codes learn by the loss itself. Where a token is its code the gradient
-    is straight-through.
+    `d` is `c - e` plus normal noise with a key, scaled to length 1: a step whose length is differentiated and whose
+    direction is not. Codes learn by the loss itself. Where a token equals its code the gradient is straight-through.
 
     Args:
-      codes: the value.
-      tokens: of the same shape.
-      rng: a key for the noise; None: without.
-      variance: of the noise, >= 0.
+      codes: `[N, D]`, code of each token: the value.
+      tokens: `[N, D]`, tokens.
+      rng: key of the noise; None: no noise.
+      variance: variance of the noise, >= 0.
 
     Source: Vali et al. 2025, "DiVeQ: Differentiable Vector Quantization Using the Reparameterization Trick". There the
-    value is the expression itself; here it is the code, bit for bit. The variance is vector-quantize-pytorch's.
+    value is the expression itself; here it is the code, bit for bit. The variance is that of vector-quantize-pytorch.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -76,13 +78,15 @@ def directional(
     """
     step = codes - tokens
     square = (step**2).sum(-1, keepdims=True)
-    moved = square > 0
-    length = jnp.sqrt(jnp.where(moved, square, 1.0))
+    is_step = square > 0
+    # the square root has an infinite slope at 0: a token on its code gets length 1 here and no step below
+    length = jnp.sqrt(jnp.where(is_step, square, 1.0))
     noise = 0.0 if rng is None else jnp.sqrt(variance) * jax.random.normal(rng, codes.shape)
-    towards = stop_gradient(step + noise)
-    size = jnp.linalg.norm(towards, axis=-1, keepdims=True)
-    direction = towards / jnp.where(size > 0, size, 1.0)
-    return straight_through(stop_gradient(codes), tokens + jnp.where(moved, length * direction, 0.0))
+    # the direction is a constant of the gradient, the length is not
+    target_step = stop_gradient(step + noise)
+    step_norm = jnp.linalg.norm(target_step, axis=-1, keepdims=True)
+    direction = target_step / jnp.where(step_norm > 0, step_norm, 1.0)
+    return straight_through(stop_gradient(codes), tokens + jnp.where(is_step, length * direction, 0.0))
 
 
 def gumbel(
@@ -91,16 +95,17 @@ def gumbel(
     codebook: Float[Array, "K D"],
     temperature: ArrayLike,
 ) -> tuple[Array, Float[Array, "N D"]]:
-    """Draws a code with probability `softmax(-|token - code|^2)`; the gradient is the relaxed draw's, to both.
+    """Draws a code with probability `softmax(-|token - code|^2)`; the gradient is that of the relaxed draw.
 
-    The relaxed draw is `softmax((-|token - code|^2 + Gumbel noise) / temperature) . codebook`, made in chunks of tokens
-    and made again in the backward pass, so that no tokens-by-codes matrix is kept.
+    The gradient reaches tokens and codes. The relaxed draw is `softmax((-|token - code|^2 + Gumbel noise) /
+    temperature) . codebook`, computed in chunks of tokens and again in the backward pass, so that no tokens-by-codes
+    matrix is kept.
 
     Args:
       rng: a key.
-      tokens: finite.
-      codebook: the codes.
-      temperature: above 0.
+      tokens: `[N, D]`, finite.
+      codebook: `[K, D]`, the codes.
+      temperature: temperature of the relaxed draw, above 0.
 
     Returns:
       `(ids [N] int32, latent [N, D])`.
@@ -118,6 +123,7 @@ def gumbel(
     @jax.checkpoint
     def chunk(rows, keys):
         noise = jax.vmap(lambda key: jax.random.gumbel(key, (codebook.shape[0],)))(keys)
+        # Gumbel-max: the argmax is a draw from softmax(-distance)
         logits = noise - squared_distances(rows, codebook)
         soft = jnp.matmul(jax.nn.softmax(logits / temperature, -1), codebook, precision=jax.lax.Precision.HIGHEST)
         return jnp.argmax(logits, -1).astype(jnp.int32), soft

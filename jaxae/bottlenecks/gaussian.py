@@ -1,4 +1,4 @@
-"""The bottleneck of a variational autoencoder: a diagonal normal posterior, perhaps sharpened by a flow."""
+"""The bottleneck of a variational autoencoder: a diagonal normal posterior, optionally transformed by a flow."""
 
 import math
 
@@ -14,7 +14,7 @@ from jaxae.types import Bottleneck, Code, Gaussian, Network, Prior
 
 
 def gaussian(prior: Prior | None = None, flow: Network | None = None, free_bits: ArrayLike = 0.0) -> Bottleneck:
-    """`q(z|x) = N(mean, exp(log_variance))`, read off the channels of `h`; z by the reparametrisation trick.
+    """`q(z|x) = N(mean, exp(log_variance))`, parameters from the channels of `h`, z by reparametrisation.
 
     The last axis of `h` holds the mean, the log-variance (bounded smoothly to ±10) and, with a flow, the flow's
     context: D channels each. `rng=None` gives the mean (through the flow, if there is one).
@@ -23,9 +23,9 @@ def gaussian(prior: Prior | None = None, flow: Network | None = None, free_bits:
     `log q(z|x) - log p(z)`. `rate` is always that sampled difference, so a multi-sample bound may use it.
 
     Args:
-      prior: `p(z)`; None: the standard normal.
-      flow: `(params, z, context) -> (z', log |det dz'/dz| [B])`; None: no flow.
-      free_bits: nats that each latent dimension may use without charge. `sum_d max(mean_b KL_bd, free_bits)`
+      prior: prior `p(z)`; None: the standard normal.
+      flow: network `(params, z, context) -> (z', log |det dz'/dz| [B])`; None: no flow.
+      free_bits: nats of KL in each latent dimension that are not penalised. `sum_d max(mean_b KL_bd, free_bits)`
         replaces the KL in `penalty`, which then depends on the batch: report and score `rate` instead.
 
     Returns:
@@ -62,6 +62,7 @@ def gaussian(prior: Prior | None = None, flow: Network | None = None, free_bits:
             raise ValueError(
                 f"gaussian: the last axis of h must hold {names}; {h.shape[-1]} does not divide by {blocks}"
             )
+        # float32: exponentials and differences of log-densities lose too much in bfloat16
         mean, raw, *context = jnp.split(h.astype(jnp.float32), blocks, -1)
         return Gaussian(mean, bounded_log_variance(raw)), context
 
@@ -76,6 +77,7 @@ def gaussian(prior: Prior | None = None, flow: Network | None = None, free_bits:
     def apply(params, state, rng, h, condition=None):
         posterior, context = read(h)
         z = reparametrised(posterior, rng)
+        # log q(z|x) of the normal draw; a flow subtracts its log-determinant
         log_q = sum_per_example(normal_log_prob(z, *posterior))
         if flow is not None:
             z, log_det = flow.apply(params["flow"], z, *context)
@@ -84,11 +86,13 @@ def gaussian(prior: Prior | None = None, flow: Network | None = None, free_bits:
         return Code(z, charge(params, posterior, rate, condition), rate, None, posterior), state
 
     def charge(params, posterior, rate, condition):
+        # without a closed form the sampled difference is an unbiased estimate of the KL
         if flow is not None or prior.kl is None:
             return rate
         kl = prior.kl(params["prior"], posterior, condition)
         if as_number(free_bits) == 0:
             return sum_per_example(kl)
+        # the mean KL of a dimension is over the batch of all replicas, or each would apply its own threshold
         axis = replica_axis()
         mean = kl.mean(0, keepdims=True) if axis is None else jax.lax.pmean(kl.mean(0, keepdims=True), axis)
         # where, not maximum: the value stays a number per example, and a dimension below its bits gets no gradient
@@ -103,6 +107,10 @@ def gaussian(prior: Prior | None = None, flow: Network | None = None, free_bits:
 
 def reparametrised(posterior: Gaussian, rng: Array | None) -> Array:
     """`mean + exp(log_variance / 2) * noise`; without a key the mean.
+
+    Args:
+      posterior: mean and log-variance.
+      rng: a key, or None.
 
     Example:
       >>> import jax.numpy as jnp

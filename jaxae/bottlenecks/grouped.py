@@ -1,4 +1,4 @@
-"""Product quantization: the channels in groups (heads), each coded on its own."""
+"""Product quantization: the channels in groups (heads), each coded separately."""
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +9,14 @@ from jaxae.types import Bottleneck, Code
 
 
 def grouped(bottleneck: Bottleneck, n: int, *, shared: bool = False) -> Bottleneck:
-    """The last axis of `h` in n equal groups, each through the base; their latents side by side.
+    """The last axis of `h` in n equal groups, each coded by the base, with the latents concatenated.
 
     Gradients are the base's, group by group; penalty, rate and terms are sums over groups.
 
     Args:
-      bottleneck: the base, with `lookup`.
-      n: groups, at least 1; must divide the width of `h`.
-      shared: one base for all groups, which are then tokens of it, instead of one each.
+      bottleneck: base bottleneck, with `lookup`.
+      n: number of groups, at least 1; must divide the width of `h`.
+      shared: whether all groups share one base, as further tokens, instead of one base per group.
 
     Returns:
       A `Bottleneck` with `lookup`; symbols are `[B, ..., n]` (the base's symbols with a last axis for groups).
@@ -42,47 +42,51 @@ def grouped(bottleneck: Bottleneck, n: int, *, shared: bool = False) -> Bottlene
     if n < 1:
         raise ValueError(f"grouped: n must be at least 1, got {n}")
 
-    def part(h):
-        """`h` cut, or its shape alone where it is abstract."""
+    def split_groups(h):
+        """`h` split into groups `[B, ..., n, D / n]`; only the shape where `h` is abstract."""
         if h.shape[-1] % n:
             raise ValueError(f"grouped: {n} groups do not divide a width of {h.shape[-1]}")
         shape = (*h.shape[:-1], n, h.shape[-1] // n)
         return h.reshape(shape) if hasattr(h, "reshape") else jax.ShapeDtypeStruct(shape, h.dtype)
 
-    def one(h):
-        cut = part(h)
-        return cut if shared else jax.ShapeDtypeStruct((*cut.shape[:-2], cut.shape[-1]), cut.dtype)
+    def base_input(h):
+        groups = split_groups(h)
+        return groups if shared else jax.ShapeDtypeStruct((*groups.shape[:-2], groups.shape[-1]), groups.dtype)
 
-    def each(rng):
+    def group_keys(rng):
         return None if rng is None else jax.random.split(rng, n)
 
     def init(rng, h, condition=None):
         if shared:
-            return bottleneck.init(rng, one(h), condition)
-        return jax.vmap(lambda key: bottleneck.init(key, one(h), condition))(each(rng))
+            return bottleneck.init(rng, base_input(h), condition)
+        return jax.vmap(lambda key: bottleneck.init(key, base_input(h), condition))(group_keys(rng))
 
     def apply(params, state, rng, h, condition=None):
         h, mask = unpadded("grouped", h, condition)
-        cut = part(h)
+        groups = split_groups(h)
         if shared:
             if mask is not None:
-                condition = with_mask("grouped", condition, jnp.broadcast_to(mask[..., None], cut.shape[:-1]))
-            code, state = bottleneck.apply(params, state, rng, cut, condition)
+                condition = with_mask("grouped", condition, jnp.broadcast_to(mask[..., None], groups.shape[:-1]))
+            # groups become one more axis of tokens for the shared base
+            code, state = bottleneck.apply(params, state, rng, groups, condition)
             symbols = jax.tree.map(lambda s: jnp.moveaxis(s, h.ndim - 1, -1), code.symbols)
             return code._replace(latent=code.latent.reshape(*h.shape[:-1], -1), symbols=symbols, posterior=None), state
 
-        def group(inner, own, key, rows):
-            code, new = bottleneck.apply(inner, own, key, rows, condition)
-            return code._replace(posterior=None), new
+        def group(group_params, group_state, key, group_rows):
+            code, updated_state = bottleneck.apply(group_params, group_state, key, group_rows, condition)
+            return code._replace(posterior=None), updated_state
 
+        # groups are mapped, not concatenated: each has its own parameters and state
         axes = (0, 0, None if rng is None else 0, -2)
-        code, state = jax.vmap(group, axes)(params, state, each(rng), cut)
+        code, state = jax.vmap(group, axes)(params, state, group_keys(rng), groups)
+        # axis 0 is that of the groups
         sums = {key: jax.tree.map(lambda a: a.sum(0), getattr(code, key)) for key in ("penalty", "rate", "terms")}
         symbols = jax.tree.map(lambda s: jnp.moveaxis(s, 0, -1), code.symbols)
         return Code(joined(code.latent), symbols=symbols, **sums), state
 
     def joined(latents):
         latents = jnp.moveaxis(latents, 0, -2)
+        # groups side by side in the order in which the width was split
         return latents.reshape(*latents.shape[:-2], -1)
 
     def lookup(params, state, symbols, condition=None):
@@ -91,14 +95,16 @@ def grouped(bottleneck: Bottleneck, n: int, *, shared: bool = False) -> Bottlene
             raise ValueError(f"grouped: symbols need a last axis of {n} groups, got {shapes}")
         read = []
         for i in range(n):
-            own = (params, state) if shared else jax.tree.map(lambda a, i=i: a[i], (params, state))
-            read.append(base_lookup(*own, jax.tree.map(lambda s, i=i: s[..., i], symbols), condition))
+            base_arrays = (params, state) if shared else jax.tree.map(lambda a, i=i: a[i], (params, state))
+            read.append(base_lookup(*base_arrays, jax.tree.map(lambda s, i=i: s[..., i], symbols), condition))
         return jnp.concatenate(read, -1)
 
     def sample(params, state, rng, h, condition=None):
         if shared:
-            drawn = base_sample(params, state, rng, one(h), condition)
+            drawn = base_sample(params, state, rng, base_input(h), condition)
             return drawn.reshape(*h.shape[:-1], -1)
-        return joined(jax.vmap(lambda p, s, k: base_sample(p, s, k, one(h), condition))(params, state, each(rng)))
+        return joined(
+            jax.vmap(lambda p, s, k: base_sample(p, s, k, base_input(h), condition))(params, state, group_keys(rng))
+        )
 
     return Bottleneck(init, apply, sample, lookup, bottleneck.num_codes)

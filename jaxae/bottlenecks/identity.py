@@ -1,4 +1,4 @@
-"""The bottleneck of a plain autoencoder: nothing but its width."""
+"""The bottleneck of a plain autoencoder: the encoder's output is the latent."""
 
 import jax.numpy as jnp
 
@@ -6,11 +6,11 @@ from jaxae.types import Bottleneck, Code, Prior
 
 
 def identity(prior: Prior | None = None) -> Bottleneck:
-    """The encoder's output is the latent; no charge, no probability model, so no `lookup`.
+    """The encoder's output is the latent, without penalty, probability model or `lookup`.
 
     Args:
-      prior: what `sample` draws from, where an objective pulls the latents towards it (a Wasserstein or adversarial
-        autoencoder); it has no parameters that learn here. None: no `sample`.
+      prior: prior without parameters that `sample` draws from, where an objective matches the latents to it (a
+        Wasserstein or adversarial autoencoder); None: no `sample`.
 
     Raises:
       ValueError: (from `init`) a prior with parameters: nothing here would train them.

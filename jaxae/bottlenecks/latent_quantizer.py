@@ -1,4 +1,4 @@
-"""Latent quantization: every channel has a few learned scalar values of its own."""
+"""Latent quantization: every channel has its own few learned scalar values."""
 
 import math
 from collections.abc import Sequence
@@ -16,16 +16,16 @@ from jaxae.types import Bottleneck, Code
 def latent_quantizer(
     levels: Sequence[int], *, commitment: ArrayLike = 0.1, quantization: ArrayLike = 0.1
 ) -> Bottleneck:
-    """Channel i becomes the nearest of its own `levels[i]` learned values (the lowest index on ties).
+    """Channel i becomes the nearest of its `levels[i]` learned values (the lowest index on ties).
 
     `penalty = commitment * |h - sg(latent)|^2 + quantization * |sg(h) - latent|^2` over an example; the second term
     alone moves the values, which start evenly spaced in [-1/2, 1/2]. The gradient to `h` is straight-through, the
     identity. `rate` is `sum_i log levels[i]` nats a token. NaN stays NaN in the latent, with symbol -1.
 
     Args:
-      levels: of each channel, each at least 2; their number is the width of `h`.
-      commitment: weight, >= 0.
-      quantization: weight, above 0: without it the values would never learn.
+      levels: number of values of each channel, at least 2; one for each channel of `h`.
+      commitment: weight of the commitment term, >= 0.
+      quantization: weight of the term that moves the values, above 0: without it they would never learn.
 
     Returns:
       A `Bottleneck`; symbols are `[B, ..., D]`, one a channel. `condition["mask"]` `[B, ...]` leaves padded tokens out.
@@ -34,7 +34,7 @@ def latent_quantizer(
       ValueError: an argument is out of its range; from `apply` a wrong width.
 
     Source: Hsu et al. 2023, "Disentanglement via Latent Quantization", section 3. The paper pairs it with strong
-    weight decay, which is the optimizer's to give.
+    weight decay, which is a setting of the optimizer.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -63,21 +63,24 @@ def latent_quantizer(
     def apply(params, state, rng, h, condition=None):
         h, mask = unpadded("latent_quantizer", h, condition, width)
         values = stop_gradient(params["values"])
-        near = [jnp.argmin(jnp.abs(h[..., i, None] - v), -1) for i, v in enumerate(_each(values, h.ndim))]
-        ids = jnp.stack(near, -1)
+        # one scalar search per channel: the sizes of the value sets may differ
+        nearest = [jnp.argmin(jnp.abs(h[..., i, None] - v), -1) for i, v in enumerate(_broadcastable(values, h.ndim))]
+        ids = jnp.stack(nearest, -1)
         latent = read(params, ids)
         counted = None if mask is None else mask[..., None] > 0
         penalty = sum_per_example((h - stop_gradient(latent)) ** 2, counted) * commitment
+        # the values follow the inputs, the inputs the values: each term has a gradient on one side alone
         penalty = penalty + sum_per_example((stop_gradient(h) - latent) ** 2, counted) * quantization
+        # code length under a uniform prior: log L_i nats for channel i
         rate = tokens_per_example(h, mask) * sum(map(math.log, levels))
         symbols = jnp.where(jnp.isnan(h), -1, ids).astype(jnp.int32)
         return Code(straight_through(latent, h), penalty, rate, symbols), state
 
     def lookup(params, state, symbols, condition=None):
         symbols = jnp.asarray(symbols)
-        found = [checked_symbols("latent_quantizer", symbols[..., i], n) for i, n in enumerate(levels)]
-        ids, known = (jnp.stack(part, -1) for part in zip(*found, strict=True))
-        return jnp.where(known, stop_gradient(read(params, ids)), jnp.nan)
+        checked = [checked_symbols("latent_quantizer", symbols[..., i], n) for i, n in enumerate(levels)]
+        ids, in_range = (jnp.stack(column, -1) for column in zip(*checked, strict=True))
+        return jnp.where(in_range, stop_gradient(read(params, ids)), jnp.nan)
 
     def sample(params, state, rng, h, condition=None):
         keys = jax.random.split(rng, width)
@@ -87,5 +90,5 @@ def latent_quantizer(
     return Bottleneck(init, apply, sample, lookup, max(levels))
 
 
-def _each(values, ndim):
+def _broadcastable(values, ndim):
     return [v.reshape((1,) * (ndim - 1) + (-1,)) for v in values]

@@ -29,20 +29,20 @@ def lfq(
     an example's T tokens. `q_t` is the softmax of `-|h_t - code|^2 / temperature` over all `2 ** bits` codes: bits
     are independent in it, with logits `4 h / temperature`, so the first entropy is exact at any size. The mean is over
     the batch's tokens, its entropy exact within groups of `group_bits` bits, so the penalty depends on the batch:
-    low entropy of each token makes decisions firm, high entropy of the mean keeps codes in use.
+    low entropy of each token makes its code certain, high entropy of the mean keeps codes in use.
 
     `rate` is `bits * log 2` nats a token, the code length under the uniform prior. NaN in `h` stays NaN in the
     latent, the token's symbol is -1.
 
     Args:
-      bits: 1 to 31, the width of `h`. For more, `grouped(lfq(bits), n)`.
+      bits: number of bits, 1 to 31, the width of `h`. For more, `grouped(lfq(bits), n)`.
       entropy: weight of the entropy terms, >= 0.
       diversity: weight of the mean's entropy against the tokens', >= 0.
       commitment: weight of the commitment term, >= 0.
-      temperature: of `q_t`, above 0.
-      group_bits: 1 to 20; a group costs `N * 2 ** group_bits` multiplications.
-      axis_name: the mapped axis of a step of one's own; None: that of the train step, if it has one. The mean is over
-        the tokens of all replicas.
+      temperature: temperature of `q_t`, above 0.
+      group_bits: number of bits in a group, 1 to 20; a group costs `N * 2 ** group_bits` multiplications.
+      axis_name: name of the mapped axis of a step that `build_step` did not build; None: that of the train step, if
+        any. The mean is over the tokens of all replicas.
 
     Returns:
       A `Bottleneck`; a token's symbol reads its bits, the first the least significant. `condition["mask"]` `[B, ...]`
@@ -75,7 +75,7 @@ def bsq(
 ) -> Bottleneck:
     """Binary spherical quantization: `u = h / |h|`, the latent is `sign(u) / sqrt(bits)`, a corner on the unit sphere.
 
-    Terms and arguments are those of `lfq`, with u in place of h; its soft code has bit logits
+    Terms and arguments are those of `lfq` with u instead of h; its soft code has bit logits
     `4 sqrt(bits) u / temperature`, which is the softmax of `tau u . code` with `tau = 2 bits / temperature`. The
     sphere bounds the quantization error, so no commitment is needed. The gradient is straight-through to u: the
     Jacobian of latent to `h` is that of the normalisation, `(I - u u^T) / |h|`.
@@ -95,38 +95,45 @@ def bsq(
 
 def _signs(name, bits, spherical, entropy, diversity, commitment, temperature, group_bits, axis_name) -> Bottleneck:
     _check(name, bits, entropy, diversity, commitment, temperature, group_bits)
+    # corners of the unit sphere for bsq, of the cube for lfq
     scale = 1 / math.sqrt(bits) if spherical else 1.0
 
-    def corner(ones):
-        return jnp.where(ones, jnp.float32(scale), jnp.float32(-scale))
+    def corner(is_positive):
+        return jnp.where(is_positive, jnp.float32(scale), jnp.float32(-scale))
 
-    def place(ndim):
+    def bit_positions(ndim):
         return jnp.arange(bits, dtype=jnp.int32).reshape((1,) * (ndim - 1) + (bits,))
 
     def apply(params, state, rng, h, condition=None):
         h, mask = unpadded(name, h, condition, bits)
-        # the small term only meets h = 0 (padding), where the gradient would be NaN
+        # the small term matters only at h = 0 (padding), where the gradient would be NaN
         u = h * jax.lax.rsqrt((h**2).sum(-1, keepdims=True) + 1e-24) if spherical else h
         latent = corner(u > 0)
         penalty = charge(u, latent, mask)
-        symbols = ((u > 0).astype(jnp.int32) << place(h.ndim)).sum(-1)
+        # bit i of the symbol is the sign of channel i
+        symbols = ((u > 0).astype(jnp.int32) << bit_positions(h.ndim)).sum(-1)
         symbols = jnp.where(jnp.isnan(u).any(-1), -1, symbols).astype(jnp.int32)
         rate = tokens_per_example(h, mask) * (bits * math.log(2))
         return Code(straight_through(latent, u), penalty, rate, symbols), state
 
     def charge(u, latent, mask):
         counted = None if mask is None else mask[..., None] > 0
+        # -|u - s|^2 and -|u + s|^2 differ by 4 u s, with s = scale: the log-odds of a bit at this temperature
         logits = u * (4 / (scale * temperature))
         weight = None if mask is None else (mask > 0).astype(jnp.float32).reshape(-1)
-        used = mean_code_entropy(logits.reshape(-1, bits), weight, group_bits, axis_name)
-        firm = sum_per_example(bit_entropy(logits), counted)
+        # bits are independent in a token's soft code, but not in the mean over tokens
+        mean_entropy = mean_code_entropy(logits.reshape(-1, bits), weight, group_bits, axis_name)
+        token_entropy = sum_per_example(bit_entropy(logits), counted)
         distance = sum_per_example((u - stop_gradient(latent)) ** 2, counted)
-        return entropy * (firm - diversity * tokens_per_example(u, mask) * used) + commitment * distance
+        return (
+            # mean_entropy is that of the whole batch; times the example's tokens it is in nats per example
+            entropy * (token_entropy - diversity * tokens_per_example(u, mask) * mean_entropy) + commitment * distance
+        )
 
     def lookup(params, state, symbols, condition=None):
-        ids, known = checked_symbols(name, symbols, 2**bits)
-        ones = (ids[..., None] >> place(ids.ndim + 1)) & 1 > 0
-        return jnp.where(known[..., None], corner(ones), jnp.nan)
+        ids, in_range = checked_symbols(name, symbols, 2**bits)
+        is_positive = (ids[..., None] >> bit_positions(ids.ndim + 1)) & 1 > 0
+        return jnp.where(in_range[..., None], corner(is_positive), jnp.nan)
 
     def sample(params, state, rng, h, condition=None):
         return corner(jax.random.bernoulli(rng, 0.5, h.shape))

@@ -1,4 +1,4 @@
-"""Multi-scale quantization: coarse maps of symbols first, each scale codes what the coarser ones left."""
+"""Multi-scale quantization: coarse maps of symbols first; each scale codes the residual of the coarser ones."""
 
 import itertools
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
 
-from jaxae.bottlenecks.stacks import charged, require_lookup
+from jaxae.bottlenecks.stacks import require_lookup, summed
 from jaxae.numerics import straight_through
 from jaxae.types import Bottleneck, Code
 
@@ -15,18 +15,18 @@ from jaxae.types import Bottleneck, Code
 def multi_scale(bottleneck: Bottleneck, sizes: Sequence[int], *, shared: bool = True) -> Bottleneck:
     """A map `h [B, H, W, D]` as a sum of coded maps of rising resolution.
 
-    At each scale the rest of `h` is resized to `size x size` (area average), coded, resized back (linear) and taken
-    off. The gradient is straight-through once, at the end, so that the Jacobian of latent to input is the identity;
-    penalty, rate and terms are sums over scales.
+    At each scale the residual of `h` is resized to `size x size` (area average), coded, resized back (linear) and
+    subtracted. The gradient is straight-through once, at the end, so that the Jacobian of latent to input is the
+    identity; penalty, rate and terms are sums over scales.
 
     Args:
-      bottleneck: the base, with `lookup`.
-      sizes: rising, each at least 1; the last should be the map's own, which must be square then.
-      shared: one base for all scales instead of one each; its state passes from scale to scale (see `residual`).
+      bottleneck: base bottleneck, with `lookup`.
+      sizes: sides of the maps, rising, at least 1; the last should be the side of `h`, which must be square then.
+      shared: whether all scales share one base, whose state passes from scale to scale (see `residual`).
 
     Returns:
       A `Bottleneck` with `lookup`; symbols are a tuple of `[B, size, size]`, coarse to fine. Unless shared, params and
-      state are tuples with one entry a scale. A token mask is refused: the scales have other tokens.
+      state are tuples with one entry a scale. A token mask is refused, since each scale has different tokens.
 
     Raises:
       ValueError: no sizes, sizes that do not rise or are below 1, a base without `lookup`; from `apply` an `h` that is
@@ -53,18 +53,20 @@ def multi_scale(bottleneck: Bottleneck, sizes: Sequence[int], *, shared: bool = 
         if len(h.shape) != 4 or min(h.shape[1:3]) < sizes[-1]:
             raise ValueError(f"multi_scale: h must be a map [B, H, W, D] of at least {sizes[-1]} a side, got {h.shape}")
         if isinstance(condition, dict) and condition.get("mask") is not None:
-            raise ValueError('multi_scale: condition["mask"] has no meaning here: each scale has tokens of its own')
+            raise ValueError('multi_scale: condition["mask"] has no meaning here: each scale has its own tokens')
 
-    def at(h, size):
+    def scale_input(h, size):
         return jax.ShapeDtypeStruct((h.shape[0], size, size, h.shape[-1]), jnp.float32)
 
     def init(rng, h, condition=None):
         check(h, condition)
         if shared:
-            return bottleneck.init(rng, at(h, sizes[-1]), condition)
+            return bottleneck.init(rng, scale_input(h, sizes[-1]), condition)
         keys = jax.random.split(rng, len(sizes))
-        each = [bottleneck.init(key, at(h, size), condition) for key, size in zip(keys, sizes, strict=True)]
-        return tuple(params for params, _ in each), tuple(state for _, state in each)
+        scale_init = [
+            bottleneck.init(key, scale_input(h, size), condition) for key, size in zip(keys, sizes, strict=True)
+        ]
+        return tuple(params for params, _ in scale_init), tuple(state for _, state in scale_init)
 
     def apply(params, state, rng, h, condition=None):
         check(h, condition)
@@ -72,16 +74,19 @@ def multi_scale(bottleneck: Bottleneck, sizes: Sequence[int], *, shared: bool = 
         keys = [None] * len(sizes) if rng is None else jax.random.split(rng, len(sizes))
         total, codes, states = jnp.zeros_like(h), [], []
         for i, size in enumerate(sizes):
-            left = jax.image.resize(h - total, at(h, size).shape, "linear", antialias=True)
-            code, new = bottleneck.apply(
-                params if shared else params[i], state if shared else state[i], keys[i], left, condition
+            # antialias: downsizing averages over the area instead of sampling points
+            residual = jax.image.resize(h - total, scale_input(h, size).shape, "linear", antialias=True)
+            code, new_state = bottleneck.apply(
+                params if shared else params[i], state if shared else state[i], keys[i], residual, condition
             )
-            state = new if shared else state
-            total = total + _raised(stop_gradient(code.latent), h.shape[1:3])
+            # a shared base is updated by one scale before the next reads it
+            state = new_state if shared else state
+            # no gradient through the sum: the straight-through at the end is the only one
+            total = total + _upsampled(stop_gradient(code.latent), h.shape[1:3])
             codes.append(code)
-            states.append(new)
+            states.append(new_state)
         symbols = tuple(code.symbols for code in codes)
-        return Code(straight_through(total, h), symbols=symbols, **charged(codes)), state if shared else tuple(states)
+        return Code(straight_through(total, h), symbols=symbols, **summed(codes)), state if shared else tuple(states)
 
     def lookup(params, state, symbols, condition=None):
         if len(symbols) != len(sizes):
@@ -89,19 +94,22 @@ def multi_scale(bottleneck: Bottleneck, sizes: Sequence[int], *, shared: bool = 
         total = jnp.float32(0)
         for i, ids in enumerate(symbols):
             read = base_lookup(params if shared else params[i], state if shared else state[i], ids, condition)
-            total = total + _raised(read, 2 * (sizes[-1],))
+            # without h the finest map is the size of the last scale
+            total = total + _upsampled(read, 2 * (sizes[-1],))
         return total
 
     def sample(params, state, rng, h, condition=None):
         keys = jax.random.split(rng, len(sizes))
         total = jnp.float32(0)
         for i, size in enumerate(sizes):
-            own = (params, state) if shared else (params[i], state[i])
-            total = total + _raised(base_sample(*own, keys[i], at(h, size), condition), h.shape[1:3])
+            base_arrays = (params, state) if shared else (params[i], state[i])
+            total = total + _upsampled(
+                base_sample(*base_arrays, keys[i], scale_input(h, size), condition), h.shape[1:3]
+            )
         return total
 
     return Bottleneck(init, apply, sample, lookup, (bottleneck.num_codes,) * len(sizes))
 
 
-def _raised(latent, sides):
+def _upsampled(latent, sides):
     return jax.image.resize(latent, (latent.shape[0], *sides, latent.shape[-1]), "linear")

@@ -1,4 +1,4 @@
-"""The nearest code of a codebook, or a drawn one: exact, without a matrix of all tokens by all codes."""
+"""The nearest code of a codebook, or a random one: exact, without a matrix of all tokens by all codes."""
 
 from collections.abc import Callable
 
@@ -8,25 +8,25 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
-# A chunk of distances that stays in a core's cache. Measured on XLA:CPU: 4 to 8 MB is best for D 64 to 256.
+# memory of a chunk's distances, which should fit a core's cache; on XLA:CPU 4 to 8 MB is fastest for D 64 to 256
 CHUNK_BYTES = 4 * 2**20
-# Products of a few rows are slow, so a large book gets chunks of this many rows, up to the cap.
+# least rows of a chunk, up to the memory cap: products of a few rows with a large codebook are slow
 CHUNK_ROWS = 64
 MOST_BYTES = 64 * 2**20
-# argmin is a slow tuple reduction on XLA:CPU; a running minimum over this many blocks of codes is elementwise.
+# number of blocks of codes: argmin is a slow tuple reduction on XLA:CPU, a running minimum over blocks is elementwise
 BLOCKS = 8
 
 
 def nearest_code(tokens: Float[Array, "N D"], codebook: Float[Array, "K D"]) -> Int[Array, " N"]:
     """The index of the code with the least squared distance, the lowest on ties; -1 for a token that is not finite.
 
-    Distances are float32 whatever comes in, without gradient. Tokens go through in chunks, so that at most
-    `MOST_BYTES` of distances exist at a time (one row of K where that is more). Under `vmap` over tokens with one
+    Distances are float32 for every input dtype, without gradient. Tokens are processed in chunks, so that at most
+    `MOST_BYTES` of distances exist at a time (or one row of K, if that is more). Under `vmap` over tokens with one
     codebook the mapped axis is folded into the tokens, so row-by-row scoring is chunked as a batch is.
 
     Args:
-      tokens: `[N, D]` floating.
-      codebook: `[K, D]` floating.
+      tokens: `[N, D]` floating, vectors to quantize.
+      codebook: `[K, D]` floating, the codes.
 
     Returns:
       `[N]` int32.
@@ -47,6 +47,11 @@ def nearest_code(tokens: Float[Array, "N D"], codebook: Float[Array, "K D"]) -> 
 
 def nearest_codes(tokens: Float[Array, "N D"], codebook: Float[Array, "K D"], count: int) -> Int[Array, "N count"]:
     """The indices of the `count` nearest codes, nearest first, the lowest first on ties; chunked as `nearest_code`.
+
+    Args:
+      tokens: `[N, D]` floating, vectors to quantize.
+      codebook: `[K, D]` floating, the codes.
+      count: number of codes for each token, 1 to K.
 
     Raises:
       ValueError: the widths differ, or count is not in [1, K].
@@ -74,7 +79,13 @@ def drawn_code(
 ) -> Int[Array, " N"]:
     """A code drawn with probability proportional to `exp(-distance / temperature)`; -1 for a token that is not finite.
 
-    The largest of `-distance / temperature` plus Gumbel noise is such a draw (Gumbel 1954), so nothing is normalised.
+    The largest of `-distance / temperature` plus Gumbel noise is such a draw (Gumbel 1954); no normalisation is needed.
+
+    Args:
+      rng: a key.
+      tokens: `[N, D]` floating, vectors to quantize.
+      codebook: `[K, D]` floating, the codes.
+      temperature: temperature of the draw, above 0.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -95,7 +106,11 @@ def drawn_code(
 
 
 def squared_distances(tokens: Float[Array, "N D"], codebook: Float[Array, "K D"]) -> Float[Array, "N K"]:
-    """`|token - code|^2` of all pairs, with gradients: for `map_rows`, or where the matrix is known to be small.
+    """`|token - code|^2` of all pairs, with gradients: for `map_rows`, or where the matrix is small.
+
+    Args:
+      tokens: `[N, D]`, vectors to compare with the codes.
+      codebook: `[K, D]`, the codes.
 
     Example:
       >>> import jax.numpy as jnp
@@ -104,16 +119,18 @@ def squared_distances(tokens: Float[Array, "N D"], codebook: Float[Array, "K D"]
       [[4.0, 1.0]]
     """
     product = jnp.matmul(tokens, codebook.T, precision=jax.lax.Precision.HIGHEST)
+    # |t - c|^2 = |t|^2 - 2 t.c + |c|^2
     return jnp.sum(tokens**2, -1, keepdims=True) - 2 * product + jnp.sum(codebook**2, -1)[None]
 
 
 def map_rows(function: Callable, num_columns: int, *rows: Array):
-    """`function(*rows)` in chunks of rows: what it holds of `num_columns` floats a row stays within the cap.
+    """`function(*rows)` in chunks of rows, so that a matrix of `num_columns` floats a row stays within the memory cap.
 
     Args:
-      function: acts on rows independently; arrays with a leading axis in and out (of length 1: a sum over the chunk's
-        rows, to be summed by the caller). Rows of zeros may be added.
-      num_columns: of its largest matrix.
+      function: function of arrays with a leading axis of rows, which it treats independently. Its results have a
+        leading axis of rows, or of length 1: a sum over the chunk's rows, which the caller sums. Rows of zeros may be
+        added.
+      num_columns: number of columns of the largest matrix inside the function.
       *rows: arrays of the same length.
 
     Example:
@@ -123,22 +140,24 @@ def map_rows(function: Callable, num_columns: int, *rows: Array):
       [1, 2, 3]
     """
     n = rows[0].shape[0]
+    # as many rows as fit the cache, but at least CHUNK_ROWS while they stay under the cap
     count = max(1, CHUNK_BYTES // (4 * num_columns), min(CHUNK_ROWS, MOST_BYTES // (4 * num_columns)))
     if isinstance(n, int):  # an exported program's batch is symbolic: full chunks then
         if n <= count:
             return function(*rows)
+        # chunks of equal size: the last one is padded by less than a row per chunk
         count = -(-n // -(-n // count))
     chunks = -(-n // count)
 
-    def cut(a):
+    def to_chunks(a):
         if not isinstance(n, int) or chunks * count > n:
             last = jnp.broadcast_to(a[-1:], (chunks * count - n, *a.shape[1:]))
-            # weights must not count twice; keys hold no numbers
+            # zeros, so that weights of padded rows are 0; keys are no numbers and repeat the last one
             a = jnp.concatenate([a, jnp.zeros_like(last) if jnp.issubdtype(a.dtype, jnp.number) else last])
         return a.reshape(chunks, count, *a.shape[1:])
 
-    found = jax.lax.map(lambda chunk: function(*chunk), tuple(cut(a) for a in rows))
-    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:n], found)
+    results = jax.lax.map(lambda chunk: function(*chunk), tuple(to_chunks(a) for a in rows))
+    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:n], results)
 
 
 def _check_widths(tokens, codebook):
@@ -151,7 +170,9 @@ def _nearest(tokens, codebook):
     k = codebook.shape[0]
     width = -(-k // BLOCKS)
     missing = width * BLOCKS - k
+    # padding codes have norm infinity and are never nearest
     norms = jnp.pad(jnp.sum(codebook**2, -1), (0, missing), constant_values=jnp.inf)
+    # |t|^2 is the same for all codes and left out: the rank is by |c|^2 - 2 t.c
     codes = jnp.pad(-2 * codebook, ((0, missing), (0, 0)))
     return map_rows(lambda rows: _nearest_in_chunk(rows, codes, norms), width * BLOCKS, tokens)
 
@@ -160,10 +181,11 @@ def _nearest(tokens, codebook):
 def _nearest_vmap(axis_size, in_batched, tokens, codebook):
     tokens_batched, codebook_batched = in_batched
     if codebook_batched:
-        # an ensemble: each member has a book of its own, so the members go one after the other
+        # an ensemble: each member has its own codebook, so the members are searched one after another
         if not tokens_batched:
             return jax.lax.map(lambda book: _nearest(tokens, book), codebook), True
         return jax.lax.map(lambda pair: _nearest(*pair), (tokens, codebook)), True
+    # the mapped axis becomes more tokens: mapping the chunked loop would multiply a chunk's memory
     ids = _nearest(tokens.reshape(-1, tokens.shape[-1]), codebook)
     return ids.reshape(tokens.shape[:2]), True
 
@@ -171,12 +193,14 @@ def _nearest_vmap(axis_size, in_batched, tokens, codebook):
 def _nearest_in_chunk(tokens, codes, norms):
     width = norms.shape[0] // BLOCKS
     product = jnp.matmul(tokens, codes.T, precision=jax.lax.Precision.HIGHEST)
+    # codes in BLOCKS blocks of `width`: block b holds codes b * width to (b + 1) * width - 1
     distance = (product + norms[None]).reshape(-1, BLOCKS, width)
     least, block = distance[:, 0], jnp.zeros((tokens.shape[0], width), jnp.int32)
     for i in range(1, BLOCKS):
-        closer = distance[:, i] < least
-        least, block = jnp.where(closer, distance[:, i], least), jnp.where(closer, i, block)
+        is_closer = distance[:, i] < least
+        least, block = jnp.where(is_closer, distance[:, i], least), jnp.where(is_closer, i, block)
     index = block * width + jnp.arange(width, dtype=jnp.int32)[None]
     nearest = least.min(-1, keepdims=True)
-    found = jnp.where(least == nearest, index, jnp.iinfo(jnp.int32).max).min(-1)
-    return jnp.where(jnp.isfinite(nearest[:, 0]), found, -1)
+    # the lowest index among equals, as argmin would give
+    first = jnp.where(least == nearest, index, jnp.iinfo(jnp.int32).max).min(-1)
+    return jnp.where(jnp.isfinite(nearest[:, 0]), first, -1)

@@ -1,4 +1,4 @@
-"""A bottleneck inside an encoder and a decoder: the step of which hierarchies are made."""
+"""A bottleneck between an encoder and a decoder: the building block of hierarchies."""
 
 import jax
 
@@ -8,15 +8,15 @@ from jaxae.types import Bottleneck
 
 
 def nested(encoder: AnyNetwork, bottleneck: Bottleneck, decoder: AnyNetwork = identity) -> Bottleneck:
-    """Code the encoder's output with `bottleneck`, hand on the decoder's: an autoencoder without its likelihood.
+    """Code the encoder's output with `bottleneck` and decode its latent: an autoencoder without a likelihood.
 
-    Gradients, symbols, rate and penalty are those of the inner bottleneck; the latent is what the decoder makes of
-    its latent. `sample` and `lookup` exist where the inner bottleneck has them.
+    Gradients, symbols, rate and penalty are those of the inner bottleneck; the latent is the decoder's output.
+    `sample` and `lookup` exist where the inner bottleneck has them.
 
     Args:
-      encoder: reads `h` (and the condition); with or without state, as the decoder.
-      bottleneck: any `Bottleneck`.
-      decoder: reads the inner latent (and the condition).
+      encoder: network that reads `h` (and the condition), with or without state.
+      bottleneck: inner bottleneck, which reads the encoder's output.
+      decoder: network that reads the inner latent (and the condition), with or without state.
 
     Returns:
       A `Bottleneck`; its params are a dict with "encoder", "bottleneck" and "decoder". Its state is the bottleneck's;
@@ -39,25 +39,27 @@ def nested(encoder: AnyNetwork, bottleneck: Bottleneck, decoder: AnyNetwork = id
         encoder_rng, bottleneck_rng, decoder_rng = jax.random.split(rng, 3)
         encoder_params, encoder_state = pair.encoder.init(encoder_rng, h, condition)
         h = encoded(encoder_params, encoder_state, h, condition)
-        inner, state = bottleneck.init(bottleneck_rng, h, condition)
-        code, _ = jax.eval_shape(lambda p, s, h, c: bottleneck.apply(p, s, None, h, c), inner, state, h, condition)
+        bottleneck_params, state = bottleneck.init(bottleneck_rng, h, condition)
+        code, _ = jax.eval_shape(
+            lambda p, s, h, c: bottleneck.apply(p, s, None, h, c), bottleneck_params, state, h, condition
+        )
         decoder_params, decoder_state = pair.decoder.init(decoder_rng, code.latent, condition)
-        params = {"encoder": encoder_params, "bottleneck": inner, "decoder": decoder_params}
+        params = {"encoder": encoder_params, "bottleneck": bottleneck_params, "decoder": decoder_params}
         return params, pair.closed(None, encoder_state, state, decoder_state)
 
     def encoded(params, state, h, condition):
-        """The shape of what the encoder gives."""
+        """Shape and dtype of the encoder's output."""
         return jax.eval_shape(lambda p, s, h, c: pair.encoder.apply(p, s, None, h, c)[0], params, state, h, condition)
 
     def apply(params, state, rng, h, condition=None):
         parts = pair.opened(state, rng)
         encoder_rng, inner_rng, decoder_rng = parts.keys
         h, encoder_state = pair.encoder.apply(params["encoder"], parts.encoder, encoder_rng, h, condition)
-        code, inner = bottleneck.apply(params["bottleneck"], parts.inner, inner_rng, h, condition)
+        code, bottleneck_state = bottleneck.apply(params["bottleneck"], parts.inner, inner_rng, h, condition)
         latent, decoder_state = pair.decoder.apply(
             params["decoder"], parts.decoder, decoder_rng, code.latent, condition
         )
-        return code._replace(latent=latent), pair.closed(state, encoder_state, inner, decoder_state)
+        return code._replace(latent=latent), pair.closed(state, encoder_state, bottleneck_state, decoder_state)
 
     def decode(params, state, latent, condition):
         return pair.decoder.apply(params["decoder"], pair.opened(state, None).decoder, None, latent, condition)[0]
@@ -70,7 +72,9 @@ def nested(encoder: AnyNetwork, bottleneck: Bottleneck, decoder: AnyNetwork = id
 
     def lookup(params, state, symbols, condition=None):
         assert bottleneck.lookup is not None
-        inner = pair.opened(state, None).inner
-        return decode(params, state, bottleneck.lookup(params["bottleneck"], inner, symbols, condition), condition)
+        bottleneck_state = pair.opened(state, None).inner
+        return decode(
+            params, state, bottleneck.lookup(params["bottleneck"], bottleneck_state, symbols, condition), condition
+        )
 
     return Bottleneck(init, apply, bottleneck.sample and sample, bottleneck.lookup and lookup, bottleneck.num_codes)

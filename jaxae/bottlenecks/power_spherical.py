@@ -1,4 +1,4 @@
-"""The bottleneck of a hyperspherical autoencoder: directions, with a posterior that is concentrated about one."""
+"""The bottleneck of a hyperspherical autoencoder: a posterior on the unit sphere, concentrated about its mean."""
 
 import math
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from jaxae.numerics import bounded_log_variance, sum_per_example
 from jaxae.priors.hypersphere import hypersphere
 from jaxae.types import Bottleneck, Code
 
-_LOG_BOUND = 8.0  # of the concentration over D
+_LOG_BOUND = 8.0  # bound of log(concentration / D)
 
 
 class PowerSpherical(NamedTuple):
@@ -20,7 +20,7 @@ class PowerSpherical(NamedTuple):
 
     Attributes:
       mean: `[B, ..., D]`, a unit vector: the mode, and the direction of the mean.
-      concentration: `[B, ...]`, above 0.
+      concentration: `[B, ...]`, exponent of the density, above 0.
     """
 
     mean: Array
@@ -31,17 +31,17 @@ def power_spherical() -> Bottleneck:
     """`q(z|x) ~ (1 + mean . z) ** concentration` on the unit sphere in D dimensions, the prior uniform on it.
 
     The last axis of `h` holds D numbers whose direction is the mean, and one for the concentration, `D exp(a)` with a
-    bounded smoothly to ±8. `rng=None` gives the mean. A zero vector has the first axis for its direction.
+    bounded smoothly to ±8. `rng=None` gives the mean. A zero vector has the direction of the first axis.
 
-    Against the von Mises-Fisher distribution of the first hyperspherical autoencoders it is a replacement of nearly the
-    same shape without their Bessel functions and without rejection: a draw is a beta variate along the mean and a
-    uniform direction across it, differentiable in both parameters, and the KL has a closed form.
+    Its shape is close to that of the von Mises-Fisher distribution of the first hyperspherical autoencoders, without
+    Bessel functions or rejection: a draw is a beta variate along the mean and a uniform direction orthogonal to it,
+    differentiable in both parameters, and the KL has a closed form.
 
     `penalty` is the KL in nats, in closed form. `rate` is the sampled `log q(z|x) - log p(z)`.
 
     Returns:
-      A `Bottleneck` without parameters; the latent is `[B, ..., D]`, each `[..., :]` of norm 1, `Code.posterior` is
-      `PowerSpherical`.
+      A `Bottleneck` without parameters; the latent is `[B, ..., D]` with norm 1 along the last axis, and
+      `Code.posterior` is a `PowerSpherical`.
 
     Raises:
       ValueError: (from `init` and `apply`) `h` has fewer than 3 channels, D would be below 2.
@@ -64,8 +64,8 @@ def power_spherical() -> Bottleneck:
         return (), ()
 
     def apply(params, state, rng, h, condition=None):
-        posterior = _read(h)
-        latent, log_cosine = _drawn(posterior, rng)
+        posterior = _posterior(h)
+        latent, log_cosine = _draw(posterior, rng)
         log_q = posterior.concentration * log_cosine - _log_normaliser(posterior)
         rate = sum_per_example(log_q) - prior.log_prob((), latent)
         return Code(latent, sum_per_example(kl_to_uniform(posterior)), rate, None, posterior), state
@@ -80,6 +80,9 @@ def power_spherical() -> Bottleneck:
 def kl_to_uniform(posterior: PowerSpherical) -> Array:
     """`KL(q || uniform on the sphere)`, nats, `[B, ...]`.
 
+    Args:
+      posterior: the distribution q.
+
     Example:
       >>> import jax.numpy as jnp
       >>> from jaxae.bottlenecks.power_spherical import PowerSpherical, kl_to_uniform
@@ -90,6 +93,7 @@ def kl_to_uniform(posterior: PowerSpherical) -> Array:
     size, k = posterior.mean.shape[-1], posterior.concentration
     # E log(1 + mean . z) = log 2 + digamma(alpha) - digamma(alpha + beta)
     mean_log_cosine = math.log(2) + _digamma_difference(_alpha(posterior), _beta(posterior))
+    # area of the unit sphere in D dimensions: 2 pi^(D/2) / Gamma(D/2)
     log_area = math.log(2) + size / 2 * math.log(math.pi) - gammaln(size / 2)
     return k * mean_log_cosine - _log_normaliser(posterior) + log_area
 
@@ -105,28 +109,34 @@ def _alpha(posterior):
 def _log_normaliser(posterior):
     """`log of the integral of (1 + mean . z) ** concentration` over the sphere."""
     alpha, beta = _alpha(posterior), _beta(posterior)
+    # 2^(alpha + beta) pi^beta Gamma(alpha) / Gamma(alpha + beta)
     return (alpha + beta) * math.log(2) + beta * math.log(math.pi) + betaln(alpha, beta) - gammaln(beta)
 
 
 def _digamma_difference(alpha, beta):
-    """`digamma(alpha) - digamma(alpha + beta)`; where both are large, by their series, as the digits would cancel."""
+    """`digamma(alpha) - digamma(alpha + beta)`; by its asymptotic series where alpha is large."""
     total = alpha + beta
     series = -jnp.log1p(beta / alpha) - 0.5 * beta / (alpha * total) - (1 / alpha**2 - 1 / total**2) / 12
     small = jnp.minimum(alpha, 20.0)
     return jnp.where(alpha > 20, series, digamma(small) - digamma(small + beta))
 
 
-def _drawn(posterior, rng):
+def _draw(posterior, rng):
     """`(z, log(1 + mean . z))`; without a key the mean."""
     mean, _ = posterior
     if rng is None:
         return mean, jnp.full(mean.shape[:-1], math.log(2), jnp.float32)
-    along, across, around = jax.random.split(rng, 3)
+    along_rng, across_rng, tangent_rng = jax.random.split(rng, 3)
     alpha = _alpha(posterior)
-    # a beta variate as two gamma ones, by their logarithms: next to the mode 1 - cosine keeps its digits
-    log_odds = jax.random.loggamma(along, alpha) - jax.random.loggamma(across, jnp.full(alpha.shape, _beta(posterior)))
-    noise = jax.random.normal(around, mean.shape)
+    # a beta variate from two gamma variates, in logarithms: 1 - cosine keeps its digits near the mode
+    # Beta(alpha, beta) is G_a / (G_a + G_b) of two gamma variates: its log-odds are the difference of their logs
+    log_odds = jax.random.loggamma(along_rng, alpha) - jax.random.loggamma(
+        across_rng, jnp.full(alpha.shape, _beta(posterior))
+    )
+    noise = jax.random.normal(tangent_rng, mean.shape)
+    # normal noise without its component along the mean has a uniform direction in the tangent space
     tangent = noise - (noise * mean).sum(-1, keepdims=True) * mean
+    # cosine = 2 t - 1 with t = sigmoid(log_odds), so 1 - cosine^2 = 4 t (1 - t)
     sine = jnp.exp(math.log(2) + 0.5 * (jax.nn.log_sigmoid(log_odds) + jax.nn.log_sigmoid(-log_odds)))
     latent = jnp.tanh(log_odds / 2)[..., None] * mean + sine[..., None] * _unit(tangent)
     return latent, math.log(2) + jax.nn.log_sigmoid(log_odds)
@@ -135,11 +145,11 @@ def _drawn(posterior, rng):
 def _unit(x):
     squared = (x**2).sum(-1, keepdims=True)
     first = jnp.zeros(x.shape[-1]).at[0].set(1.0)
-    zero = squared == 0
-    return jnp.where(zero, first, x * jax.lax.rsqrt(jnp.where(zero, 1.0, squared)))
+    is_zero = squared == 0
+    return jnp.where(is_zero, first, x * jax.lax.rsqrt(jnp.where(is_zero, 1.0, squared)))
 
 
-def _read(h):
+def _posterior(h):
     _check(h)
     h = h.astype(jnp.float32)
     size = h.shape[-1] - 1

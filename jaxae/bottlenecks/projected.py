@@ -1,4 +1,4 @@
-"""Low-dimensional codes: project down, code, project up."""
+"""Codes in a low-dimensional space: project down, code, project up."""
 
 import jax
 import jax.numpy as jnp
@@ -7,14 +7,14 @@ from jaxae.types import Bottleneck
 
 
 def projected(bottleneck: Bottleneck, width: int) -> Bottleneck:
-    """The base codes `h D` of the given width; the latent is `code U`, as wide as `h`. Both matrices learn.
+    """The base codes `h D`, `width` wide; the latent is `code U`, as wide as `h`. Both matrices learn.
 
-    A narrow space is filled by fewer codes, so that large books are used in whole (factorised codes); and it gives
-    bases of a fixed width (`fsq`, `lfq`, `bsq`) any encoder.
+    Fewer codes fill a narrow space, so that large codebooks are used completely (factorised codes). Bases of a fixed
+    width (`fsq`, `lfq`, `bsq`) can then follow any encoder.
 
     Args:
       bottleneck: any `Bottleneck`.
-      width: of the space that the base sees, at least 1.
+      width: width of the space that the base codes, at least 1.
 
     Returns:
       A `Bottleneck`; params are a dict with "down", "inner" and "up". `sample` and `lookup` exist where the base has
@@ -36,34 +36,36 @@ def projected(bottleneck: Bottleneck, width: int) -> Bottleneck:
     if width < 1:
         raise ValueError(f"projected: width must be at least 1, got {width}")
 
-    def narrow(h):
+    def base_input(h):
         return jax.ShapeDtypeStruct((*h.shape[:-1], width), jnp.float32)
 
     def init(rng, h, condition=None):
-        down_rng, inner_rng, up_rng = jax.random.split(rng, 3)
-        inner, state = bottleneck.init(inner_rng, narrow(h), condition)
+        down_rng, base_rng, up_rng = jax.random.split(rng, 3)
+        base_params, state = bottleneck.init(base_rng, base_input(h), condition)
+        # the base may change the width, so the shape of its latent decides that of `up`
         code, _ = jax.eval_shape(
-            lambda p, s, x, c: bottleneck.apply(p, s, None, x, c), inner, state, narrow(h), condition
+            lambda p, s, x, c: bottleneck.apply(p, s, None, x, c), base_params, state, base_input(h), condition
         )
+        # variance 1 / fan-in keeps the size of tokens in both projections
         normal = jax.nn.initializers.lecun_normal()
         up = normal(up_rng, (code.latent.shape[-1], h.shape[-1]))
-        return {"down": normal(down_rng, (h.shape[-1], width)), "inner": inner, "up": up}, state
+        return {"down": normal(down_rng, (h.shape[-1], width)), "inner": base_params, "up": up}, state
 
-    def raised(params, latent):
+    def project_up(params, latent):
         return _product(latent, params["up"])
 
     def apply(params, state, rng, h, condition=None):
-        low = _product(h.astype(jnp.float32), params["down"])
-        code, state = bottleneck.apply(params["inner"], state, rng, low, condition)
-        return code._replace(latent=raised(params, code.latent)), state
+        projected_h = _product(h.astype(jnp.float32), params["down"])
+        code, state = bottleneck.apply(params["inner"], state, rng, projected_h, condition)
+        return code._replace(latent=project_up(params, code.latent)), state
 
     def sample(params, state, rng, h, condition=None):
         assert bottleneck.sample is not None
-        return raised(params, bottleneck.sample(params["inner"], state, rng, narrow(h), condition))
+        return project_up(params, bottleneck.sample(params["inner"], state, rng, base_input(h), condition))
 
     def lookup(params, state, symbols, condition=None):
         assert bottleneck.lookup is not None
-        return raised(params, bottleneck.lookup(params["inner"], state, symbols, condition))
+        return project_up(params, bottleneck.lookup(params["inner"], state, symbols, condition))
 
     return Bottleneck(init, apply, bottleneck.sample and sample, bottleneck.lookup and lookup, bottleneck.num_codes)
 

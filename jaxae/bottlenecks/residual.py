@@ -1,4 +1,4 @@
-"""Residual quantization: each level codes what the levels before it left."""
+"""Residual quantization: each level codes the residual of the levels before it."""
 
 import math
 
@@ -27,19 +27,21 @@ def residual(
     and terms are sums over levels.
 
     Args:
-      bottleneck: the base, with `lookup`.
-      depth: levels, at least 1.
-      shared: one base for all levels instead of one each. Its state passes from level to level, so with a key and a
-        base that keeps statistics, symbols belong to a book between the state that came and the one that goes.
-      scale: of each level against the one before, a power of 2 (others round, and lookup would not give the latent's
-        bits); below 1 for bases of bounded latents (`fsq`, `lfq`, `bsq`), whose levels would else be all alike.
-      least: quantize dropout in calls with a key: each example keeps its first n levels, n uniform in [least, depth];
-        the others add nothing and teach nothing. None: no dropout.
+      bottleneck: base bottleneck, with `lookup`.
+      depth: number of levels, at least 1.
+      shared: whether all levels share one base instead of one per level. Its state passes from level to level: with a
+        key and a base that keeps statistics, the symbols of later levels belong to codebooks between the state that is
+        passed in and the state that is returned.
+      scale: factor of each level relative to the one before, a power of 2 (other factors round, so that lookup would
+        differ from the latent in bits); below 1 for bases with bounded latents (`fsq`, `lfq`, `bsq`), whose levels
+        would otherwise have the same range.
+      least: least number of levels under quantize dropout, in calls with a key: each example keeps its first n levels,
+        n uniform in [least, depth]; the others add nothing and update no statistics. None: no dropout.
 
     Returns:
-      A `Bottleneck` with `lookup`; symbols are `[B, ..., depth]` (the base's symbols with a last axis for levels), a
-      dropped level's -2, which `lookup` takes as nothing. Keep the first n levels of any symbols by setting the others
-      to -2. Parameters and state have a leading axis for levels, unless shared.
+      A `Bottleneck` with `lookup`; symbols are `[B, ..., depth]` (the base's symbols with a last axis for levels), the
+      symbol of a dropped level is -2, which `lookup` ignores. Set the symbols of later levels to -2 to decode the first
+      n alone. Parameters and state have a leading axis for levels, unless shared.
 
     Raises:
       ValueError: depth < 1, least not in [1, depth], a scale that is no power of 2, or a base without `lookup`.
@@ -63,6 +65,7 @@ def residual(
         raise ValueError(f"residual: least must be in [1, depth = {depth}], got {least}")
     if scale <= 0 or math.frexp(scale)[0] != 0.5:
         raise ValueError(f"residual: scale must be a power of 2, such as 0.5 or 0.25, got {scale}")
+    # powers of 2: products and quotients with them are exact
     factors = jnp.float32(scale) ** jnp.arange(depth)
 
     def init(rng, h, condition=None):
@@ -73,37 +76,48 @@ def residual(
     def apply(params, state, rng, h, condition=None):
         h, mask = unpadded("residual", h, condition)
         level_rng, drop_rng = (None, None) if rng is None else jax.random.split(rng)
-        keep = None
+        # quantize dropout belongs to training: without a key all levels are used
+        num_kept = None
         if least is not None and drop_rng is not None:
-            keep = jax.random.randint(drop_rng, h.shape[:1], least, depth + 1)
+            num_kept = jax.random.randint(drop_rng, h.shape[:1], least, depth + 1)
 
         def level(carry, xs):
-            total, one_state = carry
-            i, factor, key, inner, own = xs
-            narrowed, kept = condition, None
-            if keep is not None:
-                kept = keep > i
-                tokens = jnp.broadcast_to(_like(kept, h)[..., 0], h.shape[:-1])
-                narrowed = with_mask("residual", condition, tokens if mask is None else tokens & (mask > 0))
-            left = (h - total) / factor
-            code, new = bottleneck.apply(params if shared else inner, one_state if shared else own, key, left, narrowed)
-            read = factor * stop_gradient(code.latent)
+            total, shared_state = carry
+            i, factor, key, level_params, level_state = xs
+            level_condition, is_kept = condition, None
+            if num_kept is not None:
+                is_kept = num_kept > i
+                tokens = jnp.broadcast_to(_broadcastable(is_kept, h)[..., 0], h.shape[:-1])
+                level_condition = with_mask("residual", condition, tokens if mask is None else tokens & (mask > 0))
+            # `total` holds no gradient, so each level's penalty treats the levels before it as constants
+            level_input = (h - total) / factor
+            code, new_state = bottleneck.apply(
+                params if shared else level_params,
+                shared_state if shared else level_state,
+                key,
+                level_input,
+                level_condition,
+            )
+            # constants: the straight-through at the end is the only gradient of the latent
+            scaled_latent = factor * stop_gradient(code.latent)
             symbols = code.symbols
-            if kept is not None:
-                read = jnp.where(_like(kept, read), read, 0.0)
-                symbols = jax.tree.map(lambda s: jnp.where(_like(kept, s), s, DROPPED), symbols)
-            ends = (total + read, new) if shared else (total + read, one_state)
-            return ends, (code._replace(latent=None, symbols=symbols, posterior=None), () if shared else new)
+            if is_kept is not None:
+                scaled_latent = jnp.where(_broadcastable(is_kept, scaled_latent), scaled_latent, 0.0)
+                symbols = jax.tree.map(lambda s: jnp.where(_broadcastable(is_kept, s), s, DROPPED), symbols)
+            carry_out = (total + scaled_latent, new_state) if shared else (total + scaled_latent, shared_state)
+            return carry_out, (code._replace(latent=None, symbols=symbols, posterior=None), () if shared else new_state)
 
         keys = None if level_rng is None else jax.random.split(level_rng, depth)
-        own = (None, None) if shared else (params, state)
-        xs = (jnp.arange(depth), factors, keys, *own)
-        (total, last), (codes, states) = jax.lax.scan(level, (jnp.zeros_like(h), state if shared else ()), xs)
+        base_arrays = (None, None) if shared else (params, state)
+        xs = (jnp.arange(depth), factors, keys, *base_arrays)
+        # a scan, so that the compiled program does not grow with the depth
+        (total, final_state), (codes, states) = jax.lax.scan(level, (jnp.zeros_like(h), state if shared else ()), xs)
+        # `None` and dicts of terms pass through tree.map
         sums = {key: jax.tree.map(lambda a: a.sum(0), getattr(codes, key)) for key in ("penalty", "rate", "terms")}
         symbols = jax.tree.map(lambda s: jnp.moveaxis(s, 0, -1), codes.symbols)
-        return Code(straight_through(total, h), symbols=symbols, **sums), last if shared else states
+        return Code(straight_through(total, h), symbols=symbols, **sums), final_state if shared else states
 
-    def of_level(params, state, i):
+    def level_arrays(params, state, i):
         return (params, state) if shared else jax.tree.map(lambda a: a[i], (params, state))
 
     def lookup(params, state, symbols, condition=None):
@@ -114,18 +128,18 @@ def residual(
         for i in range(depth):
             ids = jax.tree.map(lambda s, i=i: s[..., i], symbols)
             dropped = jax.tree.map(lambda s: s == DROPPED, ids)
-            there = jax.tree.map(lambda s, d: jnp.where(d, 0, s), ids, dropped)
-            read = base_lookup(*of_level(params, state, i), there, condition)
-            total = total + jnp.where(_like(jax.tree.leaves(dropped)[0], read), 0.0, factors[i] * read)
+            valid_ids = jax.tree.map(lambda s, d: jnp.where(d, 0, s), ids, dropped)
+            latent = base_lookup(*level_arrays(params, state, i), valid_ids, condition)
+            total = total + jnp.where(_broadcastable(jax.tree.leaves(dropped)[0], latent), 0.0, factors[i] * latent)
         return total
 
     def sample(params, state, rng, h, condition=None):
         keys = jax.random.split(rng, depth)
-        drawn = [base_sample(*of_level(params, state, i), keys[i], h, condition) for i in range(depth)]
+        drawn = [base_sample(*level_arrays(params, state, i), keys[i], h, condition) for i in range(depth)]
         return sum(factor * latent for factor, latent in zip(factors, drawn, strict=True))
 
     return Bottleneck(init, apply, sample, lookup, bottleneck.num_codes)
 
 
-def _like(a, b):
+def _broadcastable(a, b):
     return a.reshape(*a.shape, *(1,) * (b.ndim - a.ndim))

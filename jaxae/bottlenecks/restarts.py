@@ -1,4 +1,4 @@
-"""Dead codes move to tokens of the batch: a draw without replacement, the same on every replica."""
+"""Restarts of dead codes at tokens of the batch, drawn without replacement and equal on every replica."""
 
 import jax
 import jax.numpy as jnp
@@ -9,16 +9,17 @@ from jaxtyping import Bool, Float
 def restarts(
     rng: Array, dead: Bool[Array, " K"], tokens: Float[Array, "N D"], weight: Float[Array, " N"]
 ) -> tuple[Float[Array, "K D"], Bool[Array, " K"]]:
-    """A token for each dead code, no token twice: two codes at one place would share its cell for ever.
+    """A token for each dead code, no token twice: equal codes would share their cell for ever.
 
     Args:
       rng: a key.
-      dead: which codes want one.
-      tokens: what the batch holds.
-      weight: 0 where a token only pads; such a token is never drawn.
+      dead: `[K]` bool, which codes restart.
+      tokens: `[N, D]`, tokens of the batch.
+      weight: `[N]`, 0 where a token only pads; such a token is never drawn.
 
     Returns:
-      `(tokens [K, D], moved [K])`: which codes get one, at most as many as there are tokens, and which.
+      `(tokens [K, D], moved [K])`: new values of the codes, and which codes get one, at most as many as there are
+      tokens.
 
     Source: Dhariwal et al. 2020, "Jukebox: A Generative Model for Music", section 3.1.
 
@@ -31,8 +32,9 @@ def restarts(
       ([True, False, True, False], [5.0, 7.0])
     """
     counted = weight > 0
-    # whole numbers sort several times faster than floats on a CPU
-    place = jnp.argsort(jnp.where(counted, jax.random.randint(rng, counted.shape, 0, 2**30), 2**30))
+    # a random permutation by sorting random integers, which is several times faster than sorting floats on a CPU
+    order = jnp.argsort(jnp.where(counted, jax.random.randint(rng, counted.shape, 0, 2**30), 2**30))
+    # the r-th dead code gets the r-th token of the permutation
     rank = jnp.cumsum(dead) - 1
     moved = dead & (rank < counted.sum())
-    return tokens[place.at[rank].get(mode="clip")], moved
+    return tokens[order.at[rank].get(mode="clip")], moved

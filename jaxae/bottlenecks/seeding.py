@@ -1,4 +1,4 @@
-"""Codes from the first batch: k-means++ and Lloyd's steps."""
+"""Initial codes from the first batch: k-means++ and Lloyd's algorithm."""
 
 import jax
 import jax.numpy as jnp
@@ -14,17 +14,17 @@ def kmeans(
     """Centres of the tokens by k-means++ and Lloyd's algorithm; costs `N * K * D` products twice and once a step.
 
     A seed is drawn with probability proportional to its squared distance from the nearest seed so far. Where all
-    tokens are seeds already (fewer distinct tokens than codes) the rest repeats tokens and gets a count of 0.
+    tokens are seeds already (fewer distinct tokens than codes) further seeds repeat tokens and have a count of 0.
 
     Args:
       rng: a key.
-      tokens: `[N, D]` finite.
-      weight: of each token, 0 where it only pads.
-      num_codes: K.
-      steps: of Lloyd's algorithm.
+      tokens: `[N, D]`, finite.
+      weight: `[N]`, weight of each token, 0 where it only pads.
+      num_codes: number of codes K.
+      steps: number of steps of Lloyd's algorithm.
 
     Returns:
-      `(centres [K, D], counts [K])`, the weight of the tokens nearest to each.
+      `(centres [K, D], counts [K])`, the centres and the weight of the tokens nearest to each.
 
     Source: Arthur and Vassilvitskii 2007, "k-means++: The Advantages of Careful Seeding"; Lloyd 1982.
 
@@ -38,9 +38,11 @@ def kmeans(
     """
 
     def seed(distance, key):
+        # before the first seed all distances are infinite: it is drawn by weight alone
         chance = jnp.where(jnp.isinf(distance), weight, distance * weight)
-        # where no token is away from the seeds, any that counts
+        # if every token equals a seed, any token with weight
         chance = jnp.where(chance.sum() > 0, chance, weight)
+        # log 0 = -inf: a token of weight 0 or at a seed is never drawn
         pick = tokens[jax.random.categorical(key, jnp.log(chance))]
         return jnp.minimum(distance, ((tokens - pick[None]) ** 2).sum(-1)), pick
 
@@ -53,9 +55,10 @@ def kmeans(
     def step(centres, _):
         counts, sums = assigned(centres)
         full = (counts > 0)[:, None]
+        # a centre without tokens stays
         return jnp.where(full, sums / jnp.where(full, counts[:, None], 1.0), centres), None
 
-    no_seed = jnp.full(tokens.shape[0], jnp.inf, tokens.dtype)
-    _, centres = jax.lax.scan(seed, no_seed, jax.random.split(rng, num_codes))
+    infinite = jnp.full(tokens.shape[0], jnp.inf, tokens.dtype)
+    _, centres = jax.lax.scan(seed, infinite, jax.random.split(rng, num_codes))
     centres, _ = jax.lax.scan(step, centres, None, steps)
     return centres, assigned(centres)[0]

@@ -16,17 +16,17 @@ def sim_vq(
     estimator: str = "straight_through",
     cosine: bool = False,
 ) -> Bottleneck:
-    """The book is `C W`: random codes C `[K, D]` that stay, and a matrix W `[D, D]` that learns.
+    """The codebook is `C W`: constant random codes C `[K, D]` and a learned matrix W `[D, D]`.
 
-    A step moves W and with it every code, chosen or not, so that no code is left behind and nothing has to be
-    restarted. C is normal with deviation `1 / sqrt(D)` and lives in the state; W starts as the identity. The terms of
+    A step moves W and with it every code, chosen or not, so that no code dies and none has to be restarted. C is normal
+    with standard deviation `1 / sqrt(D)` and part of the state; W starts as the identity. The terms of
     the penalty are "commitment" and "codebook", as of `vector_quantizer` with `learn="gradient"`.
 
     Args:
-      num_codes: K, at least 2.
+      num_codes: number of codes K, at least 2.
       commitment: weight of the commitment term, >= 0.
-      estimator: "straight_through" or "rotation".
-      cosine: as for `vector_quantizer`.
+      estimator: gradient estimator, "straight_through" or "rotation".
+      cosine: whether codes are chosen by angle, as in `vector_quantizer`.
 
     Returns:
       A `Bottleneck` with `lookup`; `condition["mask"]` `[B, ...]` leaves padded tokens out.

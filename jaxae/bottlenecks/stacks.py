@@ -1,4 +1,4 @@
-"""What combinators of bottlenecks share: sums of codes by levels, and masks that narrow."""
+"""Helpers of the combinators of bottlenecks: sums over codes, and token masks in the condition."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -8,7 +8,11 @@ from jaxae.types import Bottleneck, Code
 
 
 def require_lookup(name: str, bottleneck: Bottleneck) -> tuple[Callable, Callable]:
-    """The base's `lookup` and `sample`; a base whose latents cannot be had from symbols is refused.
+    """`lookup` and `sample` of a base; a base whose latents do not follow from symbols is refused.
+
+    Args:
+      name: name of the combinator, for the error.
+      bottleneck: base bottleneck.
 
     Raises:
       ValueError: the base has no `lookup`.
@@ -21,7 +25,12 @@ def require_lookup(name: str, bottleneck: Bottleneck) -> tuple[Callable, Callabl
 
 
 def with_mask(name: str, condition, mask: Array):
-    """The condition with this token mask in it.
+    """The condition with a token mask under the key "mask".
+
+    Args:
+      name: name of the combinator, for the error.
+      condition: None or a mapping.
+      mask: `[B, ...]`, 1 where a token counts.
 
     Raises:
       ValueError: the condition is neither None nor a mapping.
@@ -40,15 +49,18 @@ def with_mask(name: str, condition, mask: Array):
     return {**condition, "mask": mask}
 
 
-def charged(codes: Sequence[Code]) -> dict:
-    """Penalty, rate and terms of several codes: their sums.
+def summed(codes: Sequence[Code]) -> dict:
+    """Penalty, rate and terms of several codes, summed.
+
+    Args:
+      codes: the codes of all levels or scales.
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.bottlenecks.stacks import charged
+      >>> from jaxae.bottlenecks.stacks import summed
       >>> from jaxae.types import Code
-      >>> one = Code(jnp.zeros((1, 2)), jnp.ones(1), jnp.ones(1))
-      >>> charged([one, one])["penalty"].tolist()
+      >>> code = Code(jnp.zeros((1, 2)), jnp.ones(1), jnp.ones(1))
+      >>> summed([code, code])["penalty"].tolist()
       [2.0]
     """
     rates = [code.rate for code in codes if code.rate is not None]

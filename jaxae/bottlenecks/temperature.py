@@ -11,18 +11,18 @@ Temperature = ArrayLike | Schedule
 
 
 def check_temperature(name: str, temperature: Temperature) -> None:
-    """Refuse a number that is not above 0."""
+    """Raise for a number that is not finite and above 0."""
     if (number := as_number(temperature)) is not None and not 0 < number < float("inf"):
         raise ValueError(f"{name}: temperature must be a finite number above 0, or a schedule, got {temperature}")
 
 
 def first_step(temperature: Temperature):
-    """The state of a bottleneck with this temperature: `{"step": 0}` for a schedule, else nothing."""
+    """Initial state of a bottleneck with this temperature: `{"step": 0}` for a schedule, else empty."""
     return {"step": jnp.zeros((), jnp.int32)} if callable(temperature) else ()
 
 
 def at_state(temperature: Temperature, state) -> Array | float:
-    """The temperature now."""
+    """The temperature at the step in the state."""
     return at_step(temperature, state["step"] if callable(temperature) else 0)
 
 

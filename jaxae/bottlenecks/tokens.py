@@ -1,4 +1,4 @@
-"""What every discrete bottleneck does with tokens: leave padding out, refuse foreign symbols, mark NaN."""
+"""Tokens of discrete bottlenecks: padding is left out, symbols out of range are refused, NaN is marked."""
 
 from collections.abc import Mapping
 
@@ -16,13 +16,13 @@ DROPPED = -2
 def unpadded(name: str, h: Array, condition=None, width: int | None = None) -> tuple[Array, Array | None]:
     """`h` in float32 with zeros where `condition["mask"]` is 0, and that mask (None where there is none).
 
-    Zeros, not a factor: whatever stands in the padding (a NaN too) reaches neither values nor gradients.
+    Padding is replaced, not multiplied by 0: a NaN in it reaches neither values nor gradients.
 
     Args:
-      name: who asks, for the error.
-      h: `[B, ..., D]`.
-      condition: may be a mapping with "mask" `[B, ...]`, 1 where a token counts.
-      width: the D that is needed; None takes any.
+      name: name of the bottleneck, for the error.
+      h: `[B, ..., D]`, input of the bottleneck.
+      condition: condition of the model; a mapping may hold "mask" `[B, ...]`, 1 where a token counts.
+      width: required D; None accepts any.
 
     Raises:
       ValueError: the width or the mask's shape does not fit.
@@ -41,17 +41,23 @@ def unpadded(name: str, h: Array, condition=None, width: int | None = None) -> t
         return h, None
     if mask.shape != h.shape[:-1]:
         raise ValueError(f'{name}: condition["mask"] must have a value per token, {h.shape[:-1]}, got {mask.shape}')
+    # where, not a product: 0 * NaN is NaN, in the value and in the gradient
     return jnp.where(mask[..., None] > 0, h, 0.0), mask
 
 
 def tokens_per_example(h: Array, mask: Array | None) -> Array:
-    """How many tokens of each example count: `[B]` float32."""
+    """Number of tokens of each example that count, `[B]` float32."""
     ones = jnp.ones(h.shape[:-1], jnp.float32) if mask is None else (mask > 0).astype(jnp.float32)
     return ones.sum(range(1, ones.ndim))
 
 
 def checked_symbols(name: str, symbols: Array, num_codes: int) -> tuple[Array, Array]:
-    """Symbols clipped into range, and where they were in range.
+    """Symbols clipped to their range, and a mask of those that were in range.
+
+    Args:
+      name: name of the bottleneck, for the error.
+      symbols: integers of any shape.
+      num_codes: number of codes; symbols are in [0, num_codes).
 
     Raises:
       ValueError: a symbol is out of range and its value is known; under a trace the caller gives NaN instead.
@@ -67,8 +73,9 @@ def checked_symbols(name: str, symbols: Array, num_codes: int) -> tuple[Array, A
         raise ValueError(f"{name}: symbols must be integers, got {symbols.dtype}")
     symbols = symbols.astype(jnp.int32)
     top = num_codes - 1  # 2**31 itself is no int32
-    known = (symbols >= 0) & (symbols <= top)
-    if not isinstance(known, Tracer) and not bool(known.all()):
+    in_range = (symbols >= 0) & (symbols <= top)
+    if not isinstance(in_range, Tracer) and not bool(in_range.all()):
         low, high = int(symbols.min()), int(symbols.max())
         raise ValueError(f"{name}: symbols must be in [0, {num_codes}), got values from {low} to {high}")
-    return jnp.clip(symbols, 0, top), known
+    # clipped, so that a lookup under a trace stays in bounds; the caller puts NaN where `in_range` is False
+    return jnp.clip(symbols, 0, top), in_range

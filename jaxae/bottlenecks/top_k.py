@@ -10,7 +10,7 @@ def top_k(k: int) -> Bottleneck:
     """Keep the k channels of largest absolute value along the last axis; the others are 0 and get no gradient.
 
     Args:
-      k: at least 1, at most the channels of `h`. Of equal values the first are kept.
+      k: number of channels kept, at least 1 and at most the channels of `h`. Of equal values the first are kept.
 
     Raises:
       ValueError: k is below 1, or (from `apply`) above the channels.
@@ -31,8 +31,9 @@ def top_k(k: int) -> Bottleneck:
         if k > h.shape[-1]:
             raise ValueError(f"top_k cannot keep {k} of {h.shape[-1]} latents")
         h = h.astype(jnp.float32)
-        _, places = jax.lax.top_k(jnp.abs(h), k)
-        kept = jax.nn.one_hot(places, h.shape[-1]).sum(-2)
-        return Code(jnp.where(kept > 0, h, 0), jnp.zeros(h.shape[0], jnp.float32)), state
+        _, indices = jax.lax.top_k(jnp.abs(h), k)
+        # a sum of one-hot rows instead of a comparison with the k-th value, which would keep ties beyond k
+        is_kept = jax.nn.one_hot(indices, h.shape[-1]).sum(-2)
+        return Code(jnp.where(is_kept > 0, h, 0), jnp.zeros(h.shape[0], jnp.float32)), state
 
     return Bottleneck(lambda rng, h, condition=None: ((), ()), apply)

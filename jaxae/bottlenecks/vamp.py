@@ -13,15 +13,15 @@ from jaxae.types import Bottleneck, Network
 def vamp(encoder: Network, num_pseudo_inputs: int = 100, initial: Array | None = None) -> Bottleneck:
     """A gaussian bottleneck whose prior is `p(z) = mean_k q(z|u_k)`, the pseudo-inputs u_k learned with the model.
 
-    The prior needs the encoder, so the encoder lives in here and not before: the bottleneck reads x itself, and the
-    model's own encoder is `networks.identity`. Gradients reach the encoder along both ways. The KL has no closed form;
-    the sampled `log q(z|x) - log p(z)` is charged.
+    The prior needs the encoder, so the encoder is part of the bottleneck: it reads x itself, and the encoder of the
+    model is `networks.identity`. The encoder gets gradients from posterior and prior. The KL has no closed form; the
+    penalty is the sampled `log q(z|x) - log p(z)`.
 
     Args:
-      encoder: `x -> [B, ..., 2 D]`; must work without a condition, since pseudo-inputs have none.
-      num_pseudo_inputs: K, at least 1.
-      initial: `[K, *x.shape[1:]]` where they start, e.g. training examples, scaled as the encoder reads them; None:
-        uniform noise in 0..1.
+      encoder: network `x -> [B, ..., 2 D]`; it must work without a condition, since pseudo-inputs have none.
+      num_pseudo_inputs: number of pseudo-inputs K, at least 1.
+      initial: `[K, *x.shape[1:]]`, initial pseudo-inputs, such as training examples, scaled as the encoder reads them;
+        None: uniform noise in 0..1.
 
     Returns:
       A `Bottleneck`; its params are a dict with "encoder" and "pseudo_inputs".
@@ -44,9 +44,9 @@ def vamp(encoder: Network, num_pseudo_inputs: int = 100, initial: Array | None =
     if num_pseudo_inputs < 1:
         raise ValueError(f"vamp: num_pseudo_inputs must be at least 1, got {num_pseudo_inputs}")
     encoder = require_stateless("vamp", encoder)
-    inner = gaussian(mixture(num_pseudo_inputs))
-    assert inner.sample is not None
-    draw = inner.sample
+    base = gaussian(mixture(num_pseudo_inputs))
+    assert base.sample is not None
+    draw = base.sample
 
     def init(rng, x, condition=None):
         encoder_rng, pseudo_rng = jax.random.split(rng)
@@ -57,13 +57,15 @@ def vamp(encoder: Network, num_pseudo_inputs: int = 100, initial: Array | None =
         return {"encoder": encoder.init(encoder_rng, x, condition), "pseudo_inputs": start}, ()
 
     def with_prior(params):
-        """The inner bottleneck's parameters: the mixture that the encoder makes of the pseudo-inputs."""
+        """Parameters of the gaussian bottleneck: the mixture of the encoder's posteriors of the pseudo-inputs."""
+        # the prior's components are the encoder's posteriors, so its gradient reaches encoder and pseudo-inputs
         mean, raw = jnp.split(encoder.apply(params["encoder"], params["pseudo_inputs"]).astype(jnp.float32), 2, -1)
+        # equal weights of the components; the mixture bounds the raw log-variance itself
         return {"prior": {"logits": jnp.zeros(mean.shape[0]), "mean": mean, "log_variance": raw}, "flow": ()}
 
     def apply(params, state, rng, x, condition=None):
         h = encoder.apply(params["encoder"], x, condition)
-        return inner.apply(with_prior(params), state, rng, h, condition)
+        return base.apply(with_prior(params), state, rng, h, condition)
 
     def sample(params, state, rng, x, condition=None):
         h = jax.eval_shape(encoder.apply, params["encoder"], x, condition)

@@ -1,4 +1,4 @@
-"""Vector quantization: each token becomes a code of a learned book."""
+"""Vector quantization: each token becomes a code of a learned codebook."""
 
 import math
 
@@ -41,43 +41,46 @@ def vector_quantizer(
 
     - "commitment": `commitment * |h - sg(code)|^2`;
     - "codebook", with `learn="gradient"`: `|sg(h) - code|^2`;
-    - "orthogonality", where asked for: `orthogonality * |E E' - I|^2 / K^2` of the unit codes E, the same for every
+    - "orthogonality", with a weight above 0: `orthogonality * |E E' - I|^2 / K^2` of the unit codes E, the same for
+    every
       example;
-    - "diversity", where asked for: `diversity * (mean_t H(q_t) - H(mean_t q_t))` of the batch's soft assignments
-      `q_t = softmax(-|h_t - code|^2)`, the same for every example: it is least when every token is sure of its code
-      and all codes are used alike.
+    - "diversity", with a weight above 0: `diversity * (mean_t H(q_t) - H(mean_t q_t))` of the batch's soft assignments
+      `q_t = softmax(-|h_t - code|^2)`, the same for every example: it is least where every token is certain of its
+      code and all codes are used equally.
 
-    `rate` is `log num_codes` nats a token, the code length under a uniform prior. A token with NaN or infinity keeps
-    NaN in the latent, has symbol -1 and teaches the book nothing.
+    `rate` is `log num_codes` nats a token, the code length under a uniform prior. A token with NaN or infinity gives
+    NaN in the latent, has symbol -1 and does not update the codebook.
 
-    Books stay alive by restarts: a code whose running count falls below `restart_below` of the mean count moves to a
-    token of the batch, with its statistics. These start empty, so the first training batch restarts every code: that
-    is the initialisation.
+    Restarts keep codes in use: a code whose running count falls below `restart_below` of the mean count moves to a
+    token of the batch, and its statistics are reset. Statistics start empty, so the first training batch restarts
+    every code, which is the initialisation.
 
     Args:
-      num_codes: K, at least 2.
-      learn: "ema" (codes are running means of the tokens they quantize; no parameters), "gradient" (codes are
-        parameters, restarts a shift in the state), or "frozen" (random normal codes that stay as they are).
-      estimator: of the gradient to `h`: "straight_through" (identity), "rotation" (turned and scaled as the token is to
-        its code), "directional" (DiVeQ: a step towards the code, of a differentiated length and a constant direction,
-        with noise where there is a key; to the codes as well), "gumbel" (with a key, a code is drawn by
-        `softmax(-|h - code|^2)`, the gradient that of the draw relaxed at `temperature`, to the codes as well).
-      commitment: weight of the commitment term, >= 0. It stands against the likelihood's nats: 1 suits a normal
-        likelihood whose scale is the data's deviation, a quarter (the paper's) one of scale 1 on pixels in [0, 1].
-      decay: of the running counts and sums, in [0, 1). None: so slow that a code's mean holds about 60 tokens, within
-        0.9 and 0.99; a small book that follows the encoder fast loses less.
+      num_codes: number of codes K, at least 2.
+      learn: learning of the codes: "ema" (codes are moving averages of the tokens they quantize; no parameters),
+        "gradient" (codes are parameters, restarts a shift in the state), or "frozen" (constant random normal codes).
+      estimator: gradient to `h`: "straight_through" (identity), "rotation" (rotated and scaled as the token is to its
+        code), "directional" (DiVeQ: a step towards the code, with a differentiated length and a constant direction,
+        with noise in calls with a key; to the codes as well), "gumbel" (with a key, a code is drawn by
+        `softmax(-|h - code|^2)` with the gradient of the draw relaxed at `temperature`; to the codes as well).
+      commitment: weight of the commitment term, >= 0, relative to the likelihood in nats: 1 suits a normal likelihood
+        whose scale is the data's standard deviation, a quarter (the paper's) a scale of 1 on pixels in [0, 1].
+      decay: decay of the moving averages of counts and sums, in [0, 1). None takes the decay at which a code's mean
+        covers about 60 tokens, within 0.9 and 0.99; small codebooks lose less if they follow the encoder fast.
       smoothing: Laplace smoothing of the counts that the sums are divided by, >= 0.
-      restart_below: fraction of the mean count under which a code is restarted, in [0, 1); 0 switches restarts off,
-        and with seeding "data" the book then starts (and may stay) at random normal vectors.
-      seeding: "data" (the first batch's tokens, drawn without replacement), "kmeans" (k-means++ and ten steps of
-        Lloyd's algorithm on the first batch) or "random" (normal).
-      cosine: nearest by angle: tokens and codes are scaled to length 1, and so is the latent; the Jacobian is then the
-        estimator's times that of the scaling.
-      orthogonality: weight of that term, >= 0; needs `learn="gradient"`.
-      diversity: weight of that term, >= 0; costs a product of tokens and codes more, and two in the backward pass.
-      temperature: with "gumbel" of the relaxed draw, above 0; else of the draw that replaces the nearest code in calls
-        with a key, `softmax(-|h - code|^2 / temperature)`, 0 for none.
-      axis_name: the mapped axis of a step of one's own under `pmap` or `shard_map`; None: that of the train step
+      restart_below: fraction of the mean count below which a code is restarted, in [0, 1). 0 switches restarts off;
+        with seeding "data" the codes then start (and may stay) at random normal vectors.
+      seeding: initial codes: "data" (tokens of the first batch, drawn without replacement), "kmeans" (k-means++ and ten
+        steps of Lloyd's algorithm on the first batch) or "random" (normal).
+      cosine: whether codes are chosen by angle: tokens, codes and the latent are scaled to length 1, and the Jacobian
+        is that of the estimator times that of the scaling.
+      orthogonality: weight of the orthogonality term, >= 0; needs `learn="gradient"`.
+      diversity: weight of the diversity term, >= 0; it costs one more product of tokens and codes, and two in the
+        backward pass.
+      temperature: with "gumbel", temperature of the relaxed draw, above 0. Otherwise the temperature of a random choice
+        that replaces the nearest code in calls with a key, `softmax(-|h - code|^2 / temperature)`; 0: no random choice.
+      axis_name: name of the mapped axis of a step that `build_step` did not build, under `pmap` or `shard_map`; None:
+        that of the train step
         (`build_step(axis_name=...)`), if it has one. Tokens are then gathered from all replicas before the statistics
         are updated, restarts are drawn once for all, and the diversity's mean is over all replicas' tokens.
 
@@ -86,8 +89,8 @@ def vector_quantizer(
       `[B, ...]` leaves padded tokens out.
 
     Raises:
-      ValueError: an argument is out of its range, or two do not go together; from `apply` another width than at the
-        start; from `lookup` symbols out of range.
+      ValueError: an argument is out of its range, or two exclude each other; from `apply` a width that differs from
+        that of `init`; from `lookup` symbols out of range.
 
     Source: van den Oord, Vinyals and Kavukcuoglu 2017, equation 3 and appendix A.1; restarts: Dhariwal et al. 2020,
     "Jukebox", section 3.1; cosine: Yu et al. 2022, "Vector-quantized Image Modeling with Improved VQGAN";
@@ -109,13 +112,13 @@ def vector_quantizer(
     for key, value in {"decay": decay, "restart_below": restart_below}.items():
         if (number := as_number(value)) is not None and not 0 <= number < 1:
             raise ValueError(f"{name}: {key} must be in [0, 1), got {value}")
-    for key, value, known in (
+    for key, value, choices in (
         ("learn", learn, LEARN),
         ("estimator", estimator, ESTIMATORS),
         ("seeding", seeding, SEEDING),
     ):
-        if value not in known:
-            raise ValueError(f"{name}: {key} must be one of {', '.join(known)}; got {value!r}")
+        if value not in choices:
+            raise ValueError(f"{name}: {key} must be one of {', '.join(choices)}; got {value!r}")
     if learn != "gradient" and (as_number(orthogonality) or 0) > 0:
         raise ValueError(f'{name}: orthogonality={orthogonality} moves no code with learn="{learn}": take "gradient"')
     if estimator == "gumbel" and as_number(temperature) == 0:
@@ -146,27 +149,28 @@ def quantizer(
     """The bottleneck over any `Codebook`: `vector_quantizer` and `sim_vq` are this one with their books.
 
     Args:
-      name: for errors.
+      name: name of the bottleneck, for errors.
       book: the codes and how they learn.
-      weights: of the terms "commitment", "codebook", "orthogonality" and "diversity"; those that are the number 0 are
-        left out.
-      estimator: as for `vector_quantizer`.
-      cosine: as for `vector_quantizer`.
-      temperature: as for `vector_quantizer`.
-      axis_name: as for `vector_quantizer`; the book has its own.
+      weights: weights of the terms "commitment", "codebook", "orthogonality" and "diversity"; those that are the
+        number 0 are left out.
+      estimator: gradient estimator, see `vector_quantizer`.
+      cosine: whether codes are chosen by angle, see `vector_quantizer`.
+      temperature: temperature of random choices, see `vector_quantizer`.
+      axis_name: name of the mapped axis for the diversity term, see `vector_quantizer`; `book` has a separate one.
 
     Example:
       >>> from jaxae.bottlenecks import codebooks
       >>> from jaxae.bottlenecks.vector_quantizer import quantizer
       >>> layer = quantizer("frozen", codebooks.frozen(8), {"commitment": 1.0})
     """
+    # a weight that is the number 0 leaves its term out of the program; a traced 0 does not
     weights = {key: weight for key, weight in weights.items() if as_number(weight) != 0}
 
     def codes_of(params, state):
         codes = book.read(params, state)
         return _unit(codes) if cosine else codes
 
-    def chosen(rng, tokens, codes):
+    def choose(rng, tokens, codes):
         """`(ids, values)`, the values with the estimator's gradient."""
         if rng is not None and estimator == "gumbel":
             return estimators.gumbel(rng, tokens, codes, temperature)
@@ -177,6 +181,7 @@ def quantizer(
         if estimator == "directional":
             noise = None if rng is None else jax.random.fold_in(rng, 1)
             return ids, estimators.directional(_rows(codes, ids), tokens, noise)
+        # codes learn by the penalty or by moving averages, not through the latent
         values = _rows(stop_gradient(codes), ids)
         return ids, estimators.rotation(values, tokens) if estimator == "rotation" else straight_through(values, tokens)
 
@@ -186,36 +191,39 @@ def quantizer(
         if codes.shape[-1] != h.shape[-1]:
             raise ValueError(f"{name}: codes are {codes.shape[-1]} wide, h is {h.shape[-1]}: keep the encoder's width")
         h = _unit(h) if cosine else h
-        known = jnp.isfinite(h).all(-1)
-        finite = jnp.where(known[..., None], h, 0.0)
+        is_finite = jnp.isfinite(h).all(-1)
+        finite = jnp.where(is_finite[..., None], h, 0.0)
+        # tokens that are not finite become zeros: a NaN would spread through sums over tokens
         tokens = finite.reshape(-1, h.shape[-1])
-        pick, renew = (None, None) if rng is None else jax.random.split(rng)
-        ids, values = chosen(pick, tokens, codes)
-        counted = known if mask is None else known & (mask > 0)
+        choice_rng, update_rng = (None, None) if rng is None else jax.random.split(rng)
+        ids, values = choose(choice_rng, tokens, codes)
+        # tokens that are padding or not finite neither count nor update
+        counted = is_finite if mask is None else is_finite & (mask > 0)
         weight = counted.reshape(-1).astype(jnp.float32)
         terms = charges(h, _rows(codes, ids).reshape(h.shape), codes, tokens, weight, mask)
-        if renew is not None:
-            arguments = stop_gradient((params, state)), renew, stop_gradient(tokens), ids, weight
+        if update_rng is not None:
+            arguments = stop_gradient((params, state)), update_rng, stop_gradient(tokens), ids, weight
             state = book.update(*arguments[0], *arguments[1:])
-        latent = jnp.where(known[..., None], values.reshape(h.shape), jnp.nan)
-        symbols = jnp.where(known, ids.reshape(h.shape[:-1]), -1)
+        # a token that was not finite gives NaN again: a failure upstream stays visible
+        latent = jnp.where(is_finite[..., None], values.reshape(h.shape), jnp.nan)
+        symbols = jnp.where(is_finite, ids.reshape(h.shape[:-1]), -1)
         rate = tokens_per_example(h, mask) * math.log(book.size)
         penalty = sum(terms.values(), jnp.zeros(h.shape[0]))
         return Code(latent, penalty, rate, symbols, terms=terms), state
 
     def charges(h, codes_read, codes, tokens, weight, mask):
         mask = None if mask is None else mask[..., None] > 0
-        found = {
+        term_of = {
             "commitment": lambda: sum_per_example((h - stop_gradient(codes_read)) ** 2, mask),
             "codebook": lambda: sum_per_example((stop_gradient(h) - codes_read) ** 2, mask),
             "orthogonality": lambda: jnp.broadcast_to(_overlap(codes), h.shape[:1]),
             "diversity": lambda: jnp.broadcast_to(_uncertainty(tokens, codes, weight, axis_name), h.shape[:1]),
         }
-        return {key: weight * found[key]() for key, weight in weights.items()}
+        return {key: weight * term_of[key]() for key, weight in weights.items()}
 
     def lookup(params, state, symbols, condition=None):
-        ids, known = checked_symbols(name, symbols, book.size)
-        return jnp.where(known[..., None], _rows(stop_gradient(codes_of(params, state)), ids), jnp.nan)
+        ids, in_range = checked_symbols(name, symbols, book.size)
+        return jnp.where(in_range[..., None], _rows(stop_gradient(codes_of(params, state)), ids), jnp.nan)
 
     def sample(params, state, rng, h, condition=None):
         return lookup(params, state, jax.random.randint(rng, h.shape[:-1], 0, book.size))
@@ -237,7 +245,7 @@ def _rows(codes, ids):
 
 
 def _unit(a):
-    # the small term only meets 0 (padding), where the gradient would be NaN
+    # the small term matters only at 0 (padding), where the gradient would be NaN
     return a * jax.lax.rsqrt((a**2).sum(-1, keepdims=True) + 1e-24)
 
 
@@ -259,6 +267,8 @@ def _uncertainty(tokens, codes, weight, axis_name):
         return -(q * log_q).sum(-1), (q * share[:, None]).sum(0, keepdims=True)
 
     share = weight / jnp.maximum(over_replicas(weight.sum(), axis), 1.0)
-    entropies, parts = map_rows(chunk, codes.shape[0], tokens, share)
-    mean, firm = over_replicas(parts.sum(0), axis), over_replicas((share * entropies).sum(), axis)
-    return firm + jnp.where(mean > 0, mean * jnp.log(jnp.where(mean > 0, mean, 1.0)), 0.0).sum()
+    # chunk by chunk and recomputed in the backward pass: no tokens-by-codes matrix is kept
+    entropies, chunk_means = map_rows(chunk, codes.shape[0], tokens, share)
+    mean, token_entropy = over_replicas(chunk_means.sum(0), axis), over_replicas((share * entropies).sum(), axis)
+    # H(mean q) is subtracted: + sum mean log mean
+    return token_entropy + jnp.where(mean > 0, mean * jnp.log(jnp.where(mean > 0, mean, 1.0)), 0.0).sum()

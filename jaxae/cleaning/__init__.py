@@ -1,4 +1,4 @@
-"""Rows that are left out of training, since they are suspected to be anomalies."""
+"""Cleaning: which training rows to leave out, since they may be anomalies."""
 
 from jaxae.cleaning.neighbours import kept_by_neighbours
 from jaxae.cleaning.parts import METHODS, cleaned

@@ -1,4 +1,4 @@
-"""Cleaning training rows that unmarked anomalies pollute by how far each row's neighbours are."""
+"""Cleaning contaminated training rows by the distance of each row to its neighbours."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
-_CHUNK_BYTES = 32 * 2**20  # distances at a time
+_CHUNK_BYTES = 32 * 2**20  # memory of the distances of one chunk of rows
 
 
 def kept_by_neighbours(
@@ -18,19 +18,21 @@ def kept_by_neighbours(
     exponent: float = 0.5,
     rounds: int = 4,
 ) -> tuple[Bool[np.ndarray, " N"], Float[np.ndarray, " N"]]:
-    """Which rows to train on, when a share of them are anomalies that nobody has marked.
+    """Which rows to train on, when a share of them are unlabelled anomalies.
 
-    A row's score is its squared distance to the k-th nearest of the kept rows, over `(1 + |x|^2)^exponent`. The rows
-    that score highest are left out, the others' neighbours are counted again without them, `rounds` times. An anomaly
-    among its like is found only where k is more than these are, so k grows with the contamination.
+    A row's score is its squared distance to the k-th nearest of the rows kept so far, over `(1 + |x|^2)^exponent`. The
+    rows that score highest are left out and the neighbours counted again without them, `rounds` times. Anomalies that
+    form a cluster score high only where k exceeds the size of the cluster, so k grows with the contamination.
 
     Args:
-      x: `[N, D]` rows, as the model reads them.
-      contamination: the share of anomalies, in [0, 1).
-      k: neighbours; None is a ninth of the anomalies there should be, at least 20 and at most N - 1.
-      spare: for each anomaly so many rows are left out: normals are many, an anomaly in training costs more.
-      exponent: 0 for plain distances; more excuses large differences of large rows (strong images).
-      rounds: at least 1.
+      x: `[N, D]` training rows, scaled as the model reads them.
+      contamination: share of anomalies among the rows, in [0, 1).
+      k: rank of the neighbour; None takes a ninth of the expected anomalies, at least 20 and at most N - 1.
+      spare: number of rows left out for each expected anomaly, at least 1: losing a normal row costs less than
+        training on an anomaly.
+      exponent: power of the row's energy in the divisor; 0 compares plain distances, larger values tolerate larger
+        distances of rows with large norm (bright images).
+      rounds: number of rounds, at least 1.
 
     Returns:
       `[N]` bool, the rows to keep, and `[N]` float32, the scores of the last round.
@@ -63,24 +65,26 @@ def kept_by_neighbours(
         raise ValueError(
             f"{k} neighbours are too many for {count} rows of which {dropped} are left out: give fewer, or more rows"
         )
-    # neighbours that may be left out are replaced by the next ones
-    listed = min(count - 1, k + round(2 * k * dropped / count) + 20)
-    distance, index = (np.asarray(a) for a in jax.jit(_neighbours, static_argnums=1)(x, listed))
+    # spare neighbours beyond k, since some of the listed ones will be left out
+    num_listed = min(count - 1, k + round(2 * k * dropped / count) + 20)
+    distance, index = (np.asarray(a) for a in jax.jit(_neighbours, static_argnums=1)(x, num_listed))
     energy = (1 + np.asarray(jnp.sum(x**2, -1))) ** exponent
-    kept, score = np.ones(count, bool), np.zeros(count)
+    is_kept, score = np.ones(count, bool), np.zeros(count)
     for _ in range(rounds):
-        place = np.argmax(np.cumsum(kept[index], axis=1) == k, axis=1)
-        # an anomaly among its like, all left out: the last neighbour listed will do
-        place = np.where(kept[index].sum(1) < k, listed - 1, place)
-        score = distance[np.arange(count), place] / energy
-        kept = np.ones(count, bool)
-        kept[np.argsort(-score, kind="stable")[:dropped]] = False
-    return kept, score.astype(np.float32)
+        # position of the k-th kept neighbour in each list: the first at which k kept ones are counted
+        position = np.argmax(np.cumsum(is_kept[index], axis=1) == k, axis=1)
+        # fewer than k listed neighbours are kept (a cluster of anomalies): the last listed one is a lower bound
+        position = np.where(is_kept[index].sum(1) < k, num_listed - 1, position)
+        score = distance[np.arange(count), position] / energy
+        is_kept = np.ones(count, bool)
+        is_kept[np.argsort(-score, kind="stable")[:dropped]] = False
+    return is_kept, score.astype(np.float32)
 
 
 def _neighbours(x: Array, k: int) -> tuple[Array, Array]:
     """Squared distances and indices of each row's k nearest other rows, the nearest first."""
     count = x.shape[0]
+    # |a - b|^2 = |a|^2 + |b|^2 - 2 a.b, one row of the N x N matrix at a time
     norms = jnp.sum(x**2, -1)
 
     def of(row: Array) -> tuple[Array, Array]:

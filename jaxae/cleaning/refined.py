@@ -1,4 +1,4 @@
-"""Cleaning training rows by what models that have not seen them make of them."""
+"""Cleaning contaminated training rows by the scores of models that were not fitted to them."""
 
 from collections.abc import Callable
 
@@ -13,19 +13,19 @@ def refined(
     folds: int = 2,
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which rows to train on, when a share of them are anomalies that nobody has marked.
+    """Which rows to train on, when a share of them are unlabelled anomalies.
 
     In each round a model is fitted to the kept rows outside of each fold and scores the fold. The rows that score
     highest are left out of the next round: first a `rounds`-th of the contamination, at the end all of it. A model
-    never judges rows that it was fitted to, which it would excuse; a row left out in one round may come back.
+    never scores rows that it was fitted to, whose scores would be too low. A row left out in one round may come back.
 
     Args:
-      x: `[N, ...]` rows.
+      x: `[N, ...]` training rows.
       fit: `rows -> (rows -> scores)`, higher is more anomalous; called `rounds * folds` times.
-      contamination: the share of rows to leave out at the end, in [0, 1).
-      rounds: at least 1.
-      folds: at least 2.
-      seed: of the folds, which are dealt anew in each round.
+      contamination: share of the rows to leave out at the end, in [0, 1).
+      rounds: number of rounds, at least 1.
+      folds: number of folds, at least 2.
+      seed: seed of the folds, which are redrawn in each round.
 
     Returns:
       `[N]` bool, the rows to keep, and `[N]` float32, their scores in the last round.
@@ -33,7 +33,7 @@ def refined(
     Raises:
       ValueError: a number is out of its range, or there are fewer than two rows a fold.
 
-    Source: the idea of judging each row by models of the others is cross-validation's; iterated leaving out:
+    Source: scoring each row by a model of the others is cross-validation; iterated leaving out:
     Beggel, Pfeiffer and Bischl 2019, "Robust Anomaly Detection in Images using Adversarial Autoencoders".
 
     Example:
@@ -53,15 +53,17 @@ def refined(
     if len(x) < 2 * folds:
         raise ValueError(f"{len(x)} rows are too few for {folds} folds")
     rng = np.random.default_rng([seed, 0xC1EA4])
-    kept, scores = np.ones(len(x), bool), np.zeros(len(x), np.float32)
-    for number in range(1, rounds + 1):
+    is_kept, scores = np.ones(len(x), bool), np.zeros(len(x), np.float32)
+    for round_number in range(1, rounds + 1):
+        # new folds in each round: a row is then scored by models of different rows
         fold = rng.permutation(np.arange(len(x)) % folds)
         dropped = np.zeros(len(x), bool)
-        for place in range(folds):
-            own = np.flatnonzero(fold == place)
-            scores[own] = fit(x[kept & (fold != place)])(x[own])
-            # two models' scores need not be of one scale: each fold gives its own worst rows
-            count = round(contamination * number / rounds * len(own))
-            dropped[own[np.argsort(-scores[own], kind="stable")[:count]]] = True
-        kept = ~dropped
-    return kept, scores
+        for fold_number in range(folds):
+            fold_rows = np.flatnonzero(fold == fold_number)
+            scores[fold_rows] = fit(x[is_kept & (fold != fold_number)])(x[fold_rows])
+            # scores of different models have different scales: each fold leaves out its own highest rows
+            # the share grows round by round, since the first models are fitted to contaminated rows
+            count = round(contamination * round_number / rounds * len(fold_rows))
+            dropped[fold_rows[np.argsort(-scores[fold_rows], kind="stable")[:count]]] = True
+        is_kept = ~dropped
+    return is_kept, scores

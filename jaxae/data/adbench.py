@@ -1,8 +1,8 @@
-"""ADBench's tables, halved: train on one half of the normals, test on the other half and all anomalies.
+"""ADBench's data tables in halves: train on half of the normals, test on the other half and all anomalies.
 
-Two protocols. The published one is that of the tables in the literature, and has two faults: rows are taken in the
+There are two protocols. The published protocol is the one of the literature and has two faults: rows are taken in the
 order of the file, which is often sorted, and small sets are filled up with copies *before* they are halved, so that
-test rows have been trained on. The clean one shuffles and copies nothing.
+test rows are among the training rows. The clean protocol shuffles and copies nothing.
 
 Source: the sets: Han et al. 2022, "ADBench: Anomaly Detection Benchmark"; the published protocol: Livernoche et al.
 2024, "On Diffusion Modeling for Anomaly Detection".
@@ -17,11 +17,11 @@ MOST = 50_000
 
 
 class Halves(NamedTuple):
-    """A table divided for one-class detection, as it stands in the file: nothing is scaled.
+    """A data table divided for one-class detection, unscaled.
 
     Attributes:
       train: `[n, D]` float64, normals alone.
-      test: `[m, D]` float64, the other normals and all anomalies.
+      test: `[m, D]` float64, the remaining normals and all anomalies.
       labels: `[m]` int32, 1 anomaly, 0 normal.
     """
 
@@ -39,13 +39,13 @@ def published_split(x: np.ndarray, y: np.ndarray, seed: int = 0) -> Halves:
     Args:
       x: `[N, D]` numbers.
       y: `[N]`, 1 anomaly, 0 normal.
-      seed: decides the draw.
+      seed: seed of the draw.
 
     Returns:
       `Halves`.
 
     Raises:
-      ValueError: x is no table, the labels are not one a row or not 0 and 1, or there are fewer than 2 normals.
+      ValueError: x is not `[N, D]`, labels are not `[N]` or not 0 and 1, or there are fewer than 2 normals.
 
     Example:
       >>> import numpy as np
@@ -57,7 +57,7 @@ def published_split(x: np.ndarray, y: np.ndarray, seed: int = 0) -> Halves:
     """
     x, y = _checked(x, y)
     if not LEAST <= len(x) <= MOST:
-        # the legacy generator: the published draws are its
+        # the legacy generator, which the published figures were drawn with
         drawn = np.random.RandomState(seed).choice(len(x), min(max(len(x), LEAST), MOST), replace=len(x) < LEAST)
         x, y = x[drawn], y[drawn]
     return _halved(x, y, np.arange(len(x)))
@@ -71,7 +71,7 @@ def clean_split(x: np.ndarray, y: np.ndarray, seed: int = 0) -> Halves:
     Args:
       x: `[N, D]` numbers.
       y: `[N]`, 1 anomaly, 0 normal.
-      seed: decides the shuffle.
+      seed: seed of the shuffle.
 
     Returns:
       `Halves`.

@@ -1,4 +1,4 @@
-"""Batches as a pure function of their index: resuming is asking for the next number.
+"""Batches as a pure function of their index: a resumed training asks for the next index.
 
 Anything with `batches[i]` serves: `shuffled` below, or Grain's `MapDataset`.
 """
@@ -35,6 +35,7 @@ class Shuffled:
     def __getitem__(self, index: int | np.integer) -> np.ndarray:
         if index < 0:
             raise IndexError(f"batch index must be >= 0, got {index}")
+        # one permutation per epoch, so that every row occurs once before any occurs twice
         epoch, place = divmod(int(index), len(self))
         order = _epoch_order(self.num_rows, self.seed, epoch)
         return order[place * self.batch_size : (place + 1) * self.batch_size]
@@ -47,9 +48,9 @@ def shuffled(num_rows: int, batch_size: int, seed: int = 0) -> Shuffled:
     """Row indices of batch `i`, a pure function of `i`: epoch `i // len` in its own order, the remainder dropped.
 
     Args:
-      num_rows: rows of the data.
-      batch_size: rows of a batch, at most `num_rows`.
-      seed: decides the order of every epoch.
+      num_rows: number of rows of the data.
+      batch_size: number of rows of a batch, at most `num_rows`.
+      seed: seed of the order, which differs from epoch to epoch.
 
     Returns:
       An object with `batches[i]`, `[batch_size]` int32 for every `i >= 0`; iterating it gives the first epoch.
@@ -74,8 +75,8 @@ def padded(data: PyTree, batch_size: int) -> Iterator[Batch]:
     """All rows in order, in batches of one size; the last repeats its last row with weight 0.
 
     Args:
-      data: an array `[N, ...]`, or a `Batch` of such; its own weights are kept.
-      batch_size: rows of every batch.
+      data: array `[N, ...]`, or a `Batch` of arrays; its weights are kept.
+      batch_size: number of rows of every batch.
 
     Yields:
       `Batch` with `weight` `[batch_size]` float32; the weights of all batches sum to those of the data.

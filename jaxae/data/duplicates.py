@@ -1,4 +1,4 @@
-"""Equal rows, found by hashing: memory and time grow with the rows, not with their pairs."""
+"""Equal rows by hashing: memory and time grow with the number of rows, not of pairs."""
 
 import hashlib
 import math
@@ -8,12 +8,12 @@ import numpy as np
 
 
 def row_groups(*arrays: np.ndarray) -> list[np.ndarray]:
-    """Number the rows so that two rows, of one array or of two, have one number exactly if they are equal.
+    """Number the rows so that two rows, of the same array or not, have the same number exactly if they are equal.
 
     Rows are compared by a 128-bit hash of their bytes; -0.0 equals 0.0.
 
     Args:
-      arrays: each `[N_i, ...]`, of one dtype and example shape.
+      arrays: arrays `[N_i, ...]` of the same dtype and example shape.
 
     Returns:
       For each array `[N_i]` int64, numbered in order of first appearance.
@@ -24,6 +24,7 @@ def row_groups(*arrays: np.ndarray) -> list[np.ndarray]:
       >>> [part.tolist() for part in row_groups(np.array([[1.0], [2.0], [1.0]]), np.array([[3.0], [2.0]]))]
       [[0, 1, 0], [2, 1]]
     """
+    # 128 bits: the chance that any two of a billion different rows collide is about 1e-21
     seen: dict[bytes, int] = {}
     return [
         np.fromiter((seen.setdefault(digest, len(seen)) for digest in _digests(array, 16)), np.int64, len(array))
@@ -32,9 +33,9 @@ def row_groups(*arrays: np.ndarray) -> list[np.ndarray]:
 
 
 def digests(array: np.ndarray) -> np.ndarray:
-    """`[N]` uint64: equal rows have equal numbers, and other rows others but for one chance in 2^64 a pair.
+    """`[N]` uint64 hashes: equal rows have equal hashes, two different rows with probability 2^-64.
 
-    What a run keeps of its training rows, to tell later whether it has seen a row.
+    A run keeps the digests of its training rows, to tell later whether a row was among them.
 
     Example:
       >>> import numpy as np
@@ -48,22 +49,23 @@ def digests(array: np.ndarray) -> np.ndarray:
 
 def _digests(array: np.ndarray, size: int) -> Iterator[bytes]:
     rows = array.reshape(len(array), math.prod(array.shape[1:]))
-    if rows.dtype.kind == "f":
+    if rows.dtype.kind == "f":  # -0.0 + 0.0 is 0.0: equal numbers then have equal bytes
         rows = rows + 0.0
     rows = np.ascontiguousarray(rows)
     return (hashlib.blake2b(row.data, digest_size=size).digest() for row in rows)
 
 
 def allot(groups: np.ndarray, counts: list[int], rng: np.random.Generator) -> np.ndarray:
-    """Deal whole groups out to parts at random, as near to the wanted numbers of rows as the groups allow.
+    """Assign whole groups to parts at random, as near to the requested numbers of rows as the groups allow.
 
-    The largest first, equal sizes in random order, each group goes to the part that misses most in proportion to
-    what it wants, among those with room for it; where none has room, to the one that misses most rows.
+    Groups go from large to small, equal sizes in random order. Each group goes to the part that lacks most rows in
+    proportion to its requested number, among the parts with room for it. Where none has room, it goes to the part that
+    lacks most rows.
 
     Args:
-      groups: `[N]` int64 group of each row.
-      counts: rows wanted of each part; they sum to N.
-      rng: decides the order.
+      groups: `[N]` int64, group of each row.
+      counts: number of rows of each part; they sum to N.
+      rng: random generator of the order.
 
     Returns:
       `[N]` int64, the part of each row.

@@ -1,4 +1,4 @@
-"""Ground-truth factors: whole numbers `[..., F]`, factor f in 0..sizes[f] - 1, and their place in the full grid."""
+"""Ground-truth factors: whole numbers `[..., F]`, factor f in 0..sizes[f] - 1, and their index in the full grid."""
 
 import math
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ def sample_factors(rng: Array, sizes: Sequence[int], num: int) -> Int[Array, "nu
 
     Args:
       rng: a key.
-      sizes: F numbers of values.
-      num: how many rows.
+      sizes: number of values of each of the F factors.
+      num: number of rows.
 
     Raises:
       ValueError: a size below 1, or no factor.
@@ -31,7 +31,11 @@ def sample_factors(rng: Array, sizes: Sequence[int], num: int) -> Int[Array, "nu
 
 
 def index_of(factors: Int[Array, "*B F"], sizes: Sequence[int]) -> Int[Array, "*B"]:
-    """Where a combination stands in the grid of all of them; the last factor varies fastest.
+    """Index of a combination in the grid of all combinations; the last factor varies fastest.
+
+    Args:
+      factors: `[..., F]` whole numbers.
+      sizes: number of values of each of the F factors.
 
     Example:
       >>> import jax.numpy as jnp
@@ -40,12 +44,17 @@ def index_of(factors: Int[Array, "*B F"], sizes: Sequence[int]) -> Int[Array, "*
       [0, 5]
     """
     check_sizes(sizes)
+    # mixed radix: one step of factor f passes all combinations of the factors after it
     steps = [math.prod(sizes[f + 1 :]) for f in range(len(sizes))]
     return jnp.einsum("...f,f->...", jnp.asarray(factors), jnp.array(steps, jnp.int32))
 
 
 def factors_at(index: Int[Array, "*B"], sizes: Sequence[int]) -> Int[Array, "*B F"]:
-    """The combination at a place of the grid: the inverse of `index_of`.
+    """The combination at an index of the grid: the inverse of `index_of`.
+
+    Args:
+      index: `[...]` int32, 0 to the product of `sizes` less 1.
+      sizes: number of values of each of the F factors.
 
     Example:
       >>> import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Protocols: splits made harder on purpose, so that a claim can be tested."""
+"""Protocols: splits that are made harder on purpose, to test a claim."""
 
 from collections.abc import Sequence
 
@@ -10,19 +10,20 @@ POLLUTABLE = ("train", *(name for name in HELD_OUT if name != "dev"))
 
 
 def pollute(splits: Splits, fraction: float, seed: int = 0, parts: Sequence[str] = ("train",)) -> Splits:
-    """Move anomalies from dev into parts that should be clean, as data without labels would hold them.
+    """Move anomalies from dev into parts that should be clean, as in data without labels.
 
-    The anomalies are those of the data's train part: the test part is not touched, and neither is `certify`. A moved
-    row keeps its label and class, which training does not read, so that one can look at what became of it.
+    The anomalies are those of the data's train part: the test part and `certify` are not touched. A moved row keeps its
+    label and class, which training does not read, so that its score can be examined afterwards.
 
     Args:
-      splits: from `splits.split`.
-      fraction: the share of anomalies in each polluted part afterwards, in [0, 1).
-      seed: decides which anomalies and their places.
-      parts: of "train", "validation" and "calibration". A detector that nobody cleaned data for has all three polluted.
+      splits: parts from `splits.split`.
+      fraction: share of anomalies in each polluted part afterwards, in [0, 1).
+      seed: seed of the choice of anomalies and of their positions.
+      parts: names of the parts to pollute, of "train", "validation" and "calibration"; in a deployment without any
+        labels all three are polluted.
 
     Returns:
-      `Splits` with the same parts but for the polluted ones and dev, which has lost those rows.
+      `Splits` with the polluted parts and dev without the moved rows; the other parts are the same.
 
     Raises:
       ValueError: the fraction is outside [0, 1), a part cannot be polluted, or dev holds too few anomalies.
@@ -39,6 +40,7 @@ def pollute(splits: Splits, fraction: float, seed: int = 0, parts: Sequence[str]
     if odd := sorted(set(parts) - set(POLLUTABLE)):
         raise ValueError(f"no part {', '.join(odd)} to pollute; there are {', '.join(POLLUTABLE)}")
     rng = np.random.default_rng([seed, 0xB0117])
+    # m anomalies among n + m rows are a fraction f: m = n f / (1 - f)
     wanted = {name: round(fraction / (1 - fraction) * len(getattr(splits, name).x)) for name in POLLUTABLE}
     wanted = {name: count for name, count in wanted.items() if name in parts}
     anomalies = rng.permutation(np.flatnonzero(splits.dev.labels == 1))

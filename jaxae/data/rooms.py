@@ -13,7 +13,7 @@ from jaxae.numerics import is_traced
 FACTOR_NAMES = ("floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation")
 FACTOR_SIZES = (10, 10, 10, 8, 4, 15)
 SHAPES = ("cube", "cylinder", "sphere", "pill")
-# of the march along a ray, and where it starts: in front of the largest solid
+# number of steps of the march along a ray, and the depth at which it starts, in front of the largest solid
 _STEPS, _NEAR = 24, 2.9
 
 
@@ -31,7 +31,7 @@ def render(factors: Int[Array, "B F"], size: int = 64) -> Float[Array, "B size s
     Raises:
       ValueError: another number of factors, or a size below 8.
 
-    Source: factors: Burgess and Kim 2018, "3D Shapes Dataset"; this is a rendering of our own, not that file.
+    Source: factors: Burgess and Kim 2018, "3D Shapes Dataset"; the images are re-rendered, not those of that file.
 
     Example:
       >>> import jax.numpy as jnp
@@ -51,12 +51,13 @@ def hues(num: int) -> Float[Array, "num 3"]:
       >>> hues(3).tolist()
       [[1.0, 0.25, 0.25], [0.25, 1.0, 0.25], [0.25, 0.25, 1.0]]
     """
+    # hue to RGB: each channel is a trapezoid over the circle, shifted by a third of it
     turn = 6 * np.arange(num)[:, None] / num + np.array([[0.0, 4.0, 2.0]])
     return jnp.asarray(0.25 + 0.75 * np.clip(np.abs(turn % 6 - 3) - 1, 0, 1), jnp.float32)
 
 
 def check_factors(factors: Array, sizes: tuple[int, ...], size: int) -> None:
-    """Raises ValueError where these are no factors `[B, F]` of a world, or the image is too small to show them."""
+    """Raise ValueError where these are no factors `[B, F]` in their ranges, or the image is under 8 pixels wide."""
     if jnp.ndim(factors) != 2 or factors.shape[1] != len(sizes) or not jnp.issubdtype(factors.dtype, jnp.integer):
         raise ValueError(f"factors must be whole numbers [B, {len(sizes)}]; got {jnp.shape(factors)} {factors.dtype}")
     if size < 8:
@@ -82,13 +83,17 @@ def _one(row, size):
     def march(depth, _):
         return depth + solid_at(*along(depth)), None
 
+    # sphere tracing: the distance to the solid is a step that cannot pass through its surface
     depth, _ = jax.lax.scan(march, jnp.full((size, size), _NEAR), None, length=_STEPS)
     points = along(depth)
-    # a pixel at the outline is covered in part: the march ends as near to the solid as its ray comes
+    # a ray that misses the solid ends near its closest approach: within a pixel of the outline it counts in part
     cover = jnp.clip(1 - solid_at(*points) / (1.3 * depth / size), 0, 1)
+    # ambient light and the diffuse reflection of a single light
     bright = 0.45 + 0.6 * jnp.clip(_towards_light(solid_at, points), 0, 1)
     left, to_floor, right = (_to_plane(e, r, at) for e, r, at in zip(eye, ray, (-2.6, 0.0, -2.6), strict=True))
+    # floor near the solid gets less ambient light
     shadow = 0.65 + 0.35 * jnp.clip(solid_at(*along(jnp.minimum(to_floor, 50.0))) / 0.5, 0, 1)
+    # a ray sees the nearest of the three planes behind the solid
     is_floor = to_floor < jnp.minimum(left, right)
     behind = jnp.where(left < right, 0.75, 0.95)
     room = jnp.where(is_floor, 0.9 * shadow, behind)[..., None] * jnp.where(
@@ -99,7 +104,7 @@ def _one(row, size):
 
 
 def _camera(angle, size):
-    """Where the eye is, and unit rays, x, y and z apart: it goes round the solid and looks down at it."""
+    """Position of the camera and unit ray of each pixel, as x, y and z: it circles the solid and looks down at it."""
     turn = angle + math.pi / 4
     toward = jnp.stack([-jnp.sin(turn), -0.32, -jnp.cos(turn)])
     toward = toward / jnp.linalg.norm(toward)
@@ -117,6 +122,7 @@ def _to_plane(start, part, place):
 
 def _solid(shape, radius):
     """`(x, y, z) ->` distance to a solid that stands on the floor: a box, round or not, with rounded edges."""
+    # the solid is a smaller box or cylinder, grown by `edge`: that rounds its edges
     width, edge = jnp.array([[0.8, 0.05], [0.8, 0.05], [1.0, 1.0], [0.55, 0.55]])[shape] * radius
     inner, height, is_box = width - edge, radius - edge, shape == 0
 
@@ -132,7 +138,7 @@ def _solid(shape, radius):
 
 
 def _towards_light(distance, points, step=1e-2):
-    """Cosine between the surface's normal, by differences, and the light."""
+    """Cosine between the surface's normal, the gradient of the distance by central differences, and the light."""
     x, y, z = points
     normal = [
         distance(x + step, y, z) - distance(x - step, y, z),

@@ -1,4 +1,4 @@
-"""Train, validation, calibration, dev, certify and test: who reads what.
+"""The split into train, validation, calibration, dev, certify and test parts, and what reads each.
 
 | part | rows | read by |
 | --- | --- | --- |
@@ -9,7 +9,7 @@
 | certify | a share of dev, none by default | bounds on the λ that dev has chosen, and nothing else |
 | test | the whole test part | the report, once |
 
-Rows are shuffled by a seed before they are dealt out: files are often sorted, and an unshuffled split of
+Rows are shuffled by a seed before they are assigned: files are often sorted, and an unshuffled split of
 ADBench's letter costs 52 AUROC points. No row is drawn twice: bootstrapping before a split puts the same
 rows on both sides of it.
 """
@@ -44,13 +44,13 @@ class Part(NamedTuple):
     rows: np.ndarray
 
     def taken(self, rows: np.ndarray) -> "Part":
-        """The part's rows at these places (indices or booleans), in this order."""
+        """The part's rows at these positions (indices or booleans), in this order."""
         labels, classes = (None if of is None else of[rows] for of in (self.labels, self.classes))
         return Part(self.x[rows], labels, classes, self.rows[rows])
 
 
 def joined(part: Part, other: Part) -> Part:
-    """The rows of one part, then those of the other; labels and classes where both have them."""
+    """The rows of `part`, then those of `other`; labels and classes where both parts have them."""
     labels = None if part.labels is None or other.labels is None else np.concatenate([part.labels, other.labels])
     classes = None if part.classes is None or other.classes is None else np.concatenate([part.classes, other.classes])
     return Part(np.concatenate([part.x, other.x]), labels, classes, np.concatenate([part.rows, other.rows]))
@@ -64,11 +64,11 @@ class Splits(NamedTuple):
       validation: normals for early stopping.
       calibration: normals for p-values.
       dev: normals, and all anomalies of the train part, that choose λ.
-      certify: of the same kind, that bound the errors of the λ chosen; often empty.
+      certify: rows of the same kind that bound the errors of the chosen λ; often empty.
       test: the whole test part.
       normal: names of the normal classes; empty without labels.
       left_out: rows of the train part in no split: with `group_duplicates`, those that equal a test row.
-      duplicates: for each part but train, how many of its rows equal a row of an earlier part.
+      duplicates: number of rows of each part but train that equal a row of an earlier part.
     """
 
     train: Part
@@ -92,20 +92,21 @@ def split(
     certify: float = 0.0,
     group_duplicates: bool = False,
 ) -> Splits:
-    """Deal the data set out: held-out normals by seed, the train part's anomalies to dev, the test part to test.
+    """Split a data set: normals at random, the train part's anomalies to dev, the test part to test.
 
     Without labels in the train part every row of it counts as normal, and dev holds no anomalies.
 
     Args:
-      dataset: from `jaxae.data.load`.
-      normal: the normal class or classes, by name or number; None takes the data set's own.
-      seed: decides the deal.
-      validation: a share of the train part's normals (float in [0, 1)), or a number of rows (int).
-      calibration: the same.
-      dev: the same, counting normals only.
-      certify: the share of dev, of each class alike, that is set aside for bounds; in [0, 1).
-      group_duplicates: equal rows stay in one part, which may then miss its size by a few rows; normals that equal
-        an anomaly go to dev with it; rows of the train part that equal a test row are left out.
+      dataset: data set from `jaxae.data.load`.
+      normal: normal class or classes, by name or number; None takes those that the data set declares.
+      seed: seed of the random assignment.
+      validation: size of the validation part: a share of the train part's normals (float in [0, 1)), or a number of
+        rows (int).
+      calibration: size of the calibration part, in the same form.
+      dev: number of normals in the dev part, in the same form.
+      certify: share of dev, the same in each class, that goes to the certify part; in [0, 1).
+      group_duplicates: whether equal rows stay in one part, whose size may then be off by a few rows. Normals that
+        equal an anomaly go to dev with it; rows of the train part that equal a test row are left out.
 
     Returns:
       `Splits`.
@@ -141,6 +142,7 @@ def split(
         labels = np.zeros(len(rows), np.int32) if train_labels is None else train_labels[rows]
         return Part(dataset.x_train[rows], labels, None if dataset.y_train is None else dataset.y_train[rows], rows)
 
+    # `home` counts the parts in the order train, HELD_OUT, certify
     train, held_out = take(0), (take(1), take(2), take(3), take(4))
     test = Part(dataset.x_test, _labels(dataset.y_test, chosen), dataset.y_test, np.arange(len(dataset.x_test)))
     duplicates = _duplicates(groups[train.rows], [groups[part.rows] for part in held_out], test_groups)
@@ -151,7 +153,7 @@ def split(
 
 
 def sizes_of(splits: Splits) -> dict[str, int]:
-    """Rows of each part, but for a certify part that nobody asked for.
+    """Number of rows of each part; an empty certify part is not listed.
 
     Example:
       >>> from jaxae.data import load, splits
@@ -164,7 +166,7 @@ def sizes_of(splits: Splits) -> dict[str, int]:
 
 
 def _set_aside(home, share: float, strata, groups, rng: np.random.Generator, group_duplicates: bool) -> None:
-    """Move a share of dev to certify, in place: of each class alike, or whole groups of equal rows."""
+    """Move a share of dev to certify, in place: the same share of each class, or whole groups of equal rows."""
     if not 0 <= share < 1:
         raise ValueError(f"certify must be a share of dev in [0, 1), got {share}")
     if not share:
@@ -177,7 +179,7 @@ def _set_aside(home, share: float, strata, groups, rng: np.random.Generator, gro
 
 
 def _deal(labels, groups, test_groups, sizes, rng: np.random.Generator, group_duplicates: bool) -> np.ndarray:
-    """The part of each row of the train part: 0 train, then as in `HELD_OUT`; -1 none."""
+    """Part of each row of the data set's train part: 0 train, 1.. as in `HELD_OUT`, -1 none."""
     to_dev = np.zeros(len(groups), bool) if labels is None else labels == 1
     usable = np.ones(len(groups), bool)
     if group_duplicates:
@@ -197,10 +199,10 @@ def _deal(labels, groups, test_groups, sizes, rng: np.random.Generator, group_du
 def normal_classes(dataset: Dataset, normal: str | int | Sequence[str | int] | None = None) -> tuple[int, ...]:
     """The normal classes as indices into `label_names`; empty for data without labels.
 
-    A name that exists is taken first; a whole number that is no name is an index.
+    A label that is a class name is taken as a name; a whole number that is no name is taken as an index.
 
     Raises:
-      ValueError: no such class (those that exist are listed), or none given though the data does not say itself.
+      ValueError: no such class (those that exist are listed), or none given and the data set declares none.
 
     Example:
       >>> from jaxae.data import load, splits

@@ -27,17 +27,17 @@ FACTOR_NAMES = ("shape", "scale", "rotation", "x", "y")
 FACTOR_SIZES = (3, 6, 40, 32, 32)
 SHAPES = ("square", "ellipse", "heart")
 NUM_HUES = 10
-# half the width of the largest square, and how far a centre lies from the middle at most, where the image is 2 wide:
-# even the corner of a turned square stays inside
+# half the width of the largest square, and the largest distance of a centre from the image's centre along an axis, in
+# units of half the image's width: even the corner of a rotated square stays inside
 _HALF, _REACH = 0.3, 0.55
 
 
 class Sprites(NamedTuple):
-    """A world of images with known factors.
+    """A family of images with known factors.
 
     Attributes:
-      factor_names: F names.
-      factor_sizes: how many values each factor has.
+      factor_names: names of the F factors.
+      factor_sizes: number of values of each factor.
       render: `(factors [B, F] int32, size=64) -> [B, size, size, C]` float32 in 0..1.
     """
 
@@ -92,19 +92,18 @@ SPRITES = {
     "colour": Sprites((*FACTOR_NAMES, "hue"), (*FACTOR_SIZES, NUM_HUES), render_colour),
     "room": Sprites(rooms.FACTOR_NAMES, rooms.FACTOR_SIZES, rooms.render),
 }
-"""The worlds: `plain`, with `colour`, and a three-dimensional `room` with the factors of shapes3d."""
+"""Name to family: `plain` sprites, with `colour`, and a three-dimensional `room` with the factors of shapes3d."""
 
 
 def rendered(world: str = "plain", size: int = 64) -> Transform:
-    """A transform that turns rows of the full grid, or factors, into images: the data of a training run over all of it.
+    """A transform that renders indices of the full grid, or factors: the whole grid as training data without a file.
 
     Args:
-      world: a name of `SPRITES`.
+      world: name of a family in `SPRITES`.
       size: height and width in pixels.
 
     Returns:
-      `(rng, Batch) -> Batch`; `x` is `[B]` places in the grid, or `[B, F]` factors. The target becomes the images, too,
-      unless there is another one.
+      `(rng, Batch) -> Batch`; `x` is `[B]` indices into the grid, or `[B, F]` factors. A target in the batch stays.
 
     Raises:
       ValueError: there is no such world.
@@ -127,12 +126,12 @@ def rendered(world: str = "plain", size: int = 64) -> Transform:
 
 
 def read(options: str, seed: int = 0) -> Raw:
-    """What `load("sprites")`, `load("sprites:colour")`, `load("sprites:room:32:5000")` give: a draw from the grid.
+    """Data of `load("sprites")`, `load("sprites:colour")`, `load("sprites:room:32:5000")`: a draw from the grid.
 
     Args:
-      options: any of a world's name, the image size (up to 512) and the number of images (above 512), with colons
-        between them; without the last two 64 pixels, and 50,000 images to train on with a fifth as many to test on.
-      seed: of the draw; no combination is drawn twice.
+      options: name of a family, image size (up to 512 pixels) and number of training images (above 512), separated by
+        colons, each optional; the defaults are "plain", 64 pixels and 50,000. A fifth as many images are for testing.
+      seed: seed of the draw; no combination is drawn twice.
 
     Raises:
       ValueError: an option that is none of these.
@@ -196,33 +195,39 @@ def _check(factors: Array, sizes: tuple[int, ...], size: int) -> None:
 
 def _coverage(row, size):
     """`[size, size]` of one sprite."""
+    # centres of the pixels, the image spanning -1..1
     axis = (2 * jnp.arange(size, dtype=jnp.float32) + 1) / size - 1
     shape, scale, rotation, x, y = row
+    # scale 0..5 is a relative size of 0.5, 0.6 ... 1
     half = _HALF * (0.5 + 0.1 * scale)
     angle = rotation * (2 * math.pi / FACTOR_SIZES[2])
     places = jnp.linspace(-_REACH, _REACH, FACTOR_SIZES[3])
     across, down = (axis[None, :] - places[x]) / half, (axis[:, None] - places[y]) / half
     cosine, sine = jnp.cos(angle), jnp.sin(angle)
+    # coordinates in the sprite's own frame, where its half-width is 1
     u, v = cosine * across + sine * down, cosine * down - sine * across
     distance = jnp.stack([_square(u, v), _ellipse(u, v), _heart(u, v)])[shape]
+    # distance in pixels: an edge through a pixel's centre covers half of it
     return jnp.clip(0.5 - distance * half * size / 2, 0, 1)
 
 
 def _square(u, v):
+    # outside: distance to the nearest edge or corner; inside: minus the distance to the nearest edge
     a, b = jnp.abs(u) - 1, jnp.abs(v) - 1
     return jnp.hypot(jnp.maximum(a, 0), jnp.maximum(b, 0)) + jnp.minimum(jnp.maximum(a, b), 0)
 
 
 def _ellipse(u, v, long=1.25, short=0.7):
-    # to first order: the value divided by the length of its gradient
+    # first-order distance to k = 1, for k = |(u / long, v / short)|: (k - 1) / |grad k| with |grad k| = slope / k
     value, slope = jnp.hypot(u / long, v / short), jnp.hypot(u / long**2, v / short**2)
     return value * (value - 1) / jnp.maximum(slope, 1e-3)
 
 
 def _heart(u, v, scale=1.9):
-    # a square on its corner between two half discs, mirrored at the axis; the tip points down
+    # a square on its corner between two half discs, symmetric in u, with the tip pointing down
     u, v = jnp.abs(u) / scale, 0.55 - v / scale
     disc = jnp.hypot(u - 0.25, v - 0.75) - math.sqrt(2) / 4
     along = jnp.maximum(u + v, 0) / 2
+    # distance to the upper corner or to the side u = v, negative inside
     side = jnp.minimum(jnp.hypot(u, v - 1), jnp.hypot(u - along, v - along)) * jnp.sign(u - v)
     return jnp.where(u + v > 1, disc, side) * scale

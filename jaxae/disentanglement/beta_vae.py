@@ -21,13 +21,13 @@ def beta_vae_score(
     """Accuracy of a linear classifier that names the shared factor from `mean_l |z_l - z'_l|` over L pairs.
 
     Args:
-      source: see `sources`.
+      source: draws of codes and factors, see `sources`.
       rng: a key.
-      num_train: points that the classifier learns from.
-      num_test: points that it is tested on.
-      group_size: L, the pairs behind each point. In all pairs of a point the same factor is shared, at values that
+      num_train: number of points that the classifier is fitted to.
+      num_test: number of points that it is tested on.
+      group_size: number of pairs L that a point averages. All pairs of a point share the same factor, at values that
         differ from pair to pair.
-      penalty: C of logistic regression, the inverse weight of the squared coefficients beside a sum over points.
+      penalty: inverse weight C of the squared coefficients of the logistic regression, beside a sum over points.
 
     Returns:
       A scalar in 0..1; chance is about 1 / F.
@@ -50,10 +50,15 @@ def beta_vae_score(
             f"points and pairs must be 1 or more; got {num_train}, {num_test} points of {group_size} pairs"
         )
     factor_rng, pair_rng = jax.random.split(rng)
-    number, points = len(source.factor_sizes), num_train + num_test
-    shared = jax.random.randint(factor_rng, (points,), 0, number)
+    num_factors, num_points = len(source.factor_sizes), num_train + num_test
+    shared = jax.random.randint(factor_rng, (num_points,), 0, num_factors)
+    # two rows that share the point's factor, L pairs for each point
     pairs = source.sharing(pair_rng, jnp.repeat(shared, group_size), 2)
-    features = jnp.abs(pairs[:, 0] - pairs[:, 1]).reshape(points, group_size, -1).mean(1)
-    model = fit_logistic(features[:num_train], shared[:num_train], number, 1 / (penalty * num_train), tolerance=1e-4)
+    # the dimensions that encode the shared factor differ least within a pair
+    features = jnp.abs(pairs[:, 0] - pairs[:, 1]).reshape(num_points, group_size, -1).mean(1)
+    # scikit-learn's C weighs a sum over N points: l2 of a mean is 1 / (C N)
+    model = fit_logistic(
+        features[:num_train], shared[:num_train], num_factors, 1 / (penalty * num_train), tolerance=1e-4
+    )
     predicted = predict_logits(model, features[num_train:]).argmax(1)
     return jnp.mean(predicted == shared[num_train:])

@@ -1,4 +1,4 @@
-"""Errors in one line for codes and factors; values are looked at when concrete only."""
+"""Errors in one line for codes and factors; only concrete values are checked."""
 
 from collections.abc import Sequence
 
@@ -9,12 +9,12 @@ from jaxae.numerics import first_nonfinite, is_traced
 
 
 def sizes_of(codes: ArrayLike, factors: ArrayLike, factor_sizes: Sequence[int] | None = None) -> tuple[int, ...]:
-    """The F numbers of values of the factors, given or found, once codes and factors have been found usable.
+    """Check codes and factors, and return the number of values of each factor.
 
     Args:
       codes: `[N, D]`, finite.
-      factors: `[N, F]` whole numbers 0..size - 1, each with two values at least.
-      factor_sizes: needed where the factors are traced.
+      factors: `[N, F]` whole numbers 0..size - 1, at least two values each.
+      factor_sizes: number of values of each factor; None counts them, which needs concrete factors.
 
     Raises:
       ValueError: shapes that do not fit, codes that are not finite, factors that are constant, continuous, negative or
@@ -33,6 +33,7 @@ def sizes_of(codes: ArrayLike, factors: ArrayLike, factor_sizes: Sequence[int] |
         raise ValueError(f"codes: {bad[0]} values are NaN or infinite, the first in row {bad[1] // shapes[0][1]}")
     if factor_sizes is not None and len(factor_sizes) != shapes[1][1]:
         raise ValueError(f"{shapes[1][1]} factors need as many sizes; got {tuple(factor_sizes)}")
+    # the number of values decides shapes, so it cannot be read from traced factors
     if is_traced(factors):
         if factor_sizes is None:
             raise ValueError("factors are traced here (jit, vmap): pass factor_sizes, the number of values of each")
@@ -62,6 +63,6 @@ def _sizes_of_values(factors: np.ndarray, sizes: Sequence[int] | None) -> tuple[
 
 
 def require_gap(codes: ArrayLike) -> None:
-    """A gap between the best two dimensions needs two of them."""
+    """Raise for codes of a single dimension, which have no gap between the best two."""
     if np.ndim(codes) == 2 and np.shape(codes)[1] < 2:
         raise ValueError(f"a gap between the best two dimensions needs 2 of them; codes have {np.shape(codes)[1]}")

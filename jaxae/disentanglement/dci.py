@@ -12,14 +12,14 @@ from jaxae.disentanglement.checks import sizes_of
 
 
 class DCI(NamedTuple):
-    """The three figures, and what they come from.
+    """Disentanglement, completeness and informativeness, with the importances that they come from.
 
     Attributes:
-      disentanglement: scalar in 0..1, how few factors a dimension matters for.
-      completeness: scalar in 0..1, how few dimensions a factor needs.
-      informativeness: scalar, accuracy of the factors' prediction on the test part, mean over factors.
-      informativeness_train: likewise on the train part.
-      importance: `[D, F]`, each column's sum 1 (or 0).
+      disentanglement: scalar in 0..1, 1 where each dimension matters for one factor alone.
+      completeness: scalar in 0..1, 1 where each factor depends on one dimension alone.
+      informativeness: scalar, accuracy of the predicted factors on the test part, mean over factors.
+      informativeness_train: scalar, the same on the train part.
+      importance: `[D, F]`, importance of dimension d for factor f; a column sums to 1 (or 0).
     """
 
     disentanglement: Array
@@ -43,14 +43,14 @@ def dci(
     """DCI by gradient-boosted trees that predict each factor from the codes, on the device.
 
     Args:
-      codes: `[N, D]`, the train part.
-      factors: `[N, F]` whole numbers 0..K-1.
-      test_codes: `[M, D]`.
-      test_factors: `[M, F]`.
-      factor_sizes: F numbers of values, needed where factors are traced.
-      num_trees: see `boosted_trees`; 100 of depth 3 are the literature's, scikit-learn's defaults.
-      depth: likewise.
-      num_bins: likewise.
+      codes: `[N, D]`, codes of the train part.
+      factors: `[N, F]`, factors of the train part, whole numbers 0..K-1.
+      test_codes: `[M, D]`, codes of the test part.
+      test_factors: `[M, F]`, factors of the test part.
+      factor_sizes: number of values of each factor; needed where factors are traced.
+      num_trees: number of boosting rounds; 100 with depth 3 are scikit-learn's defaults, which the literature uses.
+      depth: depth of a tree.
+      num_bins: number of bins of each code dimension.
 
     Returns:
       A `DCI`.
@@ -75,7 +75,7 @@ def dci(
         raise ValueError(
             f"train and test differ: {codes.shape}, {factors.shape}; {test_codes.shape}, {test_factors.shape}"
         )
-    found = [
+    boosted = [
         boosted_trees(
             codes,
             factors[:, f],
@@ -88,12 +88,13 @@ def dci(
         )
         for f, size in enumerate(sizes)
     ]
-    importance = jnp.stack([each.importance for each in found], 1)
+    # each factor has its own ensemble of trees; their importances are the columns of the matrix R
+    importance = jnp.stack([fit.importance for fit in boosted], 1)
     return DCI(
         disentanglement(importance),
         completeness(importance),
-        jnp.stack([each.test_accuracy for each in found]).mean(),
-        jnp.stack([each.train_accuracy for each in found]).mean(),
+        jnp.stack([fit.test_accuracy for fit in boosted]).mean(),
+        jnp.stack([fit.train_accuracy for fit in boosted]).mean(),
         importance,
     )
 
@@ -107,7 +108,9 @@ def disentanglement(importance: Float[Array, "D F"]) -> Float[Array, ""]:
       >>> round(float(disentanglement(jnp.array([[1.0, 0.0], [1.0, 1.0]]))), 4)
       0.3333
     """
+    # w_d: a dimension that matters little for every factor weighs little
     rows = importance.sum(1)
+    # weights rho_d sum to 1: the mean is over dimensions in use
     share = rows / jnp.where(rows.sum() > 0, rows.sum(), 1)
     return jnp.sum(share * (1 - _entropy(importance)))
 
@@ -125,7 +128,8 @@ def completeness(importance: Float[Array, "D F"]) -> Float[Array, ""]:
 
 
 def _entropy(rows):
-    """Of each row, to the base of their length; 1 (nothing known) for a row of zeros."""
+    """Entropy of each row to the base of its length; a row of zeros counts as uniform, with entropy 1."""
     total = rows.sum(1, keepdims=True)
+    # 0 log 0 = 0: the inner where keeps log 0 out of the product
     p = jnp.where(total > 0, rows / jnp.where(total > 0, total, 1), 1 / rows.shape[1])
     return -(p * jnp.log(jnp.where(p > 0, p, 1))).sum(1) / jnp.log(rows.shape[1])

@@ -1,4 +1,4 @@
-"""Explicitness: a linear classifier reads each factor's value off the codes."""
+"""Explicitness: how well a linear classifier predicts each factor's value from the codes."""
 
 from collections.abc import Sequence
 
@@ -24,12 +24,12 @@ def explicitness(
     """The mean AUROC, one value of a factor against the rest, of logistic regression on standardised codes.
 
     Args:
-      codes: `[N, D]`, the train part.
-      factors: `[N, F]` whole numbers 0..K-1.
-      test_codes: `[M, D]`.
-      test_factors: `[M, F]`; values that are absent here do not count.
-      factor_sizes: F numbers of values, needed where factors are traced.
-      penalty: C of the regression, the inverse weight of the squared coefficients beside a sum over rows.
+      codes: `[N, D]`, codes of the train part.
+      factors: `[N, F]`, factors of the train part, whole numbers 0..K-1.
+      test_codes: `[M, D]`, codes of the test part.
+      test_factors: `[M, F]`, factors of the test part; values that do not occur in it do not count.
+      factor_sizes: number of values of each factor; needed where factors are traced.
+      penalty: inverse weight C of the squared coefficients of the regression, beside a sum over rows.
 
     Returns:
       A scalar: 1/2 is chance, 1 is perfect.
@@ -48,15 +48,18 @@ def explicitness(
       True
     """
     sizes = sizes_of(codes, factors, factor_sizes)
+    # standardised by the train part, so that the penalty means the same for every dimension
     mean, scale = codes.mean(0, keepdims=True), codes.std(0, keepdims=True)
     train, test = ((part - mean) / jnp.where(scale > 0, scale, 1) for part in (codes, test_codes))
     areas = []
     for f, size in enumerate(sizes):
+        # scikit-learn's C weighs a sum over N rows: l2 of a mean is 1 / (C N)
         model = fit_logistic(train, factors[:, f], size, 1 / (penalty * len(codes)), tolerance=1e-4)
         probabilities = jax.nn.softmax(predict_logits(model, test))
         values = jnp.arange(size)
         area = jax.vmap(lambda k, p, f=f: auroc((test_factors[:, f] == k).astype(jnp.int32), p))(
             values, probabilities.T
         )
+        # AUROC is NaN for a value that the test part lacks
         areas.append(jnp.nanmean(area))
     return jnp.stack(areas).mean()

@@ -1,4 +1,4 @@
-"""The FactorVAE score: the dimension that stands still tells which factor was held."""
+"""The FactorVAE score: the dimension of least variance in a group predicts the factor that the group shares."""
 
 import jax
 import jax.numpy as jnp
@@ -24,13 +24,14 @@ def factor_vae_score(
     variance over all data, and the least votes. Dimensions of little deviation over all data do not vote.
 
     Args:
-      source: see `sources`.
+      source: draws of codes and factors, see `sources`.
       rng: a key.
-      num_train: groups that make the vote.
-      num_test: groups that it is tested on.
-      group_size: rows of a group, at least 2.
-      num_variance: rows of the variance over all data.
-      least_deviation: dimensions below it are idle; of codes at the scale of a standard normal prior.
+      num_train: number of groups that vote.
+      num_test: number of groups on which the majority vote is tested.
+      group_size: number of rows of a group, at least 2.
+      num_variance: number of rows for the variance over all data.
+      least_deviation: standard deviation below which a dimension is idle, for codes at the scale of a standard normal
+        prior.
 
     Returns:
       A scalar in 0..1, chance is about 1 / F; 0 where all dimensions are idle.
@@ -57,10 +58,13 @@ def factor_vae_score(
     variance_rng, factor_rng, group_rng = jax.random.split(rng, 3)
     overall = jnp.var(source.sample(variance_rng, num_variance)[0], 0, ddof=1)
     active = jnp.sqrt(overall) >= least_deviation
-    number = len(source.factor_sizes)
-    held = jax.random.randint(factor_rng, (num_train + num_test,), 0, number)
-    within = jnp.var(source.sharing(group_rng, held, group_size), 1, ddof=1)
-    still = jnp.where(active[None], within / jnp.where(active, overall, 1)[None], jnp.inf).argmin(1)
-    votes = jnp.zeros((len(overall), number)).at[still[:num_train], held[:num_train]].add(1)
-    right = votes.argmax(1)[still[num_train:]] == held[num_train:]
-    return jnp.where(active.any(), right.mean(), 0.0)
+    num_factors = len(source.factor_sizes)
+    shared = jax.random.randint(factor_rng, (num_train + num_test,), 0, num_factors)
+    within = jnp.var(source.sharing(group_rng, shared, group_size), 1, ddof=1)
+    # relative to the variance over all data, or a dimension of small scale would win every vote
+    least_varying = jnp.where(active[None], within / jnp.where(active, overall, 1)[None], jnp.inf).argmin(1)
+    # votes[d, f]: number of train groups that share factor f and vary least in dimension d
+    votes = jnp.zeros((len(overall), num_factors)).at[least_varying[:num_train], shared[:num_train]].add(1)
+    # majority vote: each dimension predicts the factor that it was the least-varying dimension of most often
+    is_correct = votes.argmax(1)[least_varying[num_train:]] == shared[num_train:]
+    return jnp.where(active.any(), is_correct.mean(), 0.0)

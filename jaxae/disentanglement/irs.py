@@ -1,4 +1,4 @@
-"""The interventional robustness score: codes keep still while other factors change."""
+"""The interventional robustness score: how little a code changes while other factors change."""
 
 from collections.abc import Sequence
 
@@ -22,10 +22,10 @@ def irs(
     Q is a quantile over the rows with that value. Dimensions that are constant do not count.
 
     Args:
-      codes: `[N, D]`.
+      codes: `[N, D]`, finite.
       factors: `[N, F]` whole numbers 0..K-1.
-      factor_sizes: F numbers of values, needed where factors are traced.
-      quantile: 1 is the paper's maximum.
+      factor_sizes: number of values of each factor; needed where factors are traced.
+      quantile: quantile level of Q in (0, 1]; 1 is the paper's maximum.
 
     Returns:
       A scalar in 0..1; 0 where all dimensions are constant.
@@ -44,24 +44,27 @@ def irs(
       1.0
     """
     sizes = sizes_of(codes, factors, factor_sizes)
-    most = jnp.abs(codes - codes.mean(0, keepdims=True)).max(0)
+    greatest = jnp.abs(codes - codes.mean(0, keepdims=True)).max(0)
 
     def spread(column, values, size):
         """Mean over the values that occur of the quantile of distances to that value's mean."""
         count = jnp.zeros(size).at[values].add(1)
         middle = jnp.zeros(size).at[values].add(column) / jnp.maximum(count, 1)
-        away = jnp.abs(column - middle[values])
-        away = away[jnp.lexsort((away, values))]
-        place = jnp.cumsum(count) - count + quantile * jnp.maximum(count - 1, 0)
-        low = jnp.clip(jnp.floor(place).astype(jnp.int32), 0, len(column) - 1)
-        part = place - jnp.floor(place)
-        at = away[low] * (1 - part) + away[jnp.minimum(low + 1, len(column) - 1)] * part
-        return jnp.sum(jnp.where(count > 0, at, 0)) / jnp.maximum((count > 0).sum(), 1)
+        distances = jnp.abs(column - middle[values])
+        # sorted within each value: a value's rows are contiguous, its quantile is at `position`
+        distances = distances[jnp.lexsort((distances, values))]
+        position = jnp.cumsum(count) - count + quantile * jnp.maximum(count - 1, 0)
+        low = jnp.clip(jnp.floor(position).astype(jnp.int32), 0, len(column) - 1)
+        # linear between order statistics, as numpy.quantile
+        fraction = position - jnp.floor(position)
+        quantiles = distances[low] * (1 - fraction) + distances[jnp.minimum(low + 1, len(column) - 1)] * fraction
+        return jnp.sum(jnp.where(count > 0, quantiles, 0)) / jnp.maximum((count > 0).sum(), 1)
 
     spreads = [
         jax.vmap(lambda column, f=f, size=size: spread(column, factors[:, f], size), 1)(codes)
         for f, size in enumerate(sizes)
     ]
-    robust = 1 - jnp.stack(spreads, 1) / jnp.where(most > 0, most, 1)[:, None]
-    weight = jnp.where(most > 0, most, 0)
+    # relative to the largest deviation of the dimension: 1 where the factor's value determines the code
+    robust = 1 - jnp.stack(spreads, 1) / jnp.where(greatest > 0, greatest, 1)[:, None]
+    weight = jnp.where(greatest > 0, greatest, 0)
     return jnp.sum(robust.max(1) * weight) / jnp.where(weight.sum() > 0, weight.sum(), 1)

@@ -18,17 +18,17 @@ def mig(
     num_bins: int = 20,
     weight: Array | None = None,
 ) -> Float[Array, ""]:
-    """MIG: `mean_f (I(z_best; v_f) - I(z_second; v_f)) / H(v_f)`: is every factor in one dimension alone?
+    """MIG: `mean_f (I(z_best; v_f) - I(z_second; v_f)) / H(v_f)`, 1 where one dimension alone encodes each factor.
 
-    The figure depends on how information is estimated: here by counting binned codes, posterior means as a rule. The
-    paper itself integrates over posterior samples; the two are not comparable.
+    Information is estimated by counting binned codes, usually posterior means. The paper integrates over posterior
+    samples; figures of the two estimates are not comparable.
 
     Args:
       codes: `[N, D]`, D at least 2.
       factors: `[N, F]` whole numbers 0..K-1.
-      factor_sizes: see `mutual_information`.
-      num_bins: likewise.
-      weight: likewise.
+      factor_sizes: number of values of each factor; needed where factors are traced.
+      num_bins: number of bins of each code dimension.
+      weight: `[N]`, weight of each row, not negative; None weighs all rows 1.
 
     Returns:
       A scalar in 0..1.
@@ -51,6 +51,7 @@ def mig(
     information, entropy = mutual_information(
         codes, factors, factor_sizes=factor_sizes, num_bins=num_bins, weight=weight
     )
+    # I(z; v) <= H(v): the gap is a share of the factor's entropy
     return jnp.mean(best_gap(information) / entropy)
 
 
@@ -63,16 +64,16 @@ def mig_sup(
     weight: Array | None = None,
     least: float = 0.0,
 ) -> Float[Array, ""]:
-    """MIG-sup: `mean_d (best - second over f of I(z_d; v_f) / H(v_f))`: does every dimension know one factor alone?
+    """MIG-sup: `mean_d (best - second over f of I(z_d; v_f) / H(v_f))`, 1 where a dimension encodes one factor alone.
 
     Args:
-      codes: `[N, D]`.
-      factors: `[N, F]`, F at least 2.
-      factor_sizes: see `mutual_information`.
-      num_bins: likewise.
-      weight: likewise.
-      least: dimensions that know less than this share of every factor are left out of the mean; 0 counts all of them,
-        as the paper does, so that idle dimensions pull the score down.
+      codes: `[N, D]`, finite.
+      factors: `[N, F]` whole numbers 0..K-1, F at least 2.
+      factor_sizes: number of values of each factor; needed where factors are traced.
+      num_bins: number of bins of each code dimension.
+      weight: `[N]`, weight of each row, not negative; None weighs all rows 1.
+      least: least share `I / H` of some factor that a dimension must have to count in the mean; 0 counts all
+        dimensions, as the paper does, so that idle ones lower the score.
 
     Raises:
       ValueError: see `checks.sizes_of`; a single factor.
@@ -92,6 +93,8 @@ def mig_sup(
     information, entropy = mutual_information(
         codes, factors, factor_sizes=factor_sizes, num_bins=num_bins, weight=weight
     )
+    # transposed, since the gap is taken over factors here, not over dimensions
     shares = (information / entropy[None]).T
+    # with least = 0 every dimension counts
     counts = shares.max(0) >= least
     return jnp.sum(best_gap(shares) * counts) / jnp.maximum(counts.sum(), 1)

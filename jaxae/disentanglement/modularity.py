@@ -20,11 +20,11 @@ def modularity(
     """`mean_d (1 - sum_{f != best} I(z_d; v_f)^2 / ((F - 1) I(z_d; v_best)^2))`; 0 for a dimension without information.
 
     Args:
-      codes: `[N, D]`.
-      factors: `[N, F]`, F at least 2.
-      factor_sizes: see `mutual_information`.
-      num_bins: likewise.
-      weight: likewise.
+      codes: `[N, D]`, finite.
+      factors: `[N, F]` whole numbers 0..K-1, F at least 2.
+      factor_sizes: number of values of each factor; needed where factors are traced.
+      num_bins: number of bins of each code dimension.
+      weight: `[N]`, weight of each row, not negative; None weighs all rows 1.
 
     Returns:
       A scalar in 0..1.
@@ -48,7 +48,10 @@ def modularity(
 
 
 def modularity_of(information: Float[Array, "D F"]) -> Float[Array, ""]:
-    """The same from a matrix of mutual information.
+    """Modularity from a matrix of mutual information.
+
+    Args:
+      information: `[D, F]` nats, F at least 2.
 
     Example:
       >>> import jax.numpy as jnp
@@ -56,7 +59,9 @@ def modularity_of(information: Float[Array, "D F"]) -> Float[Array, ""]:
       >>> float(modularity_of(jnp.array([[2.0, 1.0], [0.0, 0.0]])))
       0.375
     """
+    # squares as published: small amounts of information about other factors weigh little
     squared = information**2
     best = squared.max(1)
-    others = (squared.sum(1) - best) / (squared.shape[1] - 1)
-    return jnp.mean(jnp.where(best > 0, 1 - others / jnp.where(best > 0, best, 1), 0))
+    # deviation from an ideal template, which has information about its best factor alone
+    mean_of_others = (squared.sum(1) - best) / (squared.shape[1] - 1)
+    return jnp.mean(jnp.where(best > 0, 1 - mean_of_others / jnp.where(best > 0, best, 1), 0))

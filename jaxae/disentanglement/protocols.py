@@ -1,4 +1,4 @@
-"""Published protocols by name, and all scores at once, each with an interval."""
+"""Published protocols by name, and the evaluation of several scores, each with an interval."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -23,16 +23,16 @@ from jaxae.scoring.metrics.bootstrap import Interval
 
 
 class Protocol(NamedTuple):
-    """How many rows each score draws, and how it bins them; the defaults are those of Locatello et al. 2019.
+    """Numbers of rows and bins of each score; the defaults are those of Locatello et al. 2019.
 
     Attributes:
-      num_train: rows, groups or points of the train part; also the rows of scores that have one part.
-      num_test: likewise of the test part.
-      num_bins: of each code dimension, for mutual information.
-      group_size: rows of a group (FactorVAE), pairs of a point (beta-VAE).
-      num_variance: rows of the variance over all data (FactorVAE).
-      least_deviation: below it a dimension is idle (FactorVAE).
-      num_trees: rounds of boosting (DCI).
+      num_train: number of rows, groups or points of the train part; of all rows for scores without a test part.
+      num_test: number of rows, groups or points of the test part.
+      num_bins: number of bins of each code dimension, for mutual information.
+      group_size: number of rows of a group (FactorVAE), of pairs of a point (beta-VAE).
+      num_variance: number of rows for the variance over all data (FactorVAE).
+      least_deviation: standard deviation below which a dimension is idle (FactorVAE).
+      num_trees: number of boosting rounds (DCI).
     """
 
     num_train: int = 10_000
@@ -46,21 +46,22 @@ class Protocol(NamedTuple):
 
 PROTOCOLS = {"locatello2019": Protocol(), "quick": Protocol(1_000, 500, num_variance=1_000, num_trees=20)}
 """`locatello2019`: the study's settings, as in the configurations of disentanglement_lib; `quick`: a tenth of the rows
-and a fifth of the trees, to follow a training run with; nothing published."""
+and a fifth of the trees, to follow a training run with; its figures are not those of the literature."""
 
 
 def _grouped(score):
     def apply(source, rng, protocol):
-        known = {k: v for k, v in protocol._asdict().items() if k in inspect.signature(score).parameters}
-        return score(source, rng, **known)
+        # a score takes the fields of the protocol that its signature names
+        settings = {k: v for k, v in protocol._asdict().items() if k in inspect.signature(score).parameters}
+        return score(source, rng, **settings)
 
     return apply
 
 
-def _of_rows(score, **given):
+def _of_rows(score, **options):
     def apply(source, rng, protocol):
         codes, factors = source.sample(rng, protocol.num_train)
-        return score(codes, factors, factor_sizes=source.factor_sizes, **given)
+        return score(codes, factors, factor_sizes=source.factor_sizes, **options)
 
     def binned(source, rng, protocol):
         codes, factors = source.sample(rng, protocol.num_train)
@@ -71,6 +72,7 @@ def _of_rows(score, **given):
 
 def _of_parts(score):
     def apply(source, rng, protocol):
+        # one draw for both parts: without replacement, train and test then share no row
         codes, factors = source.sample(rng, protocol.num_train + protocol.num_test)
         train, test = (
             (codes[rows], factors[rows]) for rows in (slice(protocol.num_train), slice(protocol.num_train, None))
@@ -111,19 +113,19 @@ def evaluate(
     confidence: float = 0.95,
     together: int = 1,
 ) -> dict[str, Interval]:
-    """Scores by a protocol, repeated with other draws: the mean, and where one more repetition would fall.
+    """Scores by a protocol, repeated with new draws: the mean, and a prediction interval for one more repetition.
 
-    The interval is `mean ± t s sqrt(1 + 1 / S)`, with s the deviation of S repetitions: it speaks of draws alone. Of
-    another training run speak other models' scores.
+    The interval is `mean ± t s sqrt(1 + 1 / S)`, s the standard deviation of S repetitions. It covers the chance of the
+    draws alone, not that of another training run.
 
     Args:
-      source: see `sources`.
+      source: draws of codes and factors, see `sources`.
       rng: a key.
-      protocol: a name of `PROTOCOLS`, or a `Protocol`.
-      scores: names of `SCORES`.
-      repetitions: S, at least 2.
-      confidence: in (0, 1).
-      together: repetitions at a time, in one vmap; memory grows with it.
+      protocol: name of a protocol in `PROTOCOLS`, or a `Protocol`.
+      scores: names of scores in `SCORES`.
+      repetitions: number of repetitions S, at least 2.
+      confidence: confidence level of the interval, in (0, 1).
+      together: number of repetitions in one vmap; memory grows with it.
 
     Returns:
       Name to `Interval(value, low, high)`; DCI gives its figures as "dci_disentanglement" and so on.
@@ -135,8 +137,8 @@ def evaluate(
       >>> import jax, jax.numpy as jnp
       >>> from jaxae.disentanglement import evaluate, from_generator
       >>> source = from_generator(lambda factors: factors.astype(jnp.float32), (3, 6, 40))
-      >>> found = evaluate(source, jax.random.key(0), "quick", scores=("mig", "factor_vae"), repetitions=3)
-      >>> sorted(found), bool(found["mig"].low <= found["mig"].value <= found["mig"].high)
+      >>> figures = evaluate(source, jax.random.key(0), "quick", scores=("mig", "factor_vae"), repetitions=3)
+      >>> sorted(figures), bool(figures["mig"].low <= figures["mig"].value <= figures["mig"].high)
       (['factor_vae', 'mig'], True)
     """
     if isinstance(protocol, str):
@@ -145,17 +147,22 @@ def evaluate(
         protocol = PROTOCOLS[protocol]
     if unknown := sorted(set(scores) - set(SCORES)):
         raise ValueError(f"no score {unknown[0]!r}; there are {', '.join(SCORES)}")
-    found = {}
+    intervals = {}
     for name in scores:
+        # keys depend on the score, not on which others are asked for
         keys = jax.random.split(jax.random.fold_in(rng, list(SCORES).index(name)), repetitions)
         values = jax.lax.map(lambda key, name=name: SCORES[name](source, key, protocol), keys, batch_size=together)
-        for part, each in values.items() if isinstance(values, dict) else [("", values)]:
-            found[f"{name}_{part}" if part else name] = repeated(each, confidence)
-    return found
+        for figure, draws in values.items() if isinstance(values, dict) else [("", values)]:
+            intervals[f"{name}_{figure}" if figure else name] = repeated(draws, confidence)
+    return intervals
 
 
 def repeated(values: Float[Array, " S"], confidence: float = 0.95) -> Interval:
-    """The mean of S repetitions and the interval of one more: `mean ± t s sqrt(1 + 1 / S)`.
+    """The mean of S repetitions and a prediction interval for one more: `mean ± t s sqrt(1 + 1 / S)`.
+
+    Args:
+      values: `[S]`, score of each repetition, S at least 2.
+      confidence: confidence level of the interval, in (0, 1).
 
     Raises:
       ValueError: fewer than 2 values, a confidence outside (0, 1).
@@ -172,5 +179,6 @@ def repeated(values: Float[Array, " S"], confidence: float = 0.95) -> Interval:
     count = len(values)
     if count < 2:
         raise ValueError(f"an interval needs at least 2 repetitions; got {count}")
+    # t of S - 1 degrees of freedom; the variance of one more value about the mean is s^2 (1 + 1 / S)
     half = float(stdtrit(count - 1, (1 + confidence) / 2)) * (1 + 1 / count) ** 0.5 * jnp.std(values, ddof=1)
     return Interval(values.mean(), values.mean() - half, values.mean() + half)

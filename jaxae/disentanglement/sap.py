@@ -1,4 +1,4 @@
-"""Separated attribute predictability: how much better one dimension predicts a factor than the next best does."""
+"""Separated attribute predictability: the gap between the two dimensions that predict a factor best."""
 
 from collections.abc import Sequence
 
@@ -24,19 +24,19 @@ def sap(
 ) -> Float[Array, ""]:
     """SAP: the mean over factors of the gap between the two dimensions that predict it best, each alone.
 
-    Of classes the prediction is a linear support vector machine's for each class, `min |w, b|^2 / 2 + C sum_i c_i
-    max(0, 1 - y_i f(z_i))^2` with `f(z) = w z + b`, rows of the class weighted up to balance, and the score its
-    accuracy on the test part. Of continuous factors it is the squared correlation.
+    A dimension's score for a factor with classes is the accuracy on the test part of linear support vector machines,
+    one for each class: `min |w, b|^2 / 2 + C sum_i c_i max(0, 1 - y_i f(z_i))^2` with `f(z) = w z + b` and c_i that
+    balance the class against the rest. For continuous factors the score is the squared correlation.
 
     Args:
-      codes: `[N, D]`, D at least 2.
-      factors: `[N, F]`, whole numbers 0..K-1; any numbers where they are continuous.
-      test_codes: `[M, D]`; classes only.
-      test_factors: `[M, F]`.
-      factor_sizes: F numbers of values, needed where factors are traced.
-      continuous: whether the factors' values are quantities.
-      penalty: C.
-      steps: of Newton's method, in two numbers, with halving; the loss is piecewise quadratic.
+      codes: `[N, D]`, codes of the train part, D at least 2.
+      factors: `[N, F]`, factors of the train part: whole numbers 0..K-1, or any numbers where they are continuous.
+      test_codes: `[M, D]`, codes of the test part; needed for classes only.
+      test_factors: `[M, F]`, factors of the test part; needed for classes only.
+      factor_sizes: number of values of each factor; needed where factors are traced.
+      continuous: whether the factors are quantities rather than classes.
+      penalty: weight C of the hinge loss.
+      steps: number of Newton steps.
 
     Returns:
       A scalar in 0..1.
@@ -45,7 +45,8 @@ def sap(
       ValueError: see `checks.sizes_of`; classes without a test part; a single code dimension.
 
     Source: Kumar, Sattigeri and Balakrishnan 2018, "Variational Inference of Disentangled Latent Concepts from
-    Unlabeled Observations", section 3; the machine (C 0.01, squared hinge, balanced) is that of Locatello et al. 2019.
+    Unlabeled Observations", section 3; the support vector machine (C 0.01, squared hinge, balanced) is that of
+    Locatello et al. 2019.
 
     Example:
       >>> import jax.numpy as jnp
@@ -63,12 +64,14 @@ def sap(
     accuracies = []
     for f, size in enumerate(sizes):
 
-        def one(column, test, f=f, size=size):
+        def test_accuracy(column, test, f=f, size=size):
             decision = _decision(column, factors[:, f], size, penalty, steps)
             predicted = (test[:, None] * decision[0][None] + decision[1][None]).argmax(1)
             return jnp.mean(predicted == test_factors[:, f])
 
-        accuracies.append(jax.lax.map(lambda pair, one=one: one(*pair), (codes.T, test_codes.T)))
+        accuracies.append(
+            jax.lax.map(lambda pair, test_accuracy=test_accuracy: test_accuracy(*pair), (codes.T, test_codes.T))
+        )
     return jnp.mean(best_gap(jnp.stack(accuracies, 1)))
 
 
@@ -81,7 +84,7 @@ def _squared_correlation(codes, factors):
 
 
 def _decision(column, classes, size, penalty, steps):
-    """`(w [K], b [K])` of one dimension."""
+    """`(w [K], b [K])`, one-against-rest support vector machines on a single dimension."""
     count = jax.nn.one_hot(classes, size).sum(0)
     missing = count == 0
 
@@ -89,22 +92,27 @@ def _decision(column, classes, size, penalty, steps):
         slack = jnp.maximum(0, 1 - sign * (parameters[0] * column + parameters[1]))
         return (parameters**2).sum() / 2 + (cost * slack**2).sum()
 
-    def one(k):
+    def fit_class(k):
         sign = jnp.where(classes == k, 1.0, -1.0)
+        # scikit-learn's class_weight="balanced", of one class against the rest
         balance = len(column) / (size * jnp.maximum(count[k], 1))
         cost = penalty * jnp.where(classes == k, balance, 1.0)
 
         def newton(parameters, _):
+            # the squared hinge has a gradient and a curvature for rows inside the margin only
             outputs = sign * (parameters[0] * column + parameters[1])
             active = 2 * cost * (outputs < 1)
-            pull = active * (outputs - 1) * sign
-            gradient = parameters + jnp.stack([(pull * column).sum(), pull.sum()])
+            residuals = active * (outputs - 1) * sign
+            gradient = parameters + jnp.stack([(residuals * column).sum(), residuals.sum()])
             a, b, c = 1 + (active * column**2).sum(), (active * column).sum(), 1 + active.sum()
+            # Newton step: the inverse of the 2 x 2 Hessian [[a, b], [b, c]] times the gradient
             step = jnp.stack([c * gradient[0] - b * gradient[1], a * gradient[1] - b * gradient[0]]) / (a * c - b * b)
-            tried = parameters[None] - 0.5 ** jnp.arange(4.0)[:, None] * step[None]
-            return tried[jax.vmap(lambda each: loss(each, sign, cost))(tried).argmin()], None
+            # the loss is piecewise quadratic: a full step may leave the piece, so halved steps compete with it
+            candidates = parameters[None] - 0.5 ** jnp.arange(4.0)[:, None] * step[None]
+            return candidates[jax.vmap(lambda candidate: loss(candidate, sign, cost))(candidates).argmin()], None
 
         return jax.lax.scan(newton, jnp.zeros(2), None, length=steps)[0]
 
-    found = jax.vmap(one)(jnp.arange(size))
-    return jnp.where(missing, 0, found[:, 0]), jnp.where(missing, -jnp.inf, found[:, 1])
+    solutions = jax.vmap(fit_class)(jnp.arange(size))
+    # a class without rows is never predicted
+    return jnp.where(missing, 0, solutions[:, 0]), jnp.where(missing, -jnp.inf, solutions[:, 1])

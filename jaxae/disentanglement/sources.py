@@ -1,7 +1,7 @@
-"""Where codes and factors come from: fixed arrays, a renderer with an encoder, or a table of the whole grid.
+"""Sources of codes with factors: fixed arrays, a renderer with an encoder, or the codes of the whole grid.
 
 Some scores read rows `(code, factors)`, others groups of rows that share a factor's value. A `Source` draws both, so
-that every score runs on whatever there is.
+that every score runs on every source.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,10 +22,10 @@ class Source(NamedTuple):
     """Draws of codes with their factors. Both functions trace under `jit` and `vmap`.
 
     Attributes:
-      factor_sizes: F numbers of values.
+      factor_sizes: number of values of each of the F factors.
       sample: `(rng, num) -> (codes [num, D], factors [num, F] int32)`.
-      sharing: `(rng, factor [P] int32, size) -> codes [P, size, D]`: in group p all rows have one value of factor
-        `factor[p]`, drawn anew; the other factors vary.
+      sharing: `(rng, factor [P] int32, size) -> codes [P, size, D]`: all rows of group p share a random value
+        of factor `factor[p]`; the other factors vary.
     """
 
     factor_sizes: tuple[int, ...]
@@ -37,9 +37,9 @@ def from_generator(represent: Callable, factor_sizes: Sequence[int], batch_size:
     """Draws uniformly from the grid of all combinations, independently: the protocol of the literature.
 
     Args:
-      represent: `factors [B, F] int32 -> codes [B, D]`: the encoder behind a renderer.
-      factor_sizes: F numbers of values.
-      batch_size: rows at a time, as images need memory; None: all at once.
+      represent: function `factors [B, F] int32 -> codes [B, D]`, a renderer followed by an encoder.
+      factor_sizes: number of values of each of the F factors.
+      batch_size: number of rows in each call, which bounds the memory of images; None: all rows in one call.
 
     Raises:
       ValueError: sizes below 1.
@@ -59,6 +59,7 @@ def from_generator(represent: Callable, factor_sizes: Sequence[int], batch_size:
         if batch_size is None or len(factors) <= batch_size:
             return represent(factors)
         chunks = -(-len(factors) // batch_size)
+        # padded to whole chunks: one program, and the memory of one chunk of images
         padded = jnp.pad(factors, ((0, chunks * batch_size - len(factors)), (0, 0)))
         codes = jax.lax.map(represent, padded.reshape(chunks, batch_size, -1))
         return codes.reshape(chunks * batch_size, *codes.shape[2:])[: len(factors)]
@@ -70,6 +71,7 @@ def from_generator(represent: Callable, factor_sizes: Sequence[int], batch_size:
     def sharing(rng, factor, size):
         groups = factor.shape[0]
         factors = sample_factors(rng, sizes, groups * size).reshape(groups, size, -1)
+        # the group's factor takes the value of the group's first row in all rows
         shared = jnp.arange(len(sizes))[None, None] == factor[:, None, None]
         factors = jnp.where(shared, factors[:, :1], factors)
         return codes_of(factors.reshape(groups * size, -1)).reshape(groups, size, -1)
@@ -78,14 +80,14 @@ def from_generator(represent: Callable, factor_sizes: Sequence[int], batch_size:
 
 
 def code_table(represent: Callable, factor_sizes: Sequence[int], batch_size: int = 1024) -> Float[Array, "N D"]:
-    """The codes of every combination, in the grid's order: for a deterministic encoder, all that scores can ask.
+    """The codes of every combination, in the grid's order: enough for every score of a deterministic encoder.
 
     The 737,280 codes of sprites are encoded once, fewer images than one FactorVAE score draws.
 
     Args:
-      represent: as in `from_generator`.
-      factor_sizes: F numbers of values.
-      batch_size: rows at a time.
+      represent: function `factors [B, F] int32 -> codes [B, D]`, as in `from_generator`.
+      factor_sizes: number of values of each of the F factors.
+      batch_size: number of rows in each call.
 
     Example:
       >>> import jax.numpy as jnp
@@ -97,13 +99,18 @@ def code_table(represent: Callable, factor_sizes: Sequence[int], batch_size: int
     check_sizes(sizes)
     total = int(np.prod(sizes))
     chunks = -(-total // batch_size)
+    # the last chunk repeats the last combination, so that all chunks have one size
     index = jnp.minimum(jnp.arange(chunks * batch_size, dtype=jnp.int32), total - 1).reshape(chunks, batch_size)
     codes = jax.lax.map(lambda rows: represent(factors_at(rows, sizes)), index)
     return codes.reshape(chunks * batch_size, *codes.shape[2:])[:total]
 
 
 def from_table(table: Float[Array, "N D"], factor_sizes: Sequence[int]) -> Source:
-    """As `from_generator`, with codes that are looked up; under `vmap` over tables, a source for each model.
+    """As `from_generator`, with codes that are looked up; under `vmap` over `table`, a source for each model.
+
+    Args:
+      table: `[N, D]`, codes of all combinations in the grid's order, from `code_table`.
+      factor_sizes: number of values of each of the F factors; their product is N.
 
     Raises:
       ValueError: the table has another number of rows than there are combinations.
@@ -125,12 +132,12 @@ def from_table(table: Float[Array, "N D"], factor_sizes: Sequence[int]) -> Sourc
 def from_arrays(codes: ArrayLike, factors: ArrayLike) -> Source:
     """Draws from fixed rows: `sample` without replacement, so that a test part holds no row of the train part.
 
-    Repeated draws are subsets of the same rows: their spread is less than that of new data where a draw takes most of
-    them. `scoring.bootstrap` with a score's `weight` gives an interval that counts the rows themselves. Groups share a
-    factor's value as the rows have it: where factors depend on each other in the data, so do they in the groups.
+    Repeated draws are subsets of the same rows, so they vary less than new data where a draw takes most rows.
+    `scoring.metrics.bootstrap` with a score's `weight` gives an interval over the rows themselves. Groups are made of
+    rows of the data: where factors depend on each other in the data, they do so in the groups.
 
     Args:
-      codes: `[N, D]` finite.
+      codes: `[N, D]`, finite.
       factors: `[N, F]` whole numbers 0..K-1.
 
     Raises:
@@ -150,10 +157,13 @@ def from_arrays(codes: ArrayLike, factors: ArrayLike) -> Source:
     order = jnp.argsort(factors, 0).T  # [F, N]: the rows by each factor's value
     ordered = jnp.take_along_axis(factors.T, order, 1)
     first, after = (jax.vmap(lambda row, s=s: jnp.searchsorted(row, row, side=s))(ordered) for s in ("left", "right"))
-    alone = np.argwhere(np.asarray(after - first) == 1)
-    if len(alone):
-        f, place = alone[0]
-        raise ValueError(f"value {int(ordered[f, place])} of factor {f} has one row only; a group needs two to differ")
+    # rows of one value are contiguous in each factor's order, from `first` to before `after`
+    single_rows = np.argwhere(np.asarray(after - first) == 1)
+    if len(single_rows):
+        f, position = single_rows[0]
+        raise ValueError(
+            f"value {int(ordered[f, position])} of factor {f} has one row only; a group needs two to differ"
+        )
 
     def sample(rng, num):
         if num > total:
@@ -162,9 +172,10 @@ def from_arrays(codes: ArrayLike, factors: ArrayLike) -> Source:
         return codes[rows], factors[rows]
 
     def sharing(rng, factor, size):
-        place_rng, row_rng = jax.random.split(rng)
-        place = jax.random.randint(place_rng, factor.shape, 0, total)
-        low, high = (bound[factor, place][:, None] for bound in (first, after))
+        # a random row sets the group's value, so that values occur as often as in the data
+        position_rng, row_rng = jax.random.split(rng)
+        position = jax.random.randint(position_rng, factor.shape, 0, total)
+        low, high = (bound[factor, position][:, None] for bound in (first, after))
         drawn = jax.random.randint(row_rng, (factor.shape[0], size), low, high)
         return codes[order[factor[:, None], drawn]]
 

@@ -1,4 +1,4 @@
-"""Unsupervised disentanglement ranking: models that disentangle find the same dimensions, whatever their seed."""
+"""Unsupervised disentanglement ranking: models that disentangle agree on the dimensions across seeds."""
 
 import jax
 import jax.numpy as jnp
@@ -15,20 +15,19 @@ def udr(
     penalty: float = 0.1,
     steps: int = 300,
 ) -> Float[Array, " M"]:
-    """UDR: for each of M models the median, over the others, of how nearly the two agree up to order and sign.
+    """UDR: for each of M models the median, over the other models, of their agreement up to order and sign.
 
     Between models i and j the similarity `R [D, D]` of every pair of dimensions gives the score `(mean_b max_a R^2 /
     sum_a R + mean_a max_b R^2 / sum_b R) / 2`, which is 1 where each dimension has one counterpart. No labels are read.
 
     Args:
-      codes: `[M, N, D]`, the same N examples encoded by M models of one setting that differ in their seed.
-      kl: `[M, D]` nats, each dimension's mean KL from the prior; those at or below `least_kl` are left out. None: all
-        count.
-      method: "lasso" (coefficients of a sparse regression of j's dimensions on all of i's) or "spearman" (rank
-        correlation).
-      least_kl: nats.
-      penalty: alpha of the lasso, `|y - X w|^2 / 2N + alpha |w|_1` on standardised codes.
-      steps: of coordinate descent.
+      codes: `[M, N, D]`, the same N examples encoded by M models that differ in their seed alone.
+      kl: `[M, D]` nats, mean KL of each dimension from the prior; None counts all dimensions.
+      method: similarity of two dimensions, "lasso" (coefficients of a sparse regression of j's dimensions on all of
+        i's) or "spearman" (rank correlation).
+      least_kl: KL in nats at or below which a dimension is left out.
+      penalty: weight alpha of the lasso's L1 term in `|y - X w|^2 / 2N + alpha |w|_1` on standardised codes.
+      steps: number of sweeps of coordinate descent.
 
     Returns:
       `[M]` in 0..1, higher is better.
@@ -37,7 +36,7 @@ def udr(
       ValueError: fewer than 2 models or rows, another method.
 
     Source: Duan et al. 2020, "Unsupervised Model Selection for Variational Disentangled Representation Learning",
-    section 4; alpha 0.1 and 0.01 nats are theirs.
+    section 4; alpha 0.1 and 0.01 nats are the published values.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -53,46 +52,52 @@ def udr(
     active = jnp.ones(codes.shape[::2], bool) if kl is None else kl > least_kl
     if method == "spearman":
         codes = jax.vmap(jax.vmap(_ranks, 1, 1))(codes)
+    # standardised codes make the product of two models' codes a matrix of correlations; idle dimensions become zeros
     spread = codes.std(1, keepdims=True)
     codes = (codes - codes.mean(1, keepdims=True)) / jnp.where(spread > 0, spread, 1) * active[:, None]
 
     def similarity(first, second):
+        # the lasso needs only X^T X / n and X^T Y / n
         gram, cross = first.T @ first / len(first), first.T @ second / len(first)
         return jnp.abs(cross if method == "spearman" else _lasso(gram, cross, penalty, steps))
 
     def score(i, j):
-        both = active[i][:, None] & active[j][None]
-        r = jnp.where(both, similarity(codes[i], codes[j]), 0)
-        return (_strength(r, active[j]) + _strength(r.T, active[i])) / 2
+        is_pair_active = active[i][:, None] & active[j][None]
+        # idle dimensions of either model are left out
+        similarities = jnp.where(is_pair_active, similarity(codes[i], codes[j]), 0)
+        return (_strength(similarities, active[j]) + _strength(similarities.T, active[i])) / 2
 
     models = jnp.arange(len(codes))
+    # pair by pair: a vmap over pairs would hold M^2 matrices of correlations
     scores = jax.lax.map(lambda i: jax.lax.map(lambda j: score(i, j), models), models)
+    # a model is not compared with itself
     return jnp.nanmedian(jnp.where(models[:, None] == models[None], jnp.nan, scores), 0)
 
 
 def _strength(r, active):
-    """`mean over active columns of max^2 / sum`; a column of zeros has none."""
+    """Mean over active columns of `max^2 / sum`; a column of zeros counts 0."""
     total = r.sum(0)
-    each = jnp.where(total > 0, r.max(0) ** 2 / jnp.where(total > 0, total, 1), 0)
-    return (each * active).sum() / jnp.maximum(active.sum(), 1)
+    strength = jnp.where(total > 0, r.max(0) ** 2 / jnp.where(total > 0, total, 1), 0)
+    return (strength * active).sum() / jnp.maximum(active.sum(), 1)
 
 
 def _lasso(gram, cross, penalty, steps):
     """Coordinate descent, all targets at once: `[D, D]` coefficients."""
 
     def sweep(w, _):
-        def one(d, w):
-            pull = cross[d] - gram[d] @ w + gram[d, d] * w[d]
-            shrunk = jnp.sign(pull) * jnp.maximum(jnp.abs(pull) - penalty, 0)
+        def update(d, w):
+            # soft threshold of the correlation of dimension d with the residual that leaves d out
+            correlation = cross[d] - gram[d] @ w + gram[d, d] * w[d]
+            shrunk = jnp.sign(correlation) * jnp.maximum(jnp.abs(correlation) - penalty, 0)
             return w.at[d].set(shrunk / jnp.where(gram[d, d] > 0, gram[d, d], 1))
 
-        return jax.lax.fori_loop(0, len(gram), one, w), None
+        return jax.lax.fori_loop(0, len(gram), update, w), None
 
     return jax.lax.scan(sweep, jnp.zeros_like(cross), None, length=steps)[0]
 
 
 def _ranks(values):
-    """Places in order; equal values share the mean of theirs."""
+    """Ranks from 1; equal values share the mean of their ranks."""
     ordered = jnp.sort(values)
     low, high = (jnp.searchsorted(ordered, values, side=side) for side in ("left", "right"))
     return (low + high + 1) / 2.0

@@ -1,7 +1,7 @@
 """A classifier is an autoencoder whose target is the label: `Batch(x, target=labels[:, None])`.
 
 Its latents, `model.encode(params, state, x).latent`, are the features; `model.decode(params, latent)` the logits. So
-`train.fit`, checkpoints, scorers and detectors take it as it is.
+`train.fit`, checkpoints, scorers and detectors work with it unchanged.
 """
 
 import jax
@@ -30,11 +30,11 @@ def classifier(
     """Encoder and head, trained by cross-entropy: `p(y | x) = softmax(head(encoder(x)))`.
 
     Args:
-      encoder: `x -> features`, such as `feature_encoder(shape)`, or the encoder of an autoencoder.
-      head: `features -> [B, num_classes]` logits, such as `networks.mlp(num_classes)`, a linear layer.
-      num_classes: K, at least 2.
-      label_smoothing: see `cross_entropy`.
-      transform: in front of the objective, scaling and augmentation; None: `transforms.scale_uint8`.
+      encoder: network `x -> features`, such as `feature_encoder(shape)` or the encoder of an autoencoder.
+      head: network `features -> [B, num_classes]` logits, such as `networks.mlp(num_classes)`, a linear layer.
+      num_classes: number of classes K, at least 2.
+      label_smoothing: weight s of the uniform distribution in [0, 1), see `cross_entropy`.
+      transform: scaling and augmentation in front of the objective; None: `transforms.scale_uint8`.
 
     Returns:
       `(Autoencoder, Objective)`. Batches are `Batch(x, target)` with `target` `[B, 1]` whole numbers 0..K-1 (not
@@ -65,7 +65,7 @@ def classifier(
             raise ValueError(f"the head gives {code.latent.shape}, but {num_classes} classes need (B, {num_classes})")
         return params, state
 
-    # an autoencoder's own init compares the prediction with x, which is not what is predicted here
+    # the autoencoder's init requires predictions shaped like x; a classifier predicts the target instead
     model = autoencoder(encoder, bottlenecks.identity(), head, likelihood)._replace(init=init)
     objective = cross_entropy(model, label_smoothing)
     return model, objectives.prepared(objective, transform or transforms.scale_uint8())
@@ -74,12 +74,12 @@ def classifier(
 def cross_entropy(model: Autoencoder, label_smoothing: ArrayLike = 0.0) -> Objective:
     """`-(1 - s) log p(y | x) - s mean_k log p(k | x)`, nats: with s = 0 the classifier's negative ELBO.
 
-    Smoothing keeps logits from growing without end; it helps the accuracy and, in most reports, hurts scores that
-    tell known from unknown by the logits' size.
+    Smoothing bounds the logits. It helps the accuracy and, in most reports, hurts scores that separate known from
+    unknown classes by the size of the logits.
 
     Args:
-      model: from `classifier`.
-      label_smoothing: s, in [0, 1).
+      model: the `Autoencoder` from `classifier`.
+      label_smoothing: weight s of the uniform distribution, in [0, 1).
 
     Returns:
       An `Objective` whose metrics, each `[B]`, are "nll" (without smoothing) and "accuracy" (1 where right).
@@ -96,14 +96,16 @@ def cross_entropy(model: Autoencoder, label_smoothing: ArrayLike = 0.0) -> Objec
         raise ValueError(f"label_smoothing must lie in [0, 1), got {label_smoothing}")
 
     def apply(params, state, rng, batch, step):
-        output, inner = model.apply(params["model"], state["model"], rng, batch.x, batch.condition)
+        output, model_state = model.apply(params["model"], state["model"], rng, batch.x, batch.condition)
         logits, labels = output.prediction, target_of(batch)
         _require_labels(labels, logits)
         nll = negative_log_likelihood(model, batch, output)
+        # cross-entropy against the uniform distribution over the classes
         uniform = -sum_per_example(jax.nn.log_softmax(logits.astype(jnp.float32))) / logits.shape[-1]
-        right = (logits.argmax(-1) == labels[:, 0]).astype(jnp.float32)
+        is_correct = (logits.argmax(-1) == labels[:, 0]).astype(jnp.float32)
+        # cross-entropy against (1 - s) one-hot + s uniform
         loss = nll + label_smoothing * (uniform - nll)
-        return loss, (output, {**state, "model": inner}, {"nll": nll, "accuracy": right})
+        return loss, (output, {**state, "model": model_state}, {"nll": nll, "accuracy": is_correct})
 
     return Objective(objectives.elbo(model).init, apply)
 
@@ -111,12 +113,12 @@ def cross_entropy(model: Autoencoder, label_smoothing: ArrayLike = 0.0) -> Objec
 def feature_encoder(
     shape: tuple[int, ...], num_features: int = 128, channels: tuple[int, ...] = (32, 64, 128)
 ) -> Network:
-    """An encoder to features that are not negative: convolutions for images, products for rows of a table.
+    """An encoder to non-negative features: convolutions for images, dense layers for rows of a data table.
 
     Args:
-      shape: one example's, `(H, W, C)` or `(D,)`.
+      shape: shape of one example, `(H, W, C)` or `(D,)`.
       num_features: width of the features.
-      channels: of the strided convolutions; images only.
+      channels: number of channels of each strided convolution; images only.
 
     Returns:
       A `Network`.
@@ -143,8 +145,8 @@ def pretrained(params_of_classifier: PyTree, params_of_autoencoder: PyTree) -> P
     """The classifier's parameters with the encoder of a trained autoencoder; the head stays as it is.
 
     Args:
-      params_of_classifier: of the classifier's model, or of a train state (with "model").
-      params_of_autoencoder: of a model with the same encoder, or of a train state.
+      params_of_classifier: parameters of the classifier's model, or of its train state (with the key "model").
+      params_of_autoencoder: parameters of a model with the same encoder, or of its train state.
 
     Raises:
       ValueError: the encoders' parameters differ in structure or shape.
@@ -164,12 +166,12 @@ def pretrained(params_of_classifier: PyTree, params_of_autoencoder: PyTree) -> P
     if "model" in params_of_classifier:
         return {**params_of_classifier, "model": pretrained(params_of_classifier["model"], params_of_autoencoder)}
     source = params_of_autoencoder.get("model", params_of_autoencoder)["encoder"]
-    wanted, given = _shapes(params_of_classifier["encoder"]), _shapes(source)
-    if odd := sorted(set(wanted.items()) ^ set(given.items())):
+    expected, actual = _shapes(params_of_classifier["encoder"]), _shapes(source)
+    if odd := sorted(set(expected.items()) ^ set(actual.items())):
         name = odd[0][0]
         raise ValueError(
-            f"the autoencoder's encoder is not the classifier's: {name} is {given.get(name, 'missing')}, the "
-            f"classifier's {wanted.get(name, 'missing')}; build both with the same encoder"
+            f"the autoencoder's encoder is not the classifier's: {name} is {actual.get(name, 'missing')}, the "
+            f"classifier's {expected.get(name, 'missing')}; build both with the same encoder"
         )
     return {**params_of_classifier, "encoder": source}
 
@@ -177,11 +179,11 @@ def pretrained(params_of_classifier: PyTree, params_of_autoencoder: PyTree) -> P
 def fine_tuning(
     head: optax.GradientTransformation, encoder: optax.GradientTransformation | None = None
 ) -> optax.GradientTransformation:
-    """An optimizer of a classifier's train state with a rule of its own for the pretrained encoder.
+    """An optimizer of a classifier's train state with a separate optimizer for the pretrained encoder.
 
     Args:
-      head: for everything but the encoder.
-      encoder: for the encoder; None: it stays frozen.
+      head: optimizer of everything but the encoder.
+      encoder: optimizer of the encoder; None freezes it.
 
     Example:
       >>> import optax
@@ -190,6 +192,7 @@ def fine_tuning(
       >>> tuned = downstream.fine_tuning(optax.adam(1e-3), encoder=optax.adam(1e-4))
     """
 
+    # params are the model's own, or a train state's with "model" above: the key is at depth 0 or 1
     def labels(params):
         return jax.tree.map_with_path(
             lambda path, _: "encoder" if any(getattr(k, "key", None) == "encoder" for k in path[:2]) else "head", params

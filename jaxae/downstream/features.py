@@ -1,4 +1,4 @@
-"""Features of a data set: an encoder's codes of all rows as an array or a file, and two baselines without a network."""
+"""Features of a data set: an encoder's latents as an array or a file, and two baselines without a network."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +16,10 @@ def extract(encode: Callable, x: np.ndarray, batch_size: int = 512, path: str | 
     """Features of all rows, through one compiled program of one batch size.
 
     Args:
-      encode: `[B, ...] -> [B, ...]`; what it gives is flattened. `codes_of` and `layers_of` make one of a model.
-      x: `[N, ...]`.
-      batch_size: rows at a time.
-      path: an .npz file to write, under the key "features", or None.
+      encode: function `[B, ...] -> [B, ...]` whose result is flattened, from `codes_of` or `layers_of`.
+      x: `[N, ...]` rows.
+      batch_size: number of rows in each call.
+      path: path of an .npz file to write, with the key "features"; None writes none.
 
     Returns:
       `[N, D]` float32.
@@ -37,6 +37,7 @@ def extract(encode: Callable, x: np.ndarray, batch_size: int = 512, path: str | 
         raise ValueError(f"no rows to take features of: shape {np.shape(x)}")
     compiled = jax.jit(lambda rows: encode(rows).reshape(rows.shape[0], -1))
     parts = [np.asarray(compiled(batch.x), np.float32) for batch in padded(x, min(batch_size, len(x)))]
+    # the last batch is padded by repeats of its last row, which are dropped here
     features = np.concatenate(parts)[: len(x)]
     if path is not None:
         np.savez(path, features=features)
@@ -44,13 +45,13 @@ def extract(encode: Callable, x: np.ndarray, batch_size: int = 512, path: str | 
 
 
 def codes_of(model: Autoencoder, params: PyTree, state: PyTree, transform: Transform | None = None) -> Callable:
-    """`x -> latent`, the codes that a trained model encodes; posterior means where it is variational.
+    """`x -> latent`, the latents of a trained model; posterior means where it is variational.
 
     Args:
-      model: an autoencoder.
-      params: the model's own.
-      state: likewise.
-      transform: of the input, as in training but without a key; None: `transforms.scale_uint8`.
+      model: a trained autoencoder.
+      params: parameters of the model.
+      state: state of the model.
+      transform: transform of the input as in training, called without a key; None: `transforms.scale_uint8`.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -67,13 +68,13 @@ def codes_of(model: Autoencoder, params: PyTree, state: PyTree, transform: Trans
 def layers_of(
     encoder: Network, params: PyTree, layers: tuple[int, ...], transform: Transform | None = None
 ) -> Callable:
-    """`x -> [B, D]`: what some layers of an encoder give, cut off at 0 from below, flattened, side by side.
+    """`x -> [B, D]`: outputs of some layers of an encoder, rectified, flattened and concatenated.
 
     Args:
-      encoder: one that knows its layers (`Network.hidden`).
-      params: the encoder's own, `params["encoder"]` of a model.
-      layers: indices into them; negative ones count from the end.
-      transform: as in `codes_of`.
+      encoder: a network with `Network.hidden`.
+      params: parameters of the encoder, `params["encoder"]` of a model.
+      layers: indices of the layers; negative ones count from the end.
+      transform: transform of the input, as in `codes_of`.
 
     Raises:
       ValueError: the encoder does not know its layers.
@@ -92,15 +93,15 @@ def layers_of(
     scaling = transform or transforms.scale_uint8()
 
     def apply(x):
-        found = hidden(params, scaling(None, Batch(x)).x)
-        rows = [jax.nn.relu(found[i]).reshape(x.shape[0], -1) for i in layers]
+        outputs = hidden(params, scaling(None, Batch(x)).x)
+        rows = [jax.nn.relu(outputs[i]).reshape(x.shape[0], -1) for i in layers]
         return jax.numpy.concatenate(rows, -1)
 
     return apply
 
 
 def pixels(x: np.ndarray) -> np.ndarray:
-    """The baseline without any encoder: rows as they are, bytes scaled to 0..1, `[N, D]`.
+    """The baseline without an encoder: flattened rows, uint8 scaled to 0..1, `[N, D]`.
 
     Example:
       >>> import numpy as np
@@ -116,8 +117,8 @@ def principal_components(x: np.ndarray, num: int) -> Callable:
     """The linear baseline: `x -> [B, num]`, coordinates along the directions of greatest variance of these rows.
 
     Args:
-      x: `[N, ...]` to fit to, bytes or floats.
-      num: how many, at most N and at most the size of a row.
+      x: `[N, ...]` rows to fit to, uint8 or floating.
+      num: number of components, at most N and at most the size of a row.
 
     Raises:
       ValueError: more components than there can be.
@@ -134,6 +135,7 @@ def principal_components(x: np.ndarray, num: int) -> Callable:
         raise ValueError(f"rows {rows.shape} have 1 to {min(rows.shape)} components; got {num}")
     mean = rows.mean(0)
     centred = rows - mean
+    # eigenvectors of the scatter matrix come in ascending order of variance
     _, vectors = np.linalg.eigh(centred.T @ centred)
     directions = vectors[:, ::-1][:, :num]
     return lambda x: (pixels(x) - mean) @ directions

@@ -1,4 +1,4 @@
-"""How accuracy grows with the number of labels."""
+"""Label efficiency: accuracy of a probe against the number of labels."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -13,9 +13,9 @@ class LabelCurve(NamedTuple):
     """Accuracy at several shares of the labels.
 
     Attributes:
-      fraction: `[S]`, of the train labels.
-      num_labels: `[S]`, labels read.
-      accuracy: `[S, R]` on the test rows, of R draws of labels.
+      fraction: `[S]`, share of the train labels.
+      num_labels: `[S]`, number of labels read.
+      accuracy: `[S, R]`, accuracy on the test rows for each of R draws of labels.
     """
 
     fraction: np.ndarray
@@ -33,16 +33,16 @@ def label_curve(
     seed: int = 0,
     probe: Callable = linear_probe,
 ) -> LabelCurve:
-    """Linear probes on random shares of the labels, each class in its share.
+    """Accuracy of linear probes on random shares of the labels, stratified by class.
 
     Args:
       train: features `[N, D]` and labels `[N]`.
-      dev: likewise; the probe's weight is chosen there, so the labels that it reads count too (say so).
-      test: likewise; accuracy is measured there.
-      fractions: of each class's train rows, at least one row of each.
-      draws: repetitions of a share below 1.
-      seed: of the draws; the same for all features that are to be compared.
-      probe: `(features, labels, dev features, dev labels, num_classes=K) -> Probe`.
+      dev: features and labels on which the probe's L2 weight is chosen; report their number beside `num_labels`.
+      test: features and labels on which accuracy is measured.
+      fractions: shares of each class's train rows, in (0, 1]; at least one row of each class is taken.
+      draws: number of draws for a share below 1.
+      seed: seed of the draws; use the same for all features that are compared.
+      probe: function `(features, labels, dev features, dev labels, num_classes=K) -> Probe`.
 
     Raises:
       ValueError: a fraction outside (0, 1], no draws.
@@ -58,17 +58,19 @@ def label_curve(
         raise ValueError(f"fractions must lie in (0, 1], draws be 1 or more; got {tuple(fractions)}, {draws}")
     features, labels = (np.asarray(part) for part in train)
     num_classes = int(labels.max()) + 1
+    # the number of classes is fixed over all draws, so that equal shapes compile once
     fit = jax.jit(lambda x, y, dev_x, dev_y: probe(x, y, dev_x, dev_y, num_classes=num_classes))
     predict = jax.jit(probe_classes)
     num_labels, accuracy = [], []
     for share in fractions:
-        found = []
+        accuracies = []
         chosen = [share_of_rows(labels, share, seed + draw) for draw in range(draws if share < 1 else 1)]
         for rows in chosen:
             fitted = fit(features[rows], labels[rows], *dev)
-            found.append(float(np.mean(np.asarray(predict(fitted, test[0])) == test[1])))
+            accuracies.append(float(np.mean(np.asarray(predict(fitted, test[0])) == test[1])))
         num_labels.append(len(chosen[0]))
-        accuracy.append(found if share < 1 else found * draws)
+        # all labels allow one draw only, which stands for every repetition
+        accuracy.append(accuracies if share < 1 else accuracies * draws)
     return LabelCurve(np.asarray(fractions), np.asarray(num_labels), np.asarray(accuracy))
 
 
@@ -83,4 +85,5 @@ def share_of_rows(labels: np.ndarray, fraction: float, seed: int = 0) -> np.ndar
     """
     rng = np.random.default_rng([seed, 0x1ABE1])
     rows = [np.flatnonzero(labels == value) for value in np.unique(labels)]
+    # stratified: a small share still holds every class
     return np.sort(np.concatenate([rng.permutation(of)[: max(1, round(fraction * len(of)))] for of in rows]))

@@ -1,4 +1,4 @@
-"""Linear probes: how well labels can be read off frozen features, by logistic regression or by neighbours."""
+"""Linear probes: classes from frozen features, by logistic regression or by nearest neighbours."""
 
 import itertools
 from collections.abc import Sequence
@@ -20,12 +20,12 @@ class Probe(NamedTuple):
     """A fitted linear probe: `argmax_k ((x - mean) / scale) kernel + bias`.
 
     Attributes:
-      model: the regression.
-      mean: `[D]` of the train features.
-      scale: scalar, their deviation over all dimensions, so that weak dimensions stay weak.
-      l2: the chosen weight.
-      path: the weights that were tried.
-      dev_accuracy: of each of them.
+      model: the fitted regression.
+      mean: `[D]`, mean of the train features.
+      scale: scalar, standard deviation of the train features over all dimensions, so that weak dimensions stay weak.
+      l2: the chosen L2 weight.
+      path: the L2 weights that were tried.
+      dev_accuracy: accuracy on dev for each weight of the path.
     """
 
     model: Logistic
@@ -47,20 +47,20 @@ def linear_probe(
     max_steps: int = 150,
     tolerance: float = 1e-4,
 ) -> Probe:
-    """Multinomial logistic regression along a path of L2 weights, each started at the one before; dev data chooses.
+    """Multinomial logistic regression along a path of L2 weights, with warm starts; dev data chooses the weight.
 
     Args:
-      features: `[N, D]`.
-      labels: `[N]`, 0..K-1.
-      dev_features: `[M, D]`; choose nothing else by them that is reported on them.
-      dev_labels: `[M]`.
-      num_classes: K; None: the greatest label says, which cannot be traced.
-      path: L2 weights, falling.
-      max_steps: of L-BFGS at each of them.
-      tolerance: see `fit_logistic`.
+      features: `[N, D]`, train features.
+      labels: `[N]`, train classes 0..K-1.
+      dev_features: `[M, D]`, features of the rows that choose the L2 weight; they are no test rows.
+      dev_labels: `[M]`, classes of those rows.
+      num_classes: number of classes K; None takes the greatest label plus 1, which needs concrete labels.
+      path: L2 weights in descending order.
+      max_steps: largest number of L-BFGS steps at each weight.
+      tolerance: largest element of the gradient at which L-BFGS stops, see `fit_logistic`.
 
     Returns:
-      A `Probe`; among equal accuracies the strongest weight.
+      A `Probe`; at equal accuracy the largest weight.
 
     Raises:
       ValueError: a path that is not falling, features that are constant, and what `fit_logistic` refuses.
@@ -78,24 +78,27 @@ def linear_probe(
     num_classes = int(np.max(labels)) + 1 if num_classes is None else num_classes
     features, dev_features = (jnp.asarray(part, jnp.float32) for part in (features, dev_features))
     labels, dev_labels = (jnp.asarray(part, jnp.int32) for part in (labels, dev_labels))
+    # one scale for all dimensions: scaling each to 1 would raise dimensions of noise to the level of the others
     mean = features.mean(0)
     scale = jnp.sqrt(jnp.mean((features - mean[None]) ** 2))
     scale = jnp.where(scale > 0, scale, 1)
     train, dev = ((part - mean[None]) / scale for part in (features, dev_features))
 
-    def one(model, l2):
+    def fit_weight(model, l2):
         model = fit_logistic(train, labels, num_classes, l2, start=model, max_steps=max_steps, tolerance=tolerance)
         return model, (model, jnp.mean(predict_logits(model, dev).argmax(1) == dev_labels))
 
     start = Logistic(jnp.zeros((features.shape[1], num_classes)), jnp.zeros(num_classes))
     weights = jnp.asarray(path, jnp.float32)
-    _, (models, accuracy) = jax.lax.scan(one, start, weights)
+    # from strong to weak regularisation, each solution is near the one before: a warm start saves most steps
+    _, (models, accuracy) = jax.lax.scan(fit_weight, start, weights)
+    # argmax takes the first of ties, which is the strongest regularisation
     best = accuracy.argmax()
     return Probe(jax.tree.map(lambda leaf: leaf[best], models), mean, scale, weights[best], weights, accuracy)
 
 
 def probe_classes(probe: Probe, features: ArrayLike) -> Array:
-    """`[B]`, the class that a probe reads off features `[B, D]`.
+    """`[B]`, the class that a probe predicts from features `[B, D]`.
 
     Example: see `linear_probe`.
     """
@@ -109,11 +112,11 @@ def knn_classes(
     """The class with most votes among the k nearest rows of a bank, each vote `exp(cosine / temperature)`.
 
     Args:
-      features: `[B, D]`.
-      bank: `[M, D]`.
-      bank_labels: `[M]`, 0..K-1.
-      k: neighbours, at most M.
-      temperature: of the votes.
+      features: `[B, D]`, features to classify.
+      bank: `[M, D]`, features of the labelled rows.
+      bank_labels: `[M]`, classes of the bank's rows, 0..K-1.
+      k: number of neighbours, at most M.
+      temperature: temperature of the votes; smaller values favour the nearest rows.
 
     Returns:
       `[B]` int32.
@@ -131,10 +134,13 @@ def knn_classes(
       >>> downstream.knn_classes(np.array([[0.1, 2.0]], np.float32), bank, np.array([0, 0, 1]), k=1).tolist()
       [1]
     """
+    # cosine distance by Euclidean search: unit vectors have the same order in both
     rows, bank = (_unit(jnp.asarray(part, jnp.float32)) for part in (features, bank))
     num_classes = int(np.max(bank_labels)) + 1
     distance, index = nearest_rows(rows, bank, k)
+    # unit vectors: |a - b|^2 = 2 - 2 cos
     votes = jnp.exp((1 - distance**2 / 2) / temperature)
+    # votes of the neighbours by class
     one_hot = jax.nn.one_hot(jnp.asarray(bank_labels)[index], num_classes)
     return (votes[..., None] * one_hot).sum(1).argmax(1).astype(jnp.int32)
 

@@ -1,4 +1,4 @@
-"""Multinomial logistic regression by L-BFGS, in JAX: what linear probes and the scores of factors stand on."""
+"""Multinomial logistic regression by L-BFGS in JAX, for linear probes and disentanglement scores."""
 
 from typing import NamedTuple
 
@@ -17,8 +17,8 @@ class Logistic(NamedTuple):
     """`p(k | x) = softmax(x kernel + bias)`.
 
     Attributes:
-      kernel: `[D, K]`.
-      bias: `[K]`.
+      kernel: `[D, K]`, weights of the features.
+      bias: `[K]`, bias of each class.
     """
 
     kernel: Array
@@ -36,22 +36,22 @@ def fit_logistic(
     max_steps: int = 300,
     tolerance: float = 1e-5,
 ) -> Logistic:
-    """`min_W mean_i(-log p(y_i | x_i)) + l2 / 2 |W|^2`, the bias free of charge.
+    """`min_W mean_i(-log p(y_i | x_i)) + l2 / 2 |W|^2`; the bias is not penalised.
 
     scikit-learn's `LogisticRegression(C)` is `l2 = 1 / (C N)`. Traces under `jit` and `vmap` (over `l2` too).
 
     Args:
-      features: `[N, D]`, best of scale 1, which decides how fast it is found and what `l2` means.
-      labels: `[N]`, 0..K-1.
-      num_classes: K, at least 2.
-      l2: weight of the squared kernel, not negative; of a mean over rows, so that it need not change with N.
-      weight: `[N]`, not negative; rows of weight 0 only pad. None weighs all rows 1.
-      start: where to begin, such as the solution at a neighbouring `l2`; None: zeros.
-      max_steps: of L-BFGS.
-      tolerance: it ends where no element of the gradient is greater.
+      features: `[N, D]`, ideally of standard deviation 1: the scale affects convergence and the meaning of `l2`.
+      labels: `[N]`, classes 0..K-1.
+      num_classes: number of classes K, at least 2.
+      l2: weight of the squared kernel, not negative, beside a mean over rows: independent of N.
+      weight: `[N]`, weight of each row, not negative, 0 where a row only pads; None weighs all rows 1.
+      start: initial value, such as the solution at a neighbouring `l2`; None: zeros.
+      max_steps: largest number of L-BFGS steps.
+      tolerance: largest element of the gradient at which the iteration stops.
 
     Returns:
-      The `Logistic` of least loss.
+      The fitted `Logistic`.
 
     Raises:
       ValueError: fewer than 2 classes, shapes that differ, a label outside 0..K-1.
@@ -68,6 +68,7 @@ def fit_logistic(
     """
     _check(features, labels, num_classes)
     weight = jnp.ones(features.shape[0]) if weight is None else jnp.asarray(weight, jnp.float32)
+    # weights that sum to 1 make the loss a mean, so that l2 does not depend on N
     share = weight / jnp.maximum(weight.sum(), jnp.finfo(jnp.float32).tiny)
     one_hot = jax.nn.one_hot(labels, num_classes)
 
@@ -80,15 +81,18 @@ def fit_logistic(
     optimizer = optax.lbfgs(memory_size=20)
     value_and_gradient = optax.value_and_grad_from_state(loss)
 
+    # a while loop, not a scan: most fits converge long before the last step
     def unfinished(carry):
         _, state, steps = carry
         gradient = optax.tree.get(state, "grad")
+        # largest element of the gradient, scikit-learn's criterion
         size = jnp.max(jnp.array([jnp.abs(leaf).max() for leaf in jax.tree.leaves(gradient)]))
         return (steps == 0) | ((steps < max_steps) & (size > tolerance))
 
     def step(carry):
         model, state, steps = carry
         value, gradient = value_and_gradient(model, state=state)
+        # L-BFGS with a line search, which evaluates the loss itself and keeps the gradient for the next step
         updates, state = optimizer.update(gradient, state, model, value=value, grad=gradient, value_fn=loss)
         return jax.tree.map(jnp.add, model, updates), state, steps + 1
 
@@ -112,6 +116,6 @@ def _check(features, labels, num_classes) -> None:
         )
     if is_traced(labels):
         return
-    known = np.asarray(labels)  # known although another trace may be under way
+    known = np.asarray(labels)  # concrete labels stay concrete although other arguments may be traced
     if known.min() < 0 or known.max() >= num_classes:
         raise ValueError(f"labels must be 0..{num_classes - 1}; got {known.min()}..{known.max()}")

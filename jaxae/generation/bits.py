@@ -1,4 +1,4 @@
-"""Bits per dimension: what it costs to send an example as its codes and what they leave open."""
+"""Bits per dimension: the code length of an example, as its symbols and the residual that they leave."""
 
 import math
 
@@ -12,8 +12,9 @@ def bits_per_dimension(nats: Array, num_dimensions: int) -> Array:
     """`nats / (num_dimensions log 2)`.
 
     Args:
-      nats: of whole examples, e.g. `-prior.log_prob(symbols)` plus what the decoder leaves.
-      num_dimensions: numbers in one example, at least 1.
+      nats: `[B]`, code length of each example, e.g. `-prior.log_prob(symbols)` plus the decoder's negative
+        log-likelihood.
+      num_dimensions: number of elements of an example, at least 1.
 
     Raises:
       ValueError: num_dimensions < 1.
@@ -26,22 +27,24 @@ def bits_per_dimension(nats: Array, num_dimensions: int) -> Array:
     """
     if num_dimensions < 1:
         raise ValueError(f"bits_per_dimension: there must be at least one dimension, got {num_dimensions}")
+    # 1 bit is log 2 nats
     return nats / (num_dimensions * math.log(2))
 
 
 def discretized_normal(pixels: Array, mean: Array, scale: Array) -> Array:
-    """`log p` of bytes under a normal distribution cut into 256 levels, nats per element.
+    """`log p` of bytes under a normal distribution discretized to 256 levels, nats per element.
 
-    Level `l` has the mass of `N(mean, scale^2)` between `(l - 1/2) / 255` and `(l + 1/2) / 255`; what lies below the
-    first or above the last level counts to it, so that the 256 sum to 1. A density has no bits per dimension that
-    could be compared with those of other models; this has.
+    Level `l` has the mass of `N(mean, scale^2)` between `(l - 1/2) / 255` and `(l + 1/2) / 255`. The tails below the
+    first and above the last level count to those levels, so that the 256 masses sum to 1. Unlike a density it gives
+    bits per dimension that are comparable between models.
 
     Args:
-      pixels: 0..255, of an integer or a floating type.
-      mean: like the pixels, in 0..1: a reconstruction.
-      scale: broadcastable to them, above 0, in the unit of the mean: the decoder's error, of all pixels or of each.
+      pixels: levels 0..255, integer or floating.
+      mean: reconstruction of the pixels in 0..1, of the same shape.
+      scale: standard deviation of the decoder's error, in the unit of the mean, > 0; broadcastable to the pixels.
 
-    Source: the cut is that of Salimans et al. 2017, "PixelCNN++", equation 2, with a normal for the logistic.
+    Source: the discretization is that of Salimans et al. 2017, "PixelCNN++", equation 2, with a normal for the
+    logistic.
 
     Example:
       >>> import jax.numpy as jnp
@@ -53,8 +56,9 @@ def discretized_normal(pixels: Array, mean: Array, scale: Array) -> Array:
     level = pixels.astype(jnp.float32)
     low = jnp.where(level <= 0, -jnp.inf, ((level - 0.5) / 255 - mean) / scale)
     high = jnp.where(level >= 255, jnp.inf, ((level + 0.5) / 255 - mean) / scale)
-    # in the upper tail both masses round to 1: take those of its mirror image
+    # in the upper tail both distribution functions round to 1: use the mirrored interval in the lower tail
     flip = low > 0
     low, high = jnp.where(flip, -high, low), jnp.where(flip, -low, high)
-    far = log_ndtr(high)
-    return far + jax.nn.log1mexp(far - log_ndtr(low))
+    # log(P(high) - P(low)) = log P(high) + log(1 - exp(log P(low) - log P(high)))
+    log_high = log_ndtr(high)
+    return log_high + jax.nn.log1mexp(log_high - log_ndtr(low))

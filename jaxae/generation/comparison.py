@@ -1,4 +1,4 @@
-"""Generated images beside real ones: every figure of this room at once."""
+"""Generated images compared with real ones by all distances of this room."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -8,12 +8,12 @@ from jaxae.generation.manifold import precision_recall
 
 
 def compare(real: ArrayLike, generated: ArrayLike, k: int = 3) -> dict[str, float]:
-    """`frechet_distance` and `precision_recall` of two sets of features, under the names of their figures.
+    """`frechet_distance` and `precision_recall` of two sets of features, by name.
 
     Args:
       real: `[N, D]` features of real examples.
-      generated: `[M, D]` features of generated ones, as many for a fair comparison.
-      k: of `precision_recall`.
+      generated: `[M, D]` features of generated examples; M should equal N.
+      k: number of neighbours for `precision_recall`.
 
     Returns:
       "frechet", "precision" and "recall".
@@ -31,11 +31,15 @@ def compare(real: ArrayLike, generated: ArrayLike, k: int = 3) -> dict[str, floa
 
 
 def as_bytes(images: ArrayLike) -> np.ndarray:
-    """Images in 0..1 (what lies outside is cut off) rounded to the 256 levels that real ones have.
+    """Images rounded to the 256 levels of real images, uint8.
+
+    Args:
+      images: floating array; values outside 0..1 are clipped.
 
     Example:
       >>> from jaxae.generation import as_bytes
       >>> as_bytes([-0.1, 0.5, 1.2]).tolist()
       [0, 128, 255]
     """
+    # generated values have no levels: without rounding a classifier could tell them by that alone
     return np.round(255 * np.clip(np.asarray(images, np.float32), 0, 1)).astype(np.uint8)

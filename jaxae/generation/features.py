@@ -1,4 +1,4 @@
-"""The feature space in which generated examples are compared: a classifier's, trained here on the data itself."""
+"""The feature space in which generated examples are compared: that of a classifier trained on the same data."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -20,7 +20,7 @@ class FeatureSpace(NamedTuple):
     """A trained classifier as two functions.
 
     Attributes:
-      features: `[N, ...] -> [N, D]`, images as bytes or in 0..1.
+      features: `[N, ...] -> [N, D]`, of images as uint8 or in 0..1.
       classes: `[N, ...] -> [N]`, the most probable class of each.
     """
 
@@ -29,22 +29,21 @@ class FeatureSpace(NamedTuple):
 
 
 def classifier_features(x: np.ndarray, labels: np.ndarray, *, epochs: int = 5, seed: int = 0) -> FeatureSpace:
-    """Train a classifier and give its last layer's inputs as features.
+    """Train a classifier whose features, the inputs of its last layer, are the feature space.
 
-    No network from elsewhere is read, so distances are only comparable where this one is the same: the same data,
-    epochs, seed and machine.
+    No pretrained network is used, so distances are comparable only under the same data, epochs, seed and machine.
 
     Args:
-      x: `[N, H, W, C]` bytes or 0..1, or `[N, D]` standardised rows of a table.
-      labels: `[N]` whole numbers 0..K-1, at least two of them.
-      epochs: passes over the rows.
-      seed: of initialisation and order.
+      x: `[N, H, W, C]` images, uint8 or in 0..1, or `[N, D]` standardised rows of a data table.
+      labels: `[N]` classes 0..K-1, at least two different ones.
+      epochs: number of passes over the rows.
+      seed: seed of parameter initialisation and batch order.
 
     Returns:
-      A `FeatureSpace` of 128 features that are not negative (`downstream.feature_encoder`).
+      A `FeatureSpace` of 128 non-negative features (`downstream.feature_encoder`).
 
     Raises:
-      ValueError: fewer than two classes, or labels of another number than the rows.
+      ValueError: fewer than two classes, or numbers of labels and rows that differ.
 
     Example:
       >>> import numpy as np
@@ -64,22 +63,24 @@ def classifier_features(x: np.ndarray, labels: np.ndarray, *, epochs: int = 5, s
     model, objective = downstream.classifier(
         downstream.feature_encoder(x.shape[1:]), networks.mlp(num_classes), num_classes, transform=scaling
     )
+    # small sets are one batch: at least one step per epoch
     batch_size = min(BATCH_SIZE, len(x))
     num_steps = epochs * (len(x) // batch_size)
 
-    rate = optax.warmup_cosine_decay_schedule(0.0, 1e-3, min(50, num_steps // 2), max(num_steps, 2))
+    learning_rate = optax.warmup_cosine_decay_schedule(0.0, 1e-3, min(50, num_steps // 2), max(num_steps, 2))
     data = Batch(x, target=labels[:, None].astype(np.int32))
-    optimizer = optax.adamw(rate, weight_decay=0.02)
-    first = jax.tree.map(lambda leaf: leaf[:batch_size], data)
-    state = jax.jit(lambda rng: init_state(objective, optimizer, rng, first))(jax.random.key(seed))
+    optimizer = optax.adamw(learning_rate, weight_decay=0.02)
+    first_batch = jax.tree.map(lambda leaf: leaf[:batch_size], data)
+    # compiled, as an initialisation step by step compiles every operation for itself
+    state = jax.jit(lambda rng: init_state(objective, optimizer, rng, first_batch))(jax.random.key(seed))
     step = build_step(objective, optimizer)
     order = shuffled(len(x), batch_size, seed)
     state = fit(step, state, order, num_steps, data=jax.device_put(data), chunk=100, progress=False).state
-    params, inner = state.params["model"], state.state["model"]
+    params, model_state = state.params["model"], state.state["model"]
 
     @jax.jit
     def features(x):
-        return model.encode(params, inner, scaling(None, Batch(x)).x).latent
+        return model.encode(params, model_state, scaling(None, Batch(x)).x).latent
 
     @jax.jit
     def classes(x):

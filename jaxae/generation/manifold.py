@@ -1,21 +1,22 @@
-"""Precision and recall of generated examples: do they look real, and do they cover what is real."""
+"""Precision and recall of generated examples: the share that looks real, and the share of real ones covered."""
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-# queries at a time
+# number of queries whose distances exist at a time
 CHUNK = 1000
 
 
 def precision_recall(real: ArrayLike, generated: ArrayLike, k: int = 3) -> tuple[float, float]:
     """The share of generated features within the real manifold, and of real ones within the generated.
 
-    A set's manifold is the union of balls around its members, each as wide as to the k-th nearest other member.
+    A set's manifold is the union of balls around its members; a ball's radius is the distance to the k-th nearest other
+    member.
 
     Args:
       real: `[N, D]` features.
-      generated: `[M, D]` features; equal numbers make the two shares comparable.
-      k: at least 1, below N and M.
+      generated: `[M, D]` features; M should equal N, or the two shares are not comparable.
+      k: rank of the neighbour that sets the radius, at least 1, below N and M.
 
     Returns:
       `(precision, recall)`, each in 0..1; computed in float64.
@@ -42,15 +43,17 @@ def precision_recall(real: ArrayLike, generated: ArrayLike, k: int = 3) -> tuple
 
 
 def _share_within(queries, members, k):
-    # the nearest member of a member is itself
+    # position 0 of a member's sorted distances is the member itself, so position k is its k-th other member
     radii = np.concatenate([np.partition(rows, k, axis=1)[:, k] for rows in _squared_distances(members, members)])
+    # within the ball of any member: distance at most that member's radius
     inside = [(rows <= radii).any(1) for rows in _squared_distances(queries, members)]
     return float(np.concatenate(inside).mean())
 
 
 def _squared_distances(queries, members):
+    # |q - m|^2 = |q|^2 + |m|^2 - 2 q.m; float64 keeps the digits that the cancellation costs
     norms = (members**2).sum(1)
     for start in range(0, len(queries), CHUNK):
         rows = queries[start : start + CHUNK]
-        found = (rows**2).sum(1, keepdims=True) + norms - 2 * rows @ members.T
-        yield np.maximum(found, 0)
+        squared = (rows**2).sum(1, keepdims=True) + norms - 2 * rows @ members.T
+        yield np.maximum(squared, 0)

@@ -1,4 +1,4 @@
-"""What the latents of a variational autoencoder are used for: nats of each dimension, and which are in use at all."""
+"""Use of a variational autoencoder's latents: nats of each dimension, and which dimensions are active."""
 
 import jax.numpy as jnp
 from jax import Array
@@ -9,14 +9,14 @@ from jaxae.types import Gaussian
 
 
 def kl_per_dimension(posterior: Gaussian, weight: Array | None = None) -> Array:
-    """`mean_n KL(q(z_d|x_n) || N(0, 1))`, nats of each latent dimension; its sum is the rate of the whole code.
+    """`mean_n KL(q(z_d|x_n) || N(0, 1))`, nats of each latent dimension; the sum is the rate of the code.
 
     Args:
-      posterior: of the rows, mean and log-variance `[N, ..., D]`: `model.encode(...).posterior`.
+      posterior: posterior of N rows, mean and log-variance `[N, ..., D]`: `model.encode(...).posterior`.
       weight: `[N]`, 0 where a row only pads.
 
     Returns:
-      `[..., D]`. Near 0: the dimension has collapsed onto the prior.
+      `[..., D]`; a value near 0 means that the dimension has collapsed onto the prior.
 
     Source: Kingma and Welling 2014, appendix B.
 
@@ -33,11 +33,11 @@ def kl_per_dimension(posterior: Gaussian, weight: Array | None = None) -> Array:
 
 
 def active_units(posterior: Gaussian, threshold: float = 0.01, weight: Array | None = None) -> Array:
-    """Which dimensions are in use: the variance over the rows of the posterior's mean is above `threshold`.
+    """Which dimensions are active: the variance over the rows of the posterior's mean is above `threshold`.
 
     Args:
-      posterior: of the rows, `[N, ..., D]`.
-      threshold: as published, 0.01.
+      posterior: posterior of N rows, `[N, ..., D]`.
+      threshold: least variance of an active dimension; 0.01 is the published value.
       weight: `[N]`, 0 where a row only pads.
 
     Returns:
@@ -53,20 +53,21 @@ def active_units(posterior: Gaussian, threshold: float = 0.01, weight: Array | N
       [True, False]
     """
     weight = _weight(posterior, weight)
+    # the covariance criterion of Burda et al.: Var_x E_q[z_d | x]
     centred = posterior.mean - weighted_mean(posterior.mean, weight)[None]
     return weighted_mean(centred**2, weight) > threshold
 
 
 def collapsed_scales(posterior: Gaussian, threshold: float = 0.01, weight: Array | None = None) -> Array:
-    """Which dimensions have a posterior that is a point: the root mean square of its scale is below `threshold`.
+    """Which dimensions have a collapsed posterior: the root mean square of its scale is below `threshold`.
 
-    The bound of the log-variance (a scale of `exp(-5)`, 0.0067) is near then, and no gradient widens it again: the
-    dimension is deterministic, its KL large, and draws of the prior fall between the points. The decoder's likelihood
-    is narrower than its error, or the KL weighs too little.
+    The scale is then near its bound `exp(-5)` = 0.0067, where gradients vanish. The dimension is deterministic, its KL
+    large, and draws of the prior fall between the encoded points. The cause is a decoder likelihood that is narrower
+    than the error, or too small a weight of the KL.
 
     Args:
-      posterior: of the rows, `[N, ..., D]`.
-      threshold: of the scale, in units of the prior's.
+      posterior: posterior of N rows, `[N, ..., D]`.
+      threshold: root mean square of a collapsed scale, in units of the prior's standard deviation.
       weight: `[N]`, 0 where a row only pads.
 
     Returns:
@@ -79,6 +80,7 @@ def collapsed_scales(posterior: Gaussian, threshold: float = 0.01, weight: Array
       >>> collapsed_scales(Gaussian(jnp.zeros((1, 2)), jnp.array([[-9.9, -2.0]]))).tolist()
       [True, False]
     """
+    # mean of the variance, then the root: a few wide posteriors count more than in a mean of scales
     return jnp.sqrt(weighted_mean(jnp.exp(posterior.log_variance), _weight(posterior, weight))) < threshold
 
 

@@ -1,9 +1,9 @@
-"""Likelihoods: how a decoder's raw output, the prediction, is read as a distribution over the data.
+"""Likelihoods: a decoder's raw output, the prediction, as parameters of a distribution over the data.
 
 Each constructor returns a `Likelihood`: pure functions without parameters. With `num_params = n` a decoder gives
 `n` channels for each data channel, laid out as `n` blocks along the last axis. Log-probabilities are in nats per
-element and are not summed, since masks need the elements. They are computed in float32 whatever the networks'
-compute type is.
+element and are not summed, since masks need the elements. They are computed in float32 for every compute
+type of the networks.
 """
 
 from jaxae.likelihoods.basic import bernoulli, categorical, gaussian, laplace
@@ -23,7 +23,7 @@ LIKELIHOODS = {
     "pixel_levels": lambda: pixel_levels(4),
     "logistic_mixture": lambda: logistic_mixture(2),
 }
-"""Name to constructor without arguments: what the contract tests walk through."""
+"""Name to constructor without arguments: the members that the contract tests check."""
 
 __all__ = [
     "LIKELIHOODS",

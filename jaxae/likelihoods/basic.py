@@ -16,8 +16,8 @@ def gaussian(scale: ArrayLike | None = 1.0) -> Likelihood:
     `log p(x) = -((x - mean) / scale)^2 / 2 - log(scale) - log(2 pi) / 2`
 
     Args:
-      scale: the standard deviation, in the data's unit, > 0; None: learned, the decoder then gives a mean and a
-        log-variance (bounded smoothly to ±10) for each element.
+      scale: standard deviation in the data's unit, > 0; None: learned, the decoder then gives a mean and a log-variance
+        (bounded smoothly to ±10) for each element.
 
     Returns:
       A `Likelihood` with 1 parameter per data channel, or 2 where the scale is learned.
@@ -31,8 +31,8 @@ def gaussian(scale: ArrayLike | None = 1.0) -> Likelihood:
     Example:
       >>> import jax.numpy as jnp
       >>> from jaxae import likelihoods
-      >>> one = likelihoods.gaussian(scale=1.0)
-      >>> round(float(one.log_prob(jnp.zeros((1, 1)), jnp.ones((1, 1)))[0, 0]), 4)
+      >>> likelihood = likelihoods.gaussian(scale=1.0)
+      >>> round(float(likelihood.log_prob(jnp.zeros((1, 1)), jnp.ones((1, 1)))[0, 0]), 4)
       -1.4189
     """
     _check_positive("gaussian", "scale", scale)
@@ -42,6 +42,7 @@ def gaussian(scale: ArrayLike | None = 1.0) -> Likelihood:
         if scale is None:
             mean, raw = jnp.split(prediction, 2, -1)
             return mean, bounded_log_variance(raw)
+        # log-variance of a fixed scale
         return prediction, 2 * jnp.log(jnp.asarray(scale, jnp.float32))
 
     def sample(rng, prediction):
@@ -60,8 +61,7 @@ def bernoulli() -> Likelihood:
     """A Bernoulli distribution for each element; the prediction is its logit.
 
     `log p(x) = x log sigmoid(l) + (1 - x) log sigmoid(-l)`. For `x` strictly between 0 and 1 this is the usual
-    cross-entropy but no probability of grey values: binarise (`transforms.binarise`) before numbers in nats are
-    compared.
+    cross-entropy but not a density of grey values: binarise (`transforms.binarise`) before comparing nats.
 
     Source: Kingma and Welling 2014, appendix C.1.
 
@@ -74,7 +74,7 @@ def bernoulli() -> Likelihood:
 
     def log_prob(x, logits):
         logits = logits.astype(jnp.float32)
-        # -softplus rather than log(sigmoid): exact where the sigmoid rounds to 0 or 1
+        # x l - softplus(l) is exact where the sigmoid rounds to 0 or 1, unlike the log of a sigmoid
         return x * logits - jax.nn.softplus(logits)
 
     def sample(rng, logits):
@@ -91,13 +91,13 @@ def bernoulli() -> Likelihood:
 
 
 def laplace(scale: ArrayLike | None = 1.0) -> Likelihood:
-    """A Laplace distribution for each element: the absolute error, as a likelihood.
+    """A Laplace distribution for each element: the likelihood of the absolute error.
 
     `log p(x) = -|x - mean| / scale - log(2 scale)`
 
     Args:
-      scale: in the data's unit, > 0; None: learned, the decoder then gives a mean and a log-scale (bounded smoothly
-        to ±5, so that it can reach neither 0 nor infinity) for each element.
+      scale: scale parameter in the data's unit, > 0; None: learned, the decoder then gives a mean and a log-scale
+        (bounded smoothly to ±5, so that the scale reaches neither 0 nor infinity) for each element.
 
     Returns:
       A `Likelihood` with 1 parameter per data channel, or 2 where the scale is learned.
@@ -122,6 +122,7 @@ def laplace(scale: ArrayLike | None = 1.0) -> Likelihood:
 
     def log_prob(x, prediction):
         mean, log_scale = read(prediction)
+        # log p = -|x - m| / s - log 2 s, by the log-scale, which cannot be 0 or negative
         return -jnp.abs(x - mean) * jnp.exp(-log_scale) - log_scale - math.log(2.0)
 
     def sample(rng, prediction):
@@ -141,12 +142,12 @@ def categorical(num_classes: int) -> Likelihood:
 
     `log p(x) = l_x - log sum_k exp(l_k)`, with `l_k` in block k of the prediction's last axis.
 
-    `mean` is the expectation `sum_k k p_k`, in levels: what minimises the squared error where the classes are ordered,
-    as grey levels are. For labels without an order read the logits: `prediction.argmax(-1)` is the most probable.
+    `mean` is the expectation `sum_k k p_k`, in levels, which minimises the squared error for ordered classes such as
+    grey levels. For classes without an order use the logits: `prediction.argmax(-1)` is the most probable class.
 
     Args:
-      num_classes: K, at least 2; targets are whole numbers 0..K-1, of an integer or a floating type. Others have NaN
-        for a log-probability.
+      num_classes: number of classes K, at least 2; targets are whole numbers 0..K-1, integer or floating. The
+        log-probability of other targets is NaN.
 
     Returns:
       A `Likelihood` with K parameters per data channel: target `[B, ..., C]`, prediction `[B, ..., C * K]`. Samples
@@ -170,17 +171,20 @@ def categorical(num_classes: int) -> Likelihood:
 
     def logits_of(prediction):
         """`[..., C * K] -> [..., C, K]`."""
+        # blocks of the last axis are classes, each with all channels: back to one axis of classes per channel
         blocks = prediction.astype(jnp.float32).reshape(*prediction.shape[:-1], num_classes, -1)
         return jnp.swapaxes(blocks, -1, -2)
 
     def log_prob(x, prediction):
         log_p = jax.nn.log_softmax(logits_of(prediction))
+        # a class out of range has no probability: NaN shows it, a clipped index would hide it
         level = x.astype(jnp.int32)
-        known = (level >= 0) & (level < num_classes)
-        taken = jnp.take_along_axis(log_p, jnp.where(known, level, 0)[..., None], -1)[..., 0]
-        return jnp.where(known, taken, jnp.nan)
+        in_range = (level >= 0) & (level < num_classes)
+        log_p_of_class = jnp.take_along_axis(log_p, jnp.where(in_range, level, 0)[..., None], -1)[..., 0]
+        return jnp.where(in_range, log_p_of_class, jnp.nan)
 
     def mean(prediction):
+        # expectation over the levels: sum_k k p_k
         return jax.nn.softmax(logits_of(prediction)) @ jnp.arange(num_classes, dtype=jnp.float32)
 
     return Likelihood(

@@ -9,11 +9,11 @@ from jaxae.types import Likelihood
 def pixel_levels(num_levels: int = 256) -> Likelihood:
     """`categorical(num_levels)` for pixels in 0..1: level `l` stands for `l / (num_levels - 1)`.
 
-    The probability is that of the nearest level, so bytes that `transforms.scale_uint8` scaled have their own. Values
-    outside 0..1 have NaN. A decoder gives `num_levels` channels for each data channel.
+    The probability is that of the nearest level, which is exact for pixels from `transforms.scale_uint8`. Values
+    outside 0..1 give NaN. A decoder gives `num_levels` channels for each data channel.
 
     Args:
-      num_levels: at least 2.
+      num_levels: number of grey levels, at least 2.
 
     Returns:
       A `Likelihood`; mean and samples are in 0..1.
@@ -30,10 +30,11 @@ def pixel_levels(num_levels: int = 256) -> Likelihood:
       >>> round(float(levels.log_prob(jnp.full((1, 1), 0.2), jnp.zeros((1, 256)))[0, 0]), 4)
       -5.5452
     """
-    inner, top = categorical(num_levels), num_levels - 1
+    classes, top = categorical(num_levels), num_levels - 1
     return Likelihood(
         num_params=num_levels,
-        log_prob=lambda x, prediction: inner.log_prob(jnp.round(x * top), prediction),
-        mean=lambda prediction: inner.mean(prediction) / top,
-        sample=lambda rng, prediction: inner.sample(rng, prediction).astype(jnp.float32) / top,
+        # the nearest level: scaled bytes are exact multiples of 1 / top up to rounding
+        log_prob=lambda x, prediction: classes.log_prob(jnp.round(x * top), prediction),
+        mean=lambda prediction: classes.mean(prediction) / top,
+        sample=lambda rng, prediction: classes.sample(rng, prediction).astype(jnp.float32) / top,
     )

@@ -1,4 +1,4 @@
-"""Whether data are what a likelihood is a distribution of."""
+"""A warning where data are outside of the support of a likelihood."""
 
 import warnings
 
@@ -9,11 +9,11 @@ from jaxae.types import Likelihood
 
 
 def warn_of_grey(likelihood: Likelihood, x: ArrayLike) -> None:
-    """Warn, once a call, where a likelihood of 0 and 1 alone is given other values, and say which one fits.
+    """Warn, once per call, where a likelihood of 0 and 1 alone gets other values, and name one that fits.
 
     Args:
-      likelihood: any; only a binary one warns.
-      x: the data (or some rows of it) as the likelihood will score them: scaled, binarised if they are to be.
+      likelihood: any likelihood; only binary ones warn.
+      x: data (or some rows of it) as the likelihood scores them: scaled, and binarised if training binarises.
 
     Example:
       >>> import warnings

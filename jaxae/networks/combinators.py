@@ -1,4 +1,4 @@
-"""Networks without parameters of their own."""
+"""Combinators of networks, and networks without parameters."""
 
 import inspect
 from collections.abc import Callable
@@ -20,7 +20,7 @@ def conditional(network: AnyNetwork) -> AnyNetwork:
     The condition is repeated over the axes of `x` between the first and the last.
 
     Args:
-      network: reads `[B, ..., C + K]`; is handed the condition too.
+      network: network that reads `[B, ..., C + K]`; it gets the condition too.
 
     Returns:
       A network of the same kind from `x` `[B, ..., C]` and `condition` `[B, K]` (class labels: one-hot) or
@@ -42,18 +42,19 @@ def conditional(network: AnyNetwork) -> AnyNetwork:
       (5, 2)
     """
 
-    def joined(x, condition):
+    def with_condition(x, condition):
         abstract = isinstance(x, jax.ShapeDtypeStruct)
         return (jax.eval_shape(_join, x, condition) if abstract else _join(x, condition)), condition
 
-    return around(network, joined)
+    return around(network, with_condition)
 
 
 def frozen(function: Callable) -> Network:
-    """Any function as a network without parameters: what it holds inside is a constant that nothing trains.
+    """Any function as a network without parameters; arrays that it closes over are constants.
 
     Args:
-      function: `x -> y`, or `(x, condition) -> y` where it has a parameter `condition`; row by row.
+      function: function `x -> y`, or `(x, condition) -> y` if it has a parameter `condition`, that treats rows
+        independently.
 
     Returns:
       A `Network` whose params are `()`.
@@ -74,14 +75,14 @@ def frozen(function: Callable) -> Network:
 
 
 def shared_scale(network: AnyNetwork, log_variance: float = 0.0) -> AnyNetwork:
-    """A decoder beside one learned number: `[prediction, log-variance]`, as `likelihoods.gaussian(None)` reads them.
+    """A decoder with one learned log-variance: `[mean, log-variance]`, as `likelihoods.gaussian(None)` reads them.
 
-    One scale for all elements of all examples: the sigma-VAE, which needs no weight on the KL. Where it has converged
-    the scale is the optimal one, the root of the mean squared error.
+    All elements of all examples share the scale: the sigma-VAE, which needs no weight on the KL. After convergence the
+    scale is the root of the mean squared error, which is optimal.
 
     Args:
-      network: gives `[B, ..., C]`, the mean.
-      log_variance: where it starts (before the likelihood's bound of ±10).
+      network: decoder to `[B, ..., C]`, the mean.
+      log_variance: initial value (before the likelihood's bound of ±10).
 
     Returns:
       A network of the same kind that gives `[B, ..., 2 C]`; its params are a dict with "network" and "log_variance".
@@ -97,14 +98,14 @@ def shared_scale(network: AnyNetwork, log_variance: float = 0.0) -> AnyNetwork:
       (5, 6)
     """
 
-    inner = with_state(network)
+    decoder = with_state(network)
 
     def init(rng, x, condition=None):
-        params, state = inner.init(rng, x, condition)
+        params, state = decoder.init(rng, x, condition)
         return {"network": params, "log_variance": jnp.float32(log_variance)}, state
 
     def apply(params, state, rng, x, condition=None):
-        mean, state = inner.apply(params["network"], state, rng, x, condition)
+        mean, state = decoder.apply(params["network"], state, rng, x, condition)
         return jnp.concatenate([mean, jnp.broadcast_to(params["log_variance"], mean.shape)], -1), state
 
     return StatefulNetwork(init, apply) if isinstance(network, StatefulNetwork) else without_state(init, apply)
@@ -117,6 +118,9 @@ def _join(x: Array, condition: PyTree) -> Array:
         raise ValueError(
             f"condition {condition.shape} does not fit x {x.shape}: it must be [B, channels] (labels: one-hot)"
         )
-    middle = (1,) * (x.ndim - condition.ndim)
-    spread = condition.reshape(condition.shape[0], *middle, *condition.shape[1:])
-    return jnp.concatenate([x, jnp.broadcast_to(spread, (*x.shape[:-1], spread.shape[-1])).astype(x.dtype)], -1)
+    middle_axes = (1,) * (x.ndim - condition.ndim)
+    # a condition per example is repeated over the axes in between, such as height and width
+    broadcastable = condition.reshape(condition.shape[0], *middle_axes, *condition.shape[1:])
+    return jnp.concatenate(
+        [x, jnp.broadcast_to(broadcastable, (*x.shape[:-1], broadcastable.shape[-1])).astype(x.dtype)], -1
+    )

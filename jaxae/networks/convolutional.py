@@ -29,25 +29,25 @@ def conv_encoder(
     """Strided convolutions, each followed by residual blocks: `[B, H, W, C] -> [B, num_outputs]`.
 
     Each stage divides height and width by `stride`, rounding up. A residual block is
-    `x + conv1x1(activation(conv3x3(activation(x))))`. A last linear layer reads the whole map, or each of its
-    places. A condition is ignored. On CPUs the convolutions are matrix products (`networks.convolution`).
+    `x + conv1x1(activation(conv3x3(activation(x))))`. A last linear layer reads the whole map, or each
+    position of it. A condition is ignored. On CPUs the convolutions are matrix products (`networks.convolution`).
 
     Args:
-      shape: one image's `(H, W, C)`, any size from 1.
+      shape: shape of one image, `(H, W, C)`, each at least 1.
       num_outputs: width of the output.
-      channels: of each stage.
-      num_blocks: residual blocks in each stage; 0 for plain convolutions.
+      channels: number of channels of each stage.
+      num_blocks: number of residual blocks in each stage; 0 for plain convolutions.
       kernel: height and width of the strided convolutions' windows.
-      stride: of each stage.
-      spatial: keep the map, `[B, h, w, num_outputs]`, for codes with a place in the image.
-      activation: the non-linearity.
+      stride: stride of each stage.
+      spatial: whether the output keeps the map, `[B, h, w, num_outputs]`, for codes with positions in the image.
+      activation: non-linearity between the layers.
       dtype: compute type; parameters and output are float32.
 
     Returns:
       A `Network`.
 
     Raises:
-      ValueError: a shape that is not `(H, W, C)`, a size below 1; (from `init` and `apply`) other images.
+      ValueError: a shape that is not `(H, W, C)`, a size below 1; (from `init` and `apply`) images of another shape.
 
     Source: van den Oord, Vinyals and Kavukcuoglu 2017, "Neural Discrete Representation Learning", section 4.1.
 
@@ -80,13 +80,13 @@ def conv_decoder(
     Each stage is the adjoint of the encoder's convolution at that size, after residual blocks.
 
     Args:
-      shape: one image's `(H, W, C)`, any size from 1.
-      num_params: output channels for each data channel, the likelihood's `num_params`.
-      channels: of the encoder's stages; the decoder runs through them from the last to the first.
-      num_blocks: residual blocks in each stage; 0 for plain convolutions.
+      shape: shape of one image, `(H, W, C)`, each at least 1.
+      num_params: number of output channels for each data channel, the likelihood's `num_params`.
+      channels: number of channels of each stage of the encoder; the decoder's stages go from the last to the first.
+      num_blocks: number of residual blocks in each stage; 0 for plain convolutions.
       kernel: height and width of the transposed convolutions' windows.
-      stride: of each stage.
-      activation: the non-linearity.
+      stride: stride of each stage.
+      activation: non-linearity between the layers.
       dtype: compute type; parameters and output are float32.
 
     Returns:
@@ -127,13 +127,14 @@ def _in_both_forms(module) -> Network:
     network, on_cpu = stateless(module), stateless(module.clone(form=products))
 
     def apply(params, x, condition=None):
+        # decided at lowering: the same exported program is fast on a CPU and on accelerators
         return jax.lax.platform_dependent(params, x, cpu=on_cpu.apply, default=network.apply)
 
     return Network(network.init, apply, network.hidden)
 
 
 class _Stages(NamedTuple):
-    """What encoder and decoder share; a stage is a strided (or transposed) convolution and its residual blocks."""
+    """Settings of the stages; a stage is a strided (or transposed) convolution and its residual blocks."""
 
     channels: tuple[int, ...]
     num_blocks: int
@@ -149,7 +150,9 @@ class _Convolution(nn.Module):
     stride: int
     dtype: Any
     form: Form
-    size: tuple[int, int] | None = None  # of the output, for a transposed convolution
+    size: tuple[int, int] | None = (
+        None  # height and width of the output of a transposed convolution; None: a convolution
+    )
     scale: float = 1.0
 
     @nn.compact
@@ -158,9 +161,10 @@ class _Convolution(nn.Module):
         if self.size is None:
             kernel_shape = (self.kernel, self.kernel, inputs, self.features)
             fan_in = self.kernel**2 * inputs
-        else:  # a place of the output reads only some of the windows
+        else:  # a position of the output is covered by (kernel / stride)^2 windows only
             kernel_shape = (self.kernel, self.kernel, self.features, inputs)
             fan_in = max(self.kernel / self.stride, 1) ** 2 * inputs
+        # He initialisation: variance 2 / fan-in keeps the size of activations
         kernel = self.param("kernel", nn.initializers.normal(self.scale * math.sqrt(2 / fan_in)), kernel_shape)
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         kernel, bias = kernel.astype(self.dtype), bias.astype(self.dtype)
@@ -179,7 +183,7 @@ class _Block(nn.Module):
     def __call__(self, x):
         stages, features = self.stages, x.shape[self.form.channel_axis]
         y = _Convolution(features, 3, 1, stages.dtype, self.form)(stages.activation(x))
-        # starts near the identity
+        # a small last layer: the block starts near the identity
         return x + _Convolution(features, 1, 1, stages.dtype, self.form, scale=0.1)(stages.activation(y))
 
 
@@ -214,6 +218,7 @@ class _Decoder(nn.Module):
     @nn.compact
     def __call__(self, x):
         stages, form, rows = self.stages, self.form, x.shape[0]
+        # the sizes of the encoder's stages, which the decoder passes in reverse
         sizes = [self.shape[:2]]
         for _ in stages.channels:
             height, width = sizes[-1]

@@ -1,4 +1,4 @@
-"""The networks that presets use when none are given."""
+"""The default networks of the presets."""
 
 import math
 from collections.abc import Sequence
@@ -10,28 +10,28 @@ from jax.typing import DTypeLike
 from jaxae.networks.linen import stateless
 from jaxae.types import Network
 
-# The largest image that is read as one row: beyond it the first product alone has more than two million weights.
+# largest image that is read as one row: beyond it the first layer has more than two million weights
 _WHOLE = 4096
 
 
 def default_encoder(shape: Sequence[int], num_outputs: int, *, dtype: DTypeLike = jnp.float32) -> Network:
-    """The encoder that presets use: `[B, *shape] -> [B, num_outputs]`, products and ReLUs.
+    """The default encoder of the presets: `[B, *shape] -> [B, num_outputs]`, dense layers with ReLUs.
 
-    Products keep every kind of processor busy: in the same time, a perceptron reconstructs small images better than
-    convolutions do. An image of more than 4096 numbers is cut into patches, of which every one passes through the
-    same layer to a few features, so that neither the parameters nor the time grow with the image's area as those
-    of a whole product would. A condition is ignored; `conditional` makes a network that reads one.
+    Matrix products are efficient on every processor: in the same time, a perceptron reconstructs small images better
+    than convolutions do. An image of more than 4096 numbers is divided into patches, each of which the same layer maps
+    to a few features, so that parameters and time do not grow with the image's area as those of one dense layer would.
+    A condition is ignored; `conditional` makes a network that reads one.
 
     Args:
-      shape: one example's shape: `(H, W, C)`, or `(D,)` for a row of a table.
-      num_outputs: the size of the bottleneck's input.
+      shape: shape of one example, `(H, W, C)`, or `(D,)` for a row of a data table.
+      num_outputs: width of the bottleneck's input.
       dtype: compute type; parameters and output are float32.
 
     Returns:
       A `Network`.
 
     Raises:
-      ValueError: a size below 1; (from `init` and `apply`) examples of another shape (but for the channels).
+      ValueError: a size below 1; (from `init` and `apply`) examples of another shape (up to the channels).
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -46,13 +46,13 @@ def default_encoder(shape: Sequence[int], num_outputs: int, *, dtype: DTypeLike 
 
 
 def default_decoder(shape: Sequence[int], num_params: int = 1, *, dtype: DTypeLike = jnp.float32) -> Network:
-    """The decoder that presets use: `[B, latent] -> [B, *shape[:-1], shape[-1] * num_params]`.
+    """The default decoder of the presets: `[B, latent] -> [B, *shape[:-1], shape[-1] * num_params]`.
 
     The mirror of `default_encoder`.
 
     Args:
-      shape: one example's shape: `(H, W, C)`, or `(D,)` for a row of a table.
-      num_params: output channels for each data channel, the likelihood's `num_params`.
+      shape: shape of one example, `(H, W, C)`, or `(D,)` for a row of a data table.
+      num_params: number of output channels for each data channel, the likelihood's `num_params`.
       dtype: compute type; parameters and output are float32.
 
     Returns:
@@ -82,11 +82,12 @@ def _checked(shape, outputs) -> tuple[int, ...]:
 
 
 def _widths(shape: tuple[int, ...]) -> tuple[int, ...]:
+    # larger examples get wider layers; the mirrored widths are the decoder's
     return (512, 256) if math.prod(shape) > 256 else (128, 64)
 
 
 def _patch(shape: tuple[int, ...]) -> int:
-    """Patches' height and width: 1 for examples read whole, else about 16 patches along the longer side."""
+    """Height and width of a patch: 1 for examples read as one row, else about 16 patches along the longer side."""
     if len(shape) != 3 or math.prod(shape) <= _WHOLE:
         return 1
     return max(2, round(max(shape[:2]) / 16))
@@ -97,7 +98,7 @@ def _grid(shape: tuple[int, ...], patch: int) -> tuple[int, int]:
 
 
 def _features(patch: int, shape: tuple[int, ...]) -> int:
-    """Of one patch: such that the whole map has as many numbers as an image that is read as one row."""
+    """Number of features of a patch, such that all patches together have at most as many as the largest whole image."""
     return max(8, _WHOLE // math.prod(_grid(shape, patch)))
 
 
@@ -114,6 +115,7 @@ class _Encoder(nn.Module):
             raise ValueError(f"this encoder reads examples of shape {self.shape}; got a batch of shape {x.shape}")
         x = x.astype(self.dtype)
         if self.patch > 1:
+            # the same small layer for every patch
             x = _cut(x, self.patch)
             x = nn.relu(nn.Dense(_features(self.patch, self.shape), dtype=self.dtype, name="patches")(x))
         x = x.reshape(x.shape[0], -1)
@@ -137,6 +139,7 @@ class _Decoder(nn.Module):
             return x.reshape(x.shape[0], *self.output_shape).astype(jnp.float32)
         grid, features = _grid(self.output_shape, self.patch), _features(self.patch, self.output_shape)
         x = nn.relu(nn.Dense(math.prod(grid) * features, dtype=self.dtype)(x)).reshape(x.shape[0], *grid, features)
+        # the mirror of the encoder: the same layer for every patch gives its pixels
         x = nn.Dense(self.patch**2 * self.output_shape[2], dtype=self.dtype, name="patches")(x)
         return _join(x, self.patch)[:, : self.output_shape[0], : self.output_shape[1]].astype(jnp.float32)
 

@@ -10,12 +10,12 @@ from jaxae.types import Network
 
 
 def planar(num_layers: int = 4) -> Network:
-    """Planar layers: `z' = z + u tanh(w'z + v'context + b)`, each one bend along a plane.
+    """Planar layers: `z' = z + u tanh(w'z + v'context + b)`, each a shift along u that depends on the position along w.
 
     `u` is shifted along `w` so that `w'u >= -1`, which keeps each layer invertible.
 
     Args:
-      num_layers: at least 1; each adds 3 D + 1 parameters.
+      num_layers: number of layers, at least 1; each adds 3 D + 1 parameters.
 
     Returns:
       A `Network` `(z [B, ..., D], context like z) -> (z', [B])`.
@@ -24,7 +24,7 @@ def planar(num_layers: int = 4) -> Network:
       ValueError: num_layers below 1.
 
     Source: Rezende and Mohamed 2015, "Variational Inference with Normalizing Flows", section 4.1 and appendix A.1; the
-    offset that reads the context is ours, theirs are parameters that the encoder gives.
+    offset that reads the context differs: in the paper the encoder gives the parameters.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -37,21 +37,23 @@ def planar(num_layers: int = 4) -> Network:
     _check("planar", num_layers)
 
     def init(rng, z, condition=None):
-        size = _row(z)
+        size = _latent_size(z)
         keys = jax.random.split(rng, (num_layers, 3))
-        draw = jax.vmap(jax.vmap(lambda key: jax.random.normal(key, (size,)) / jnp.sqrt(size)))(keys)
-        return {"u": 0.1 * draw[:, 0], "w": draw[:, 1], "v": draw[:, 2], "b": jnp.zeros(num_layers)}
+        draws = jax.vmap(jax.vmap(lambda key: jax.random.normal(key, (size,)) / jnp.sqrt(size)))(keys)
+        return {"u": 0.1 * draws[:, 0], "w": draws[:, 1], "v": draws[:, 2], "b": jnp.zeros(num_layers)}
 
     def apply(params, z, condition=None):
-        rows, read = z.reshape(z.shape[0], -1), _context("planar", z, condition)
+        rows, context = z.reshape(z.shape[0], -1), _context("planar", z, condition)
 
         def layer(carry, p):
             rows, log_det = carry
             product = p["w"] @ p["u"]
+            # appendix A.1: u along w is replaced by m(w'u) = -1 + softplus(w'u), which is above -1
             u = p["u"] + (jax.nn.softplus(product) - 1 - product) * p["w"] / jnp.maximum((p["w"] ** 2).sum(), 1e-12)
-            bend = jnp.tanh(rows @ p["w"] + read @ p["v"] + p["b"])
-            log_det = log_det + jnp.log1p((1 - bend**2) * (p["w"] @ u))
-            return (rows + bend[:, None] * u[None], log_det), None
+            activation = jnp.tanh(rows @ p["w"] + context @ p["v"] + p["b"])
+            # det(I + u (1 - tanh^2) w') = 1 + (1 - tanh^2) w'u
+            log_det = log_det + jnp.log1p((1 - activation**2) * (p["w"] @ u))
+            return (rows + activation[:, None] * u[None], log_det), None
 
         (rows, log_det), _ = jax.lax.scan(layer, (rows, jnp.zeros(z.shape[0])), params)
         return rows.reshape(z.shape), log_det
@@ -65,8 +67,8 @@ def inverse_autoregressive(*sizes: int, num_layers: int = 2) -> Network:
     `s = sigmoid(raw + 2)` starts near 0.88; the order of the dimensions is reversed between layers.
 
     Args:
-      *sizes: hidden layers of each network; none: one of 128.
-      num_layers: at least 1.
+      *sizes: widths of the hidden layers of each network; none: one layer of 128.
+      num_layers: number of layers, at least 1.
 
     Returns:
       A `Network` `(z [B, ..., D], context like z) -> (z', [B])`.
@@ -88,19 +90,22 @@ def inverse_autoregressive(*sizes: int, num_layers: int = 2) -> Network:
     network = autoregressive_mlp(*(sizes or (128,)))
 
     def init(rng, z, condition=None):
-        like = jnp.zeros((1, _row(z)))
-        return [network.init(key, like, like) for key in jax.random.split(rng, num_layers)]
+        example = jnp.zeros((1, _latent_size(z)))
+        return [network.init(key, example, example) for key in jax.random.split(rng, num_layers)]
 
     def apply(params, z, condition=None):
-        rows, read = z.reshape(z.shape[0], -1), _context("inverse_autoregressive", z, condition)
+        rows, context = z.reshape(z.shape[0], -1), _context("inverse_autoregressive", z, condition)
         log_det = jnp.zeros(z.shape[0])
         for i, layer in enumerate(params):
-            raw, mean = jnp.moveaxis(network.apply(layer, rows, read), -1, 0)
+            raw, mean = jnp.moveaxis(network.apply(layer, rows, context), -1, 0)
+            # the Jacobian is triangular with s on the diagonal: log det = sum log s
             log_scale = jax.nn.log_sigmoid(raw + 2)
+            # s z + (1 - s) m = s (z - m) + m
             rows = jnp.exp(log_scale) * (rows - mean) + mean
             log_det = log_det + log_scale.sum(-1)
             if i + 1 < len(params):
-                rows, read = rows[:, ::-1], read[:, ::-1]
+                # reversed between layers, so that the last dimension is read by others too
+                rows, context = rows[:, ::-1], context[:, ::-1]
         return rows.reshape(z.shape), log_det
 
     return Network(init, apply)
@@ -112,7 +117,7 @@ def _context(name, z, condition):
     return condition.reshape(z.shape[0], -1)
 
 
-def _row(z) -> int:
+def _latent_size(z) -> int:
     return math.prod(z.shape[1:])
 
 

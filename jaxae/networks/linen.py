@@ -10,18 +10,18 @@ import jax
 from jaxae.networks.stateful import AnyNetwork
 from jaxae.types import Network, StatefulNetwork
 
-# what modules call the argument that switches batch statistics and dropout, and its value in training
+# names of the argument that switches batch statistics and dropout, with its value in training
 MODES = {"train": True, "training": True, "deterministic": False, "use_running_average": False}
 
 _ADVICE = "give its __call__ an argument `train`, which batch norm and dropout read, and networks.from_linen trains it"
 
 
 def from_linen(module: nn.Module) -> AnyNetwork:
-    """A Flax Linen module as a network: with state where it has batch norm or dropout to switch, else without.
+    """A Flax Linen module as a network: with state if it can switch batch norm or dropout, else without.
 
     Args:
-      module: called as `module(x)`, or `module(x, condition)` where its `__call__` has a parameter `condition`. Where
-        it has a parameter `train` (or `training`, `deterministic`, `use_running_average`) too, that is given by name:
+      module: module that is called as `module(x)`, or `module(x, condition)` if its `__call__` has a parameter
+        `condition`. A parameter `train` (or `training`, `deterministic`, `use_running_average`) is passed by name:
         training in calls with a key, evaluation in calls without.
 
     Returns:
@@ -47,7 +47,10 @@ def from_linen(module: nn.Module) -> AnyNetwork:
 
 
 def stateless(module: nn.Module) -> Network:
-    """`from_linen` of a module that is known to have nothing but parameters.
+    """`from_linen` of a module that has parameters alone.
+
+    Args:
+      module: module without batch statistics or dropout.
 
     Example:
       >>> import flax.linen as nn
@@ -69,10 +72,10 @@ def stateless(module: nn.Module) -> Network:
             raise ValueError(f"{name} draws random numbers once it is initialised: {_ADVICE}") from None
 
     def hidden(params, x, condition=None):
-        _, found = module.apply(
+        _, collections = module.apply(
             params, *_arguments(module)(x, condition), capture_intermediates=_is_inside, mutable=["intermediates"]
         )
-        return _in_order(found.get("intermediates", {}))
+        return _in_order(collections.get("intermediates", {}))
 
     return Network(init, apply, hidden)
 
@@ -83,7 +86,7 @@ def _with_state(module: nn.Module, modes: list[str]) -> StatefulNetwork:
 
     def init(rng, x, condition=None):
         abstract = jax.eval_shape(_arguments(module), x, condition)
-        # in evaluation mode: the statistics are to start untouched
+        # in evaluation mode, so that the initial statistics are not updated
         variables: Any = module.lazy_init(rng, *abstract, **switched(False))
         return {"params": variables.get("params", {})}, {k: v for k, v in variables.items() if k != "params"}
 
@@ -92,8 +95,8 @@ def _with_state(module: nn.Module, modes: list[str]) -> StatefulNetwork:
         if rng is None:
             return module.apply({**params, **state}, *arguments, **switched(False)), state
         rngs = {"params": rng, "dropout": jax.random.fold_in(rng, 1)}
-        y, new = module.apply({**params, **state}, *arguments, **switched(True), rngs=rngs, mutable=sorted(state))
-        return y, {name: new.get(name, state[name]) for name in state}
+        y, new_state = module.apply({**params, **state}, *arguments, **switched(True), rngs=rngs, mutable=sorted(state))
+        return y, {name: new_state.get(name, state[name]) for name in state}
 
     return StatefulNetwork(init, apply)
 
@@ -108,6 +111,6 @@ def _is_inside(module, method):
 
 
 def _in_order(tree):
-    """Leaves as they were put in: `jax.tree.leaves` would sort them by name."""
+    """Leaves in order of insertion; `jax.tree.leaves` would sort them by name."""
     nested = tree.values() if isinstance(tree, dict) else tree
     return [leaf for item in nested for leaf in (_in_order(item) if isinstance(item, dict | tuple) else [item])]

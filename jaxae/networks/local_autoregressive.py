@@ -1,4 +1,4 @@
-"""A decoder that reads the latent and, for each pixel, its neighbours before it in reading order."""
+"""A decoder that reads the latent and, for each pixel, its neighbours that come before it in raster order."""
 
 import math
 from collections.abc import Callable
@@ -17,8 +17,8 @@ class LocalAutoregressive(NamedTuple):
     """A decoder of images, pixel by pixel.
 
     Attributes:
-      network: `(params, latent, condition=the image [B, H, W, C]) -> prediction [B, H, W, C * num_params]`, all pixels
-        in one pass, each from the pixels before it: for training and for bounds.
+      network: `(params, latent, condition=images [B, H, W, C]) -> prediction [B, H, W, C * num_params]`, all pixels in
+        one pass, each from the pixels before it: for training and bounds.
       sample: `(params, rng, latent) -> images [B, H, W, C]`, drawn one pixel after another in one scan.
     """
 
@@ -29,28 +29,28 @@ class LocalAutoregressive(NamedTuple):
 def local_autoregressive(decoder: Network, likelihood: Likelihood, *sizes: int, window: int = 3) -> LocalAutoregressive:
     """`prediction_t = features_t[:n] + f(features_t, pixels before t within the window)`, f an MLP shared by all t.
 
-    The features are the decoder's, so what lies further away than the window must pass through the latent: the network
-    learns strokes and textures by itself, the latent keeps what is global. A pixel's channels are independent given
-    the pixels before it.
+    The features come from the decoder, so information from beyond the window must pass through the latent: f learns
+    strokes and textures, the latent encodes global structure. The channels of a pixel are independent given the pixels
+    before it.
 
     Args:
-      decoder: gives the features `[B, H, W, F]` from the latent alone, F at least `n = C * likelihood.num_params`, of
-        which the first n are the prediction as it would be without neighbours.
-      likelihood: of a pixel.
-      *sizes: hidden layers of f, ReLU; none: 48 and 24.
-      window: r, pixels read in each direction: r rows above from r columns left to r right, and r pixels to the left.
+      decoder: network from the latent to features `[B, H, W, F]`, F at least `n = C * likelihood.num_params`, of which
+        the first n are the prediction without neighbours.
+      likelihood: likelihood of a pixel.
+      *sizes: widths of the hidden layers of f, with ReLU; none: 48 and 24.
+      window: reach r in pixels: f reads r rows above, from r columns left to r right, and r pixels to the left.
 
     Returns:
-      `LocalAutoregressive(network, sample)`. The network's condition is the image itself, as the objective sees it
-      (`transforms.condition_on_input` sets it). Its params are a dict with "decoder" and "layers". What f adds is near
-      0 at first.
+      `LocalAutoregressive(network, sample)`. The network's condition is the image itself, as the objective scores it
+      (`transforms.condition_on_input` sets it). Its params are a dict with "decoder" and "layers". The output of f is
+      near 0 after `init`.
 
     Raises:
       ValueError: a size or a window below 1; (from `init`, `apply`) no image as the condition, or one that does not
         fit the features.
 
     Source: Chen et al. 2017, "Variational Lossy Autoencoder", section 3.1 (the window); Gulrajani et al. 2017,
-    "PixelVAE". Theirs are masked convolutions.
+    "PixelVAE". The papers use masked convolutions.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -68,29 +68,35 @@ def local_autoregressive(decoder: Network, likelihood: Likelihood, *sizes: int, 
     sizes = sizes or (48, 24)
     if min(*sizes, window) < 1:
         raise ValueError(f"local_autoregressive: sizes and window must be 1 or more, got {sizes} and {window}")
+    # rows above in full width, then the pixels to the left: all come before the pixel in raster order
     offsets = [(-i, j) for i in range(window, 0, -1) for j in range(-window, window + 1)]
     offsets += [(0, -j) for j in range(window, 0, -1)]
 
     def init(rng, latent, condition=None):
-        first, rest = jax.random.split(rng)
-        params = decoder.init(first, latent)
+        decoder_rng, layers_rng = jax.random.split(rng)
+        params = decoder.init(decoder_rng, latent)
         features = jax.eval_shape(decoder.apply, params, latent)
         outputs = _outputs(features, condition)
+        # f reads the pixel's features and all channels of every neighbour
         inputs = features.shape[-1] + len(offsets) * outputs // likelihood.num_params
-        return {"decoder": params, "layers": init_layers(rest, (inputs, *sizes, outputs), 0.05)}
+        return {"decoder": params, "layers": init_layers(layers_rng, (inputs, *sizes, outputs), 0.05)}
 
-    def head(layers, read, added):
+    def head(layers, inputs, base_prediction):
         """Columns are pixels: `[F + window, N], [n, N] -> [n, N]`."""
-        return added + finish(layers[1:], layers[0]["kernel"] @ read + layers[0]["bias"][:, None])
+        # f corrects the prediction that needs no neighbours, and starts near 0
+        return base_prediction + finish(layers[1:], layers[0]["kernel"] @ inputs + layers[0]["bias"][:, None])
 
     def all_pixels(layers, features, images):
         outputs = images.shape[-1] * likelihood.num_params
         height, width = images.shape[1:3]
+        # shifted copies of the image: neighbour (i, j) of every pixel at once; outside of the image is 0
         padded = jnp.pad(jnp.moveaxis(images, -1, 0), ((0, 0), (0, 0), (window, 0), (window, window)))
-        seen = [padded[:, :, window + i : window + i + height, window + j : window + j + width] for i, j in offsets]
+        neighbours = [
+            padded[:, :, window + i : window + i + height, window + j : window + j + width] for i, j in offsets
+        ]
         columns = jnp.moveaxis(features, -1, 0)
-        read = jnp.concatenate([columns, *seen]).reshape(-1, math.prod(images.shape[:3]))
-        y = head(layers, read, columns[:outputs].reshape(outputs, -1))
+        inputs = jnp.concatenate([columns, *neighbours]).reshape(-1, math.prod(images.shape[:3]))
+        y = head(layers, inputs, columns[:outputs].reshape(outputs, -1))
         return jnp.moveaxis(y.reshape(outputs, *images.shape[:3]), 0, -1)
 
     def apply(params, latent, condition=None):
@@ -105,20 +111,23 @@ def local_autoregressive(decoder: Network, likelihood: Likelihood, *sizes: int, 
         outputs = params["layers"][-1]["bias"].shape[0]
         channels = outputs // likelihood.num_params
 
-        def pixel(padded, at):
-            place, key = at
-            i, j = place // width, place % width
-            near = lax.dynamic_slice(padded, (0, i, j, 0), (rows, window + 1, 2 * window + 1, channels))
-            seen = [near[:, window + di, window + dj] for di, dj in offsets]
-            own = lax.dynamic_slice(features, (0, i, j, 0), (rows, 1, 1, features.shape[-1]))[:, 0, 0]
-            y = head(params["layers"], jnp.concatenate([own, *seen], -1).T, own[:, :outputs].T).T
+        def pixel(padded, position_and_key):
+            position, key = position_and_key
+            i, j = position // width, position % width
+            window_pixels = lax.dynamic_slice(padded, (0, i, j, 0), (rows, window + 1, 2 * window + 1, channels))
+            neighbours = [window_pixels[:, window + di, window + dj] for di, dj in offsets]
+            pixel_features = lax.dynamic_slice(features, (0, i, j, 0), (rows, 1, 1, features.shape[-1]))[:, 0, 0]
+            y = head(
+                params["layers"], jnp.concatenate([pixel_features, *neighbours], -1).T, pixel_features[:, :outputs].T
+            ).T
             drawn = likelihood.sample(key, y).astype(padded.dtype)
+            # the drawn pixel becomes a neighbour of the pixels after it
             padded = lax.dynamic_update_slice(padded, drawn[:, None, None], (0, i + window, j + window, 0))
             return padded, None
 
         start = jnp.zeros((rows, height + window, width + 2 * window, channels), features.dtype)
-        places = jnp.arange(height * width)
-        drawn, _ = lax.scan(pixel, start, (places, jax.random.split(rng, height * width)))
+        positions = jnp.arange(height * width)
+        drawn, _ = lax.scan(pixel, start, (positions, jax.random.split(rng, height * width)))
         return drawn[:, window:, window : window + width]
 
     def _outputs(features, images):

@@ -19,15 +19,16 @@ def mlp(
     output_shape: Sequence[int] | None = None,
     dtype: DTypeLike = jnp.float32,
 ) -> Network:
-    """Products with a non-linearity between them: `W_n a(... a(W_1 x + b_1) ...) + b_n`.
+    """Dense layers with a non-linearity between them: `W_n a(... a(W_1 x + b_1) ...) + b_n`.
 
     Acts on the last axis, so that `[B, T, C]` is `T` rows of each example; a condition is ignored.
 
     Args:
-      *sizes: the layers' output sizes; the last one is linear.
-      activation: between the layers.
-      flatten: make each example one row first, `[B, ...] -> [B, D]`.
-      output_shape: one more linear layer gives outputs of this shape, `[B, D] -> [B, *output_shape]`.
+      *sizes: output widths of the layers; the last layer is linear.
+      activation: non-linearity between the layers.
+      flatten: whether each example is flattened first, `[B, ...] -> [B, D]`.
+      output_shape: shape of the outputs of an additional linear layer, `[B, D] -> [B, *output_shape]`; None: no such
+        layer.
       dtype: compute type; parameters and output are float32.
 
     Returns:
@@ -65,6 +66,7 @@ class _MLP(nn.Module):
     @nn.compact
     def __call__(self, x):
         if self.flatten:
+            # without it, axes after the batch are positions that share the layers
             x = x.reshape(x.shape[0], -1)
         for size in self.sizes[:-1]:
             x = self.activation(nn.Dense(size, dtype=self.dtype)(x))

@@ -13,18 +13,17 @@ from jaxae.types import Network, StatefulNetwork
 
 
 def from_nnx(module: nnx.Module | Callable[[nnx.Rngs], nnx.Module]) -> AnyNetwork:
-    """A Flax NNX module as a network: split into its structure and its arrays, merged to be called.
+    """A Flax NNX module as a network: it is split into structure and arrays, which each call merges.
 
     Args:
-      module: a function `rngs -> module`, so that `init` draws fresh parameters (an ensemble's under `vmap`); or a
-        module, whose own arrays `init` then returns whatever the key. It is called as `module(x)`, or
-        `module(x, condition)` where its `__call__` has a parameter `condition`.
+      module: function `rngs -> module`, so that `init` draws new parameters (those of an ensemble under `vmap`); or a
+        module, whose arrays `init` returns for every key. It is called as `module(x)`, or `module(x, condition)` if its
+        `__call__` has a parameter `condition`.
 
     Returns:
-      A `Network` where the module keeps nothing but `nnx.Param`s; its params are nested dicts of them. Else a
-      `StatefulNetwork`, whose state are nested dicts of the other variables (batch statistics). Calls with a key run
-      the module as after `module.train()`, its random streams started from the key; calls without one as after
-      `module.eval()`.
+      A `Network` if the module has `nnx.Param`s alone; its params are nested dicts of them. Otherwise a
+      `StatefulNetwork`, whose state is nested dicts of the other variables (batch statistics). Calls with a key run the
+      module in training mode, with random streams started from the key; calls without a key in evaluation mode.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -42,15 +41,15 @@ def from_nnx(module: nnx.Module | Callable[[nnx.Rngs], nnx.Module]) -> AnyNetwor
     for training, switch in ((True, abstract.train), (False, abstract.eval)):
         switch()
         structures[training], *templates = nnx.split(abstract, nnx.Param, nnx.RngState, ...)
-    parameters, streams, others = templates
+    parameters, streams, variables = templates
 
     def init_both(rng):
-        made = build(nnx.Rngs(rng))
-        _, params, _, state = nnx.split(made, nnx.Param, nnx.RngState, ...)
+        new_module = build(nnx.Rngs(rng))
+        _, params, _, state = nnx.split(new_module, nnx.Param, nnx.RngState, ...)
         return _with_text_keys(nnx.to_pure_dict(params)), _with_text_keys(nnx.to_pure_dict(state))
 
     def call(training, params, state, rng, x, condition):
-        filled = (_filled(parameters, params), _started(streams, rng), _filled(others, state))
+        filled = (_filled(parameters, params), _started(streams, rng), _filled(variables, state))
         merged: Any = nnx.merge(structures[training], *filled)
         return merged, merged(x, condition) if takes_condition else merged(x)
 
@@ -61,10 +60,10 @@ def from_nnx(module: nnx.Module | Callable[[nnx.Rngs], nnx.Module]) -> AnyNetwor
         if rng is None:
             return call(False, params, state, jax.random.key(0), x, condition)[1], state
         merged, y = call(True, params, state, rng, x, condition)
-        _, _, _, new = nnx.split(merged, nnx.Param, nnx.RngState, ...)
-        return y, _with_text_keys(nnx.to_pure_dict(new))
+        _, _, _, new_state = nnx.split(merged, nnx.Param, nnx.RngState, ...)
+        return y, _with_text_keys(nnx.to_pure_dict(new_state))
 
-    if nnx.to_flat_state(streams) or nnx.to_flat_state(others):
+    if nnx.to_flat_state(streams) or nnx.to_flat_state(variables):
         return StatefulNetwork(init_stateful, apply_stateful)
     return Network(
         lambda rng, x, condition=None: init_both(rng)[0],
@@ -73,29 +72,29 @@ def from_nnx(module: nnx.Module | Callable[[nnx.Rngs], nnx.Module]) -> AnyNetwor
 
 
 def _filled(template, values):
-    """The template with these values, nested dicts with text for keys, in it."""
+    """The template filled with values from nested dicts with text keys."""
     state = jax.tree.map(lambda leaf: leaf, template)
     nnx.replace_by_pure_dict(state, _nested({path: _at(values, path) for path, _ in nnx.to_flat_state(template)}))
     return state
 
 
 def _started(template, rng):
-    """Random streams that start anew, each with a key of its own."""
+    """Random streams restarted from `rng`, each with a different key."""
     state = jax.tree.map(lambda leaf: leaf, template)
     values = {}
     for i, (path, variable) in enumerate(nnx.to_flat_state(template)):
-        like = variable.get_value() if hasattr(variable, "get_value") else variable.value
-        if jnp.issubdtype(like.dtype, jax.dtypes.prng_key):
+        stream = variable.get_value() if hasattr(variable, "get_value") else variable.value
+        if jnp.issubdtype(stream.dtype, jax.dtypes.prng_key):
             key = jax.random.fold_in(rng, i)
-            values[path] = jax.random.split(key, like.shape) if like.shape else key
+            values[path] = jax.random.split(key, stream.shape) if stream.shape else key
         else:
-            values[path] = jnp.zeros(like.shape, like.dtype)
+            values[path] = jnp.zeros(stream.shape, stream.dtype)
     nnx.replace_by_pure_dict(state, _nested(values))
     return state
 
 
 def _with_text_keys(tree):
-    """Lists of layers come with whole numbers as keys, which saved programs cannot hold."""
+    """Whole-number keys, which lists of layers have, as text: saved programs hold text keys alone."""
     return {str(k): _with_text_keys(v) for k, v in tree.items()} if isinstance(tree, dict) else tree
 
 

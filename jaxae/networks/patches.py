@@ -1,4 +1,4 @@
-"""Transformers over an image's patches: an encoder that reads the visible ones, a decoder that fills in the rest."""
+"""Transformers over an image's patches: an encoder of the visible patches, a decoder that predicts all of them."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,16 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from jaxae.networks.transformer import _attend, _close, _dense, _init_block, _init_dense, _init_norm, _norm, _split
+from jaxae.networks.transformer import (
+    _attend,
+    _dense,
+    _finish_block,
+    _init_block,
+    _init_dense,
+    _init_norm,
+    _norm,
+    _split,
+)
 from jaxae.types import Network, PyTree
 
 
@@ -34,17 +43,17 @@ def patch_encoder(
     """A vision transformer: patches, their positions, `depth` blocks of attention, `num_outputs` for each patch.
 
     Args:
-      shape: `(H, W, C)` of one image; a side that is no multiple of the patch is filled up with zeros.
-      num_outputs: numbers for each token.
+      shape: shape of one image, `(H, W, C)`; a side that is no multiple of the patch is padded with zeros.
+      num_outputs: number of outputs for each token.
       patch: side of a patch, pixels.
-      width: of the vectors between the layers, a multiple of `heads`.
-      depth: blocks.
-      heads: of the attention.
+      width: width of the vectors between the layers, a multiple of `heads`.
+      depth: number of blocks.
+      heads: number of attention heads.
       dtype: compute type; parameters and output are float32.
 
     Returns:
-      A `Network` `[B, H, W, C] -> [B, V, num_outputs]`. `condition["visible"]`, `[B, V]` int32, says which patches are
-      read (row by row); without it all are. Hidden patches cost nothing.
+      A `Network` `[B, H, W, C] -> [B, V, num_outputs]`. `condition["visible"]`, `[B, V]` int32, holds the indices
+      of the patches that are read (numbered row by row); without it all are read. Hidden patches cost no computation.
 
     Raises:
       ValueError: the shape is no image's, a size is below 1, or the heads do not divide the width.
@@ -63,16 +72,19 @@ def patch_encoder(
     sizes = _checked("patch_encoder", shape, patch, width, depth, heads, dtype, num_outputs)
 
     def init(rng, x, condition=None):
-        read, rest = jax.random.split(rng)
-        return {"patches": _init_dense(read, patch * patch * shape[2], width)} | _init(rest, sizes, num_outputs)
+        patches_rng, blocks_rng = jax.random.split(rng)
+        return {"patches": _init_dense(patches_rng, patch * patch * shape[2], width)} | _init(
+            blocks_rng, sizes, num_outputs
+        )
 
     def apply(params, x, condition=None):
-        tokens = _cut(jnp.asarray(x), patch, sizes.grid)
-        places = params["positions"][None]
+        tokens = _to_patches(jnp.asarray(x), patch, sizes.grid)
+        positions = params["positions"][None]
         if (visible := _visible(condition)) is not None:
+            # hidden patches are dropped before the transformer, which is where the time is saved
             tokens = jnp.take_along_axis(tokens, visible[..., None], 1)
-            places = params["positions"][visible]
-        return _through(params, _dense(params["patches"], tokens, dtype) + places, sizes)
+            positions = params["positions"][visible]
+        return _transformed(params, _dense(params["patches"], tokens, dtype) + positions, sizes)
 
     return Network(init, apply)
 
@@ -87,16 +99,16 @@ def patch_decoder(
     heads: int = 4,
     dtype: DTypeLike = jnp.float32,
 ) -> Network:
-    """The mirror of `patch_encoder`: a learned vector stands for each hidden patch, and all patches are predicted.
+    """The mirror of `patch_encoder`: hidden patches are replaced by a learned vector, and all patches are predicted.
 
     Args:
-      shape: `(H, W, C)` of one image.
-      num_params: output channels for each data channel, the likelihood's `num_params`.
-      patch: as the encoder's.
-      width: as the encoder's, as are the others.
-      depth: blocks.
-      heads: of the attention.
-      dtype: compute type.
+      shape: shape of one image, `(H, W, C)`.
+      num_params: number of output channels for each data channel, the likelihood's `num_params`.
+      patch: side of a patch, pixels, as the encoder's.
+      width: width of the vectors between the layers, a multiple of `heads`.
+      depth: number of blocks.
+      heads: number of attention heads.
+      dtype: compute type; parameters and output are float32.
 
     Returns:
       A `Network` `[B, V, D] -> [B, H, W, C * num_params]`; reads the same `condition["visible"]`.
@@ -118,41 +130,43 @@ def patch_decoder(
     channels = shape[2] * num_params
 
     def init(rng, z, condition=None):
-        read, hidden, rest = jax.random.split(rng, 3)
+        latent_rng, hidden_rng, blocks_rng = jax.random.split(rng, 3)
         return {
-            "latent": _init_dense(read, z.shape[-1], width),
-            "hidden": 0.02 * jax.random.normal(hidden, (width,)),
-        } | _init(rest, sizes, patch * patch * channels)
+            "latent": _init_dense(latent_rng, z.shape[-1], width),
+            "hidden": 0.02 * jax.random.normal(hidden_rng, (width,)),
+        } | _init(blocks_rng, sizes, patch * patch * channels)
 
     def apply(params, z, condition=None):
         tokens = _dense(params["latent"], z, dtype)
         if (visible := _visible(condition)) is not None:
             rows = jnp.arange(z.shape[0])[:, None]
-            unseen = jnp.broadcast_to(params["hidden"], (z.shape[0], math.prod(sizes.grid), width))
-            tokens = unseen.at[rows, visible].set(tokens)
+            hidden_tokens = jnp.broadcast_to(params["hidden"], (z.shape[0], math.prod(sizes.grid), width))
+            # every position starts as the learned hidden token; visible ones are written over it
+            tokens = hidden_tokens.at[rows, visible].set(tokens)
         elif z.shape[1] != math.prod(sizes.grid):
             raise ValueError(f"{z.shape[1]} of {math.prod(sizes.grid)} patches came without condition['visible']")
-        pixels = _through(params, tokens + params["positions"][None], sizes)
-        return _joined(pixels, patch, sizes.grid, (*shape[:2], channels))
+        pixels = _transformed(params, tokens + params["positions"][None], sizes)
+        return _from_patches(pixels, patch, sizes.grid, (*shape[:2], channels))
 
     return Network(init, apply)
 
 
 def _init(rng: Array, sizes: _Sizes, num_outputs: int) -> dict:
-    positions, blocks, last = jax.random.split(rng, 3)
+    positions_rng, blocks_rng, last_rng = jax.random.split(rng, 3)
     return {
-        "positions": 0.02 * jax.random.normal(positions, (math.prod(sizes.grid), sizes.width)),
-        "blocks": [_init_block(k, sizes.width, sizes.depth) for k in jax.random.split(blocks, sizes.depth)],
+        "positions": 0.02 * jax.random.normal(positions_rng, (math.prod(sizes.grid), sizes.width)),
+        "blocks": [_init_block(k, sizes.width, sizes.depth) for k in jax.random.split(blocks_rng, sizes.depth)],
         "norm": _init_norm(sizes.width),
-        "last": _init_dense(last, sizes.width, num_outputs),
+        "last": _init_dense(last_rng, sizes.width, num_outputs),
     }
 
 
-def _through(params: dict, x: Array, sizes: _Sizes) -> Array:
-    seen = jnp.ones((1, 1, x.shape[1], x.shape[1]), bool)
+def _transformed(params: dict, x: Array, sizes: _Sizes) -> Array:
+    attends_to = jnp.ones((1, 1, x.shape[1], x.shape[1]), bool)
     for block in params["blocks"]:
+        # bidirectional: every visible patch reads every other
         q, k, v = _split(block, x, sizes.heads, sizes.dtype)
-        x = _close(block, x, _attend(q, k, v, seen, sizes.dtype), sizes.dtype)
+        x = _finish_block(block, x, _attend(q, k, v, attends_to, sizes.dtype), sizes.dtype)
     return _dense(params["last"], _norm(params["norm"], x), sizes.dtype)
 
 
@@ -160,15 +174,16 @@ def _visible(condition: PyTree) -> Array | None:
     return condition.get("visible") if isinstance(condition, Mapping) else None
 
 
-def _cut(x: Array, patch: int, grid: tuple[int, int]) -> Array:
+def _to_patches(x: Array, patch: int, grid: tuple[int, int]) -> Array:
     """`[B, H, W, C] -> [B, patches, patch * patch * C]`."""
-    high, wide = (n * patch - side for n, side in zip(grid, x.shape[1:3], strict=True))
-    x = jnp.pad(x, ((0, 0), (0, high), (0, wide), (0, 0)))
+    bottom, right = (n * patch - side for n, side in zip(grid, x.shape[1:3], strict=True))
+    x = jnp.pad(x, ((0, 0), (0, bottom), (0, right), (0, 0)))
+    # row of patches, row in a patch, column of patches, column in a patch: the swap puts a patch's pixels together
     x = x.reshape(x.shape[0], grid[0], patch, grid[1], patch, -1).swapaxes(2, 3)
     return x.reshape(x.shape[0], math.prod(grid), -1)
 
 
-def _joined(tokens: Array, patch: int, grid: tuple[int, int], shape: tuple[int, ...]) -> Array:
+def _from_patches(tokens: Array, patch: int, grid: tuple[int, int], shape: tuple[int, ...]) -> Array:
     """The inverse of `_cut`."""
     x = tokens.reshape(tokens.shape[0], *grid, patch, patch, shape[2]).swapaxes(2, 3)
     return x.reshape(x.shape[0], grid[0] * patch, grid[1] * patch, shape[2])[:, : shape[0], : shape[1]]

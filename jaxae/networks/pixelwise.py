@@ -1,4 +1,4 @@
-"""A perceptron that all pixels share. Pixels are columns: a product of few rows and many columns fills vector units."""
+"""A perceptron shared by all pixels. Pixels are columns: products with many columns use vector units well."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -8,15 +8,16 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-PIXELS = 4096  # in a chunk on a CPU: what a layer gives of them stays in the cache
+PIXELS = 4096  # pixels of a chunk on a CPU: a layer's output for them stays in the cache
 
 
 def init_layers(rng: Array, widths: Sequence[int], last: float = 1.0) -> list[dict]:
-    """Kernels `[outputs, inputs]` of deviation `sqrt(2 / inputs)`, the last of `last / sqrt(inputs)`, and zero biases.
+    """Kernels `[outputs, inputs]` of deviation `sqrt(2 / inputs)`, the last `last / sqrt(inputs)`; biases are 0.
 
     Args:
-      widths: of the input and of each layer.
-      last: the last layer's scale.
+      rng: a key.
+      widths: widths of the input and of each layer.
+      last: scale of the last layer's kernel.
 
     Example:
       >>> import jax
@@ -26,6 +27,7 @@ def init_layers(rng: Array, widths: Sequence[int], last: float = 1.0) -> list[di
     """
     layers = []
     for key, inputs, outputs in zip(jax.random.split(rng, len(widths) - 1), widths[:-1], widths[1:], strict=True):
+        # He initialisation for layers before a ReLU
         scale = math.sqrt(2) if len(layers) < len(widths) - 2 else last
         kernel = scale / math.sqrt(inputs) * jax.random.normal(key, (outputs, inputs))
         layers.append({"kernel": kernel, "bias": jnp.zeros(outputs)})
@@ -33,14 +35,14 @@ def init_layers(rng: Array, widths: Sequence[int], last: float = 1.0) -> list[di
 
 
 def finish(layers: Sequence[dict], columns: Array) -> Array:
-    """What is left of the perceptron after a first product: ReLU, product, ReLU, ..., product.
+    """The layers of the perceptron after a first product: ReLU, product, ReLU, ..., product.
 
     Args:
-      layers: those that are left.
-      columns: `[first layer's width, N]`, before its ReLU.
+      layers: the remaining layers.
+      columns: `[width of the first layer, N]`, its output before the ReLU.
 
     Returns:
-      `[last layer's width, N]`.
+      `[width of the last layer, N]`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -54,14 +56,16 @@ def finish(layers: Sequence[dict], columns: Array) -> Array:
 
 
 def by_rows(function: Callable, pixels: int, params: Any, *arrays: Array) -> Array:
-    """`function(params, *arrays)` of a function that treats rows alike, on a CPU some rows at a time.
+    """`function(params, *arrays)` of a function that treats rows independently, in chunks of rows on a CPU.
 
-    There each chunk is computed once more for the gradient, so that nothing wide ever leaves the cache: a step takes
-    less than half the time. Elsewhere, and for a symbolic batch, it is one call.
+    On a CPU each chunk is computed again for the gradient, so that wide activations never leave the cache: a step takes
+    less than half the time. On other platforms, and for a symbolic batch, it is one call.
 
     Args:
-      function: `(params, *arrays [B, ...]) -> [B, ...]`.
-      pixels: of a row.
+      function: function `(params, *arrays [B, ...]) -> [B, ...]`.
+      pixels: number of pixels of a row.
+      params: tree of arrays without an axis of rows.
+      *arrays: arrays `[B, ...]`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -76,6 +80,7 @@ def by_rows(function: Callable, pixels: int, params: Any, *arrays: Array) -> Arr
             return function(params, *arrays)
         fill = -rows % chunk
         parts = [jnp.pad(a, ((0, fill), *((0, 0),) * (a.ndim - 1))).reshape(-1, chunk, *a.shape[1:]) for a in arrays]
+        # checkpoint: the backward pass computes a chunk's activations again instead of reading them from memory
         y = lax.map(jax.checkpoint(lambda part: function(params, *part)), parts)
         return y.reshape(-1, *y.shape[2:])[:rows]
 

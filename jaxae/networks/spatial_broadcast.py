@@ -1,4 +1,4 @@
-"""A decoder that asks the latent for each pixel by its position."""
+"""A decoder that computes each pixel from the latent and the pixel's position."""
 
 import math
 
@@ -9,16 +9,16 @@ from jaxae.types import Network
 
 
 def spatial_broadcast(shape: tuple[int, ...], *sizes: int, num_params: int = 1) -> Network:
-    """`y_ij = f(latent, i, j)`: the latent stands at every pixel beside the pixel's position; f is a perceptron.
+    """`y_ij = f(latent, i, j)`: every pixel reads the latent and its own position; f is a perceptron.
 
-    To move an object is to add to the position, which the first layer does, where a decoder by products or transposed
-    convolutions has to learn each place. Position then takes few latents: take it where factors of variation are to be
-    apart. Positions run from -1 to 1, rows from top to bottom, columns from left to right.
+    Moving an object is an addition to the position, which the first layer can do; a decoder of dense layers or
+    transposed convolutions has to learn every position. Position then takes few latents, which helps disentanglement.
+    Positions run from -1 to 1, rows from top to bottom, columns from left to right.
 
     Args:
-      shape: `(H, W, C)`.
-      *sizes: hidden layers of f, ReLU; none: three of 64.
-      num_params: of the likelihood, for each channel.
+      shape: shape of one image, `(H, W, C)`.
+      *sizes: widths of the hidden layers of f, with ReLU; none: three layers of 64.
+      num_params: number of output channels for each data channel, the likelihood's `num_params`.
 
     Returns:
       A `Network` from `[B, D]` to `[B, H, W, C * num_params]`.
@@ -26,7 +26,8 @@ def spatial_broadcast(shape: tuple[int, ...], *sizes: int, num_params: int = 1) 
     Raises:
       ValueError: shape is not `(H, W, C)`, a number is below 1; from `init` and `apply`: the latent is not `[B, D]`.
 
-    Source: Watters et al. 2019, "Spatial Broadcast Decoder"; their layers after the first are convolutions 3 or 5 wide.
+    Source: Watters et al. 2019, "Spatial Broadcast Decoder"; there the layers after the first are convolutions of
+    width 3 or 5.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -43,8 +44,9 @@ def spatial_broadcast(shape: tuple[int, ...], *sizes: int, num_params: int = 1) 
             f"num_params {num_params}"
         )
     height, width, outputs = shape[0], shape[1], shape[2] * num_params
+    # a single row or column has no extent: its position is the centre
     rows, columns = jnp.meshgrid(*(jnp.linspace(-1, 1, n) if n > 1 else jnp.zeros(1) for n in shape[:2]), indexing="ij")
-    places = jnp.stack([rows.ravel(), columns.ravel()])
+    positions = jnp.stack([rows.ravel(), columns.ravel()])
 
     def init(rng, latent, condition=None):
         _check(latent)
@@ -52,10 +54,11 @@ def spatial_broadcast(shape: tuple[int, ...], *sizes: int, num_params: int = 1) 
 
     def images(layers, latent):
         kernel, bias = layers[0]["kernel"], layers[0]["bias"]
-        # one product for the latents, one for the places: their sum is the product with both
-        near = kernel[:, -2:] @ places + bias[:, None]
-        first = (kernel[:, :-2] @ latent.T)[:, :, None] + near[:, None]
-        y = finish(layers[1:], first.reshape(len(first), math.prod(first.shape[1:])))
+        # W [latent, position] = W_1 latent + W_2 position: two small products instead of one over all pixels
+        position_term = kernel[:, -2:] @ positions + bias[:, None]
+        first_layer = (kernel[:, :-2] @ latent.T)[:, :, None] + position_term[:, None]
+        y = finish(layers[1:], first_layer.reshape(len(first_layer), math.prod(first_layer.shape[1:])))
+        # columns were (row of the batch, pixel): back to images with channels last
         return jnp.moveaxis(y.reshape(outputs, latent.shape[0], height, width), 0, -1)
 
     def apply(params, latent, condition=None):

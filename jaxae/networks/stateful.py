@@ -1,8 +1,8 @@
-"""Networks with state (batch statistics, dropout) beside networks without: one call for both.
+"""Networks with state (batch statistics, dropout) and networks without, behind one interface.
 
-An encoder and a decoder of which one has state keep it in the model's state, a dict with "networks" and "bottleneck";
-where neither has any, the model's state is the bottleneck's. `evaluated` turns such a state into one with which the
-networks are deterministic even in calls with a key, as bounds on the likelihood and validation need it.
+If encoder or decoder has state, the model's state is a dict with "networks" and "bottleneck"; otherwise it is the state
+of the bottleneck. `evaluated` marks such a state so that the networks are deterministic even in calls with a key, which
+likelihood bounds and validation need.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,10 @@ _TRAINED, _EVALUATED, _INNER = "networks", "evaluated_networks", "bottleneck"
 
 
 def with_state(network: AnyNetwork) -> StatefulNetwork:
-    """Any network as one with state; that of a `Network` is `()`.
+    """Any network as a `StatefulNetwork`; the state of a `Network` is `()`.
+
+    Args:
+      network: any network.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -45,6 +48,10 @@ def with_state(network: AnyNetwork) -> StatefulNetwork:
 def without_state(init: Callable, apply: Callable) -> Network:
     """A `Network` from the functions of a `StatefulNetwork` that keeps no state.
 
+    Args:
+      init: function `(rng, x, condition=None) -> (params, state)`.
+      apply: function `(params, state, rng, x, condition=None) -> (y, state)`.
+
     Example:
       >>> from jaxae import networks
       >>> from jaxae.networks.stateful import without_state
@@ -59,7 +66,11 @@ def without_state(init: Callable, apply: Callable) -> Network:
 
 
 def require_stateless(name: str, network: AnyNetwork) -> Network:
-    """The network, where it has no state.
+    """The network; raises if it has state.
+
+    Args:
+      name: name of the caller, for the error.
+      network: any network.
 
     Raises:
       ValueError: it is a `StatefulNetwork`.
@@ -77,12 +88,12 @@ def around(
     before: Callable[[Any, Any], tuple[Any, Any]] = lambda x, condition: (x, condition),
     after: Callable[[Any], Any] = lambda y: y,
 ) -> AnyNetwork:
-    """The network between two functions without parameters; it stays the kind of network that it is.
+    """A network with functions without parameters before and after it; the result is of the same kind.
 
     Args:
       network: any network.
-      before: `(x, condition) -> (x, condition)`, which must take abstract values.
-      after: `y -> y`.
+      before: function `(x, condition) -> (x, condition)`, which must accept abstract values.
+      after: function `y -> y`.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -111,12 +122,12 @@ def around(
 
 
 def evaluated(state: PyTree) -> PyTree:
-    """A model's state under which its networks use running statistics and no dropout, with a key or without one.
+    """A model's state under which its networks use running statistics and no dropout, even in calls with a key.
 
-    What else reads the key (a posterior's noise) does so as before; a state without networks comes back as it is.
+    Other parts still read the key (the noise of a posterior). A state without networks is returned unchanged.
 
     Args:
-      state: a model's own, or a tree that holds such states anywhere.
+      state: state of a model, or a tree that contains such states.
 
     Example:
       >>> from jaxae import networks
@@ -126,17 +137,25 @@ def evaluated(state: PyTree) -> PyTree:
       {'counts': 3}
     """
 
-    def one(node):
+    def mark(node):
         if not has_networks(node):
             return node
-        inner = evaluated(node[_INNER])
-        return {_INNER: inner, _EVALUATED: jax.tree.map(lambda leaf: leaf, node.get(_TRAINED, node.get(_EVALUATED)))}
+        bottleneck_state = evaluated(node[_INNER])
+        return {
+            _INNER: bottleneck_state,
+            _EVALUATED: jax.tree.map(lambda leaf: leaf, node.get(_TRAINED, node.get(_EVALUATED))),
+        }
 
-    return jax.tree.map(one, state, is_leaf=has_networks)
+    return jax.tree.map(mark, state, is_leaf=has_networks)
 
 
 def kept(old: PyTree, new: PyTree, parts: Sequence[str]) -> PyTree:
-    """The new state of a model, in which the named parts ("encoder", "bottleneck", "decoder") have their old one.
+    """The new state of a model, with the old state of some parts.
+
+    Args:
+      old: state of the model before a step.
+      new: state of the model after the step.
+      parts: names of the parts that keep the old state: "encoder", "bottleneck", "decoder".
 
     Example:
       >>> from jaxae.networks.stateful import kept
@@ -151,13 +170,13 @@ def kept(old: PyTree, new: PyTree, parts: Sequence[str]) -> PyTree:
 
 
 class Opened(NamedTuple):
-    """A model's state and key, taken apart.
+    """A model's state and key, split by part.
 
     Attributes:
-      encoder: its state.
-      inner: the bottleneck's state.
-      decoder: its state.
-      keys: a key each, in that order; None for a network that is to be deterministic.
+      encoder: state of the encoder.
+      inner: state of the bottleneck.
+      decoder: state of the decoder.
+      keys: keys of encoder, bottleneck and decoder; None for a network that is deterministic in this call.
     """
 
     encoder: PyTree
@@ -170,9 +189,9 @@ class Pair(NamedTuple):
     """An encoder and a decoder of either kind, as networks with state.
 
     Attributes:
-      encoder: `x -> h`.
-      decoder: `latent -> prediction`.
-      stateful: whether one of them has state.
+      encoder: network `x -> h`.
+      decoder: network `latent -> prediction`.
+      stateful: whether one of the two has state.
     """
 
     encoder: StatefulNetwork
@@ -186,13 +205,14 @@ class Pair(NamedTuple):
         return cls(with_state(encoder), with_state(decoder), stateful)
 
     def opened(self, state: PyTree, rng: Array | None) -> Opened:
-        """The state and the key of a call, taken apart.
+        """The state and the key of a call, split by part.
 
         Raises:
-          ValueError: the call trains, under a mapped step whose replicas would each have statistics of their own.
+          ValueError: the call trains under a mapped step, where each replica would have different statistics.
         """
         if not self.stateful:
             return Opened((), state, (), (None, rng, None))
+        # the tag of the state decides: an evaluated state never trains, even in calls with a key
         training = _TRAINED in state
         networks = state[_TRAINED if training else _EVALUATED]
         if training and rng is not None and (axis := replica_axis()) is not None:
@@ -205,7 +225,7 @@ class Pair(NamedTuple):
         return Opened(networks["encoder"], state[_INNER], networks["decoder"], keys)
 
     def closed(self, before: PyTree, encoder: PyTree, inner: PyTree, decoder: PyTree) -> PyTree:
-        """The new state, put together as the one before the call was."""
+        """The new state, in the form of the state before the call."""
         if not self.stateful:
             return inner
         tag = _EVALUATED if isinstance(before, dict) and _EVALUATED in before else _TRAINED
@@ -213,5 +233,5 @@ class Pair(NamedTuple):
 
 
 def has_networks(node: Any) -> bool:
-    """Whether this is the state of a model of which a network has state."""
+    """Whether this is the state of a model with a stateful network."""
     return isinstance(node, dict) and set(node) in ({_TRAINED, _INNER}, {_EVALUATED, _INNER})

@@ -1,4 +1,4 @@
-"""A small pre-norm transformer over symbols, causal or bidirectional, with a cache for one symbol at a time."""
+"""A small pre-norm transformer over symbols, causal or bidirectional, with a cache for step-by-step draws."""
 
 import math
 from collections.abc import Callable
@@ -17,9 +17,9 @@ class Transformer(NamedTuple):
       init: `(rng, length) -> params`; `length` is the number of positions T.
       apply: `(params, symbols [B, T], condition [B] or None) -> logits [B, T, num_outputs]`.
       start: `(params, batch_size) -> cache`, empty, for T positions.
-      step: `(params, cache, symbols [B], position, condition) -> (logits [B, num_outputs], cache)`: what `apply` gives
-        at this position where positions 0 to `position` hold these symbols and those of the steps before. None
-        where every position reads every other.
+      step: `(params, cache, symbols [B], position, condition) -> (logits [B, num_outputs], cache)`: the logits of
+        `apply` at this position, given these symbols and those of the steps before. None for a bidirectional
+        transformer.
     """
 
     init: Callable
@@ -41,16 +41,17 @@ def transformer(
 ) -> Transformer:
     """`x <- x + attention(norm(x))`, then `x <- x + W_2 gelu(W_1 norm(x))`, `depth` times; a linear layer at the end.
 
-    Symbols are embedded and a learned vector of their position is added, and one of the class where there are classes.
+    The embedding of a symbol is the sum of learned vectors for the symbol, its position and, with classes, the class.
 
     Args:
-      num_inputs: symbols are 0..num_inputs-1.
-      num_outputs: logits at each position.
-      width: of the vectors between the layers, a multiple of `heads`; four times as wide inside a block.
-      depth: blocks.
-      heads: of the attention.
-      causal: position t reads positions 0..t; False: all.
-      num_classes: the condition is a class 0..num_classes-1 for each example, `[B]`; None: any condition is ignored.
+      num_inputs: number of different input symbols, 0..num_inputs-1.
+      num_outputs: number of logits at each position.
+      width: width of the vectors between the layers, a multiple of `heads`; it is four times as large inside a block.
+      depth: number of blocks.
+      heads: number of attention heads.
+      causal: whether position t reads positions 0..t alone; False: it reads all positions.
+      num_classes: number of classes; the condition is then a class 0..num_classes-1 for each example, `[B]`. None
+        ignores the condition.
       dtype: compute type of the products; parameters, norms, attention weights and logits are float32.
 
     Returns:
@@ -58,7 +59,7 @@ def transformer(
 
     Raises:
       ValueError: a size below 1, or a width that the heads do not divide; (from `apply` and `step`) another number of
-        positions than in `init`, or no condition where there are classes.
+        positions than in `init`, or no condition with `num_classes`.
 
     Source: Vaswani et al. 2017, "Attention Is All You Need"; norms before the layers: Radford et al. 2019, "Language
     Models are Unsupervised Multitask Learners".
@@ -78,22 +79,22 @@ def transformer(
         )
 
     def init(rng, length):
-        embed, position, label, blocks = jax.random.split(rng, 4)
+        symbols_rng, positions_rng, classes_rng, blocks_rng = jax.random.split(rng, 4)
         normal = jax.random.normal
         params = {
-            "symbols": 0.02 * normal(embed, (num_inputs, width)),
-            "positions": 0.02 * normal(position, (length, width)),
-            "blocks": [_init_block(key, width, depth) for key in jax.random.split(blocks, depth)],
+            "symbols": 0.02 * normal(symbols_rng, (num_inputs, width)),
+            "positions": 0.02 * normal(positions_rng, (length, width)),
+            "blocks": [_init_block(key, width, depth) for key in jax.random.split(blocks_rng, depth)],
             "norm": _init_norm(width),
-            # zero: the first predictions are uniform
+            # zeros, so that the first predictions are uniform
             "logits": {"kernel": jnp.zeros((width, num_outputs)), "bias": jnp.zeros(num_outputs)},
         }
         if num_classes is not None:
-            params["classes"] = 0.02 * normal(label, (num_classes, width))
+            params["classes"] = 0.02 * normal(classes_rng, (num_classes, width))
         return params
 
-    def embedded(params, symbols, place, condition):
-        x = params["symbols"][symbols] + place
+    def embedded(params, symbols, position_vector, condition):
+        x = params["symbols"][symbols] + position_vector
         if num_classes is None:
             return x
         if condition is None:
@@ -111,10 +112,10 @@ def transformer(
                 f"this transformer has {length} positions: symbols must be [B, {length}], got {symbols.shape}"
             )
         x = embedded(params, symbols, params["positions"][None], condition)
-        seen = jnp.tril(jnp.ones((length, length), bool)) if causal else jnp.ones((length, length), bool)
+        attends_to = jnp.tril(jnp.ones((length, length), bool)) if causal else jnp.ones((length, length), bool)
         for block in params["blocks"]:
             q, k, v = _split(block, x, heads, dtype)
-            x = _close(block, x, _attend(q, k, v, seen[None, None], dtype), dtype)
+            x = _finish_block(block, x, _attend(q, k, v, attends_to[None, None], dtype), dtype)
         return head(params, x)
 
     def start(params, batch_size):
@@ -123,30 +124,31 @@ def transformer(
 
     def step(params, cache, symbols, position, condition=None):
         x = embedded(params, symbols, params["positions"][position][None], condition)
-        seen = jnp.arange(params["positions"].shape[0]) <= position
-        kept = []
+        # positions after this one hold zeros in the cache and are masked
+        attends_to = jnp.arange(params["positions"].shape[0]) <= position
+        new_cache = []
         for block, (keys, values) in zip(params["blocks"], cache, strict=True):
             q, k, v = _split(block, x[:, None], heads, dtype)
             keys = jax.lax.dynamic_update_slice_in_dim(keys, k, position, 2)
             values = jax.lax.dynamic_update_slice_in_dim(values, v, position, 2)
-            kept.append((keys, values))
-            x = _close(block, x, _attend(q, keys, values, seen[None, None, None], dtype)[:, 0], dtype)
-        return head(params, x), kept
+            new_cache.append((keys, values))
+            x = _finish_block(block, x, _attend(q, keys, values, attends_to[None, None, None], dtype)[:, 0], dtype)
+        return head(params, x), new_cache
 
     return Transformer(init, apply, start, step if causal else None)
 
 
 def _init_block(rng, width, depth):
-    read, out, wide, narrow = jax.random.split(rng, 4)
-    # what adds to the stream is smaller, so that its size does not grow with the depth
+    attention_in_rng, attention_out_rng, product_in_rng, product_out_rng = jax.random.split(rng, 4)
+    # 2 * depth layers add to the residual stream: scaled by 1 / sqrt(2 * depth), its variance does not grow with depth
     last = 1 / math.sqrt(2 * depth)
     return {
         "attention_norm": _init_norm(width),
-        "attention_in": _init_dense(read, width, 3 * width),
-        "attention_out": _init_dense(out, width, width, last),
+        "attention_in": _init_dense(attention_in_rng, width, 3 * width),
+        "attention_out": _init_dense(attention_out_rng, width, width, last),
         "product_norm": _init_norm(width),
-        "product_in": _init_dense(wide, width, 4 * width),
-        "product_out": _init_dense(narrow, 4 * width, width, last),
+        "product_in": _init_dense(product_in_rng, width, 4 * width),
+        "product_out": _init_dense(product_out_rng, 4 * width, width, last),
     }
 
 
@@ -161,35 +163,39 @@ def _init_dense(rng, inputs, outputs, scale=1.0):
 
 def _norm(params, x):
     centred = x - x.mean(-1, keepdims=True)
+    # layer norm over the last axis: no batch statistics, so a row never depends on its batch
     scaled = centred * jax.lax.rsqrt((centred**2).mean(-1, keepdims=True) + 1e-6)
-    return scaled * _along(params["scale"], x) + _along(params["bias"], x)
+    return scaled * _broadcastable(params["scale"], x) + _broadcastable(params["bias"], x)
 
 
 def _dense(params, x, dtype):
     y = jnp.matmul(x.astype(dtype), params["kernel"].astype(dtype), preferred_element_type=jnp.float32)
-    return y + _along(params["bias"], y)
+    return y + _broadcastable(params["bias"], y)
 
 
-def _along(vector, like):
+def _broadcastable(vector, like):
     return vector.reshape((1,) * (like.ndim - 1) + vector.shape)
 
 
 def _split(block, x, heads, dtype):
     """Queries, keys and values, `[B, heads, T, width / heads]` each."""
     mixed = _dense(block["attention_in"], _norm(block["attention_norm"], x), dtype).astype(dtype)
+    # one product for queries, keys and values of all heads
     parts = mixed.reshape(*mixed.shape[:2], 3, heads, -1)
     return [parts[:, :, i].swapaxes(1, 2) for i in range(3)]
 
 
-def _attend(q, k, v, seen, dtype):
-    """`softmax(q k' / sqrt(d)) v` over what is seen: `[B, T, width]`."""
+def _attend(q, k, v, mask, dtype):
+    """`softmax(q k' / sqrt(d)) v` over the positions of the mask: `[B, T, width]`."""
+    # attention weights in float32: a softmax in bfloat16 loses small weights
     weights = jnp.einsum("bhqd,bhkd->bhqk", q, k, preferred_element_type=jnp.float32) / math.sqrt(q.shape[-1])
-    weights = jax.nn.softmax(jnp.where(seen, weights, -jnp.inf)).astype(dtype)
+    # every position attends at least to itself, so no row of the softmax is all -inf
+    weights = jax.nn.softmax(jnp.where(mask, weights, -jnp.inf)).astype(dtype)
     mixed: Array = jnp.einsum("bhqk,bhkd->bqhd", weights, v, preferred_element_type=jnp.float32)
     return mixed.reshape(*mixed.shape[:2], -1)
 
 
-def _close(block, x, attended, dtype):
+def _finish_block(block, x, attended, dtype):
     x = x + _dense(block["attention_out"], attended, dtype)
-    inner = jax.nn.gelu(_dense(block["product_in"], _norm(block["product_norm"], x), dtype))
-    return x + _dense(block["product_out"], inner, dtype)
+    hidden = jax.nn.gelu(_dense(block["product_in"], _norm(block["product_norm"], x), dtype))
+    return x + _dense(block["product_out"], hidden, dtype)

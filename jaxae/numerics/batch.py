@@ -1,4 +1,4 @@
-"""What a `Batch` leaves open: its target is x, its weights are ones."""
+"""Defaults of a `Batch`: its target is x, its weights are ones."""
 
 import jax.numpy as jnp
 from jax import Array
@@ -25,4 +25,5 @@ def target_of(batch: Batch) -> PyTree:
 
 def weight_of(batch: Batch, like: Array) -> Array:
     """`batch.weight`, or ones of the shape of `like` (`[B]`)."""
+    # the weight may be uint8 or bool; products with losses need their dtype
     return jnp.ones_like(like) if batch.weight is None else batch.weight.astype(like.dtype)

@@ -1,4 +1,4 @@
-"""The nearest rows of a bank: exact, without a matrix of all queries by the whole bank."""
+"""The nearest rows of a bank: exact search, without a matrix of all queries by the whole bank."""
 
 import functools
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int, Num
 
-# What exists of distances, or of the rows that were found, at a time.
+# memory of one chunk's distances, and of the bank rows gathered for it
 CHUNK_BYTES = 4 * 2**20
 
 
@@ -16,15 +16,15 @@ def nearest_rows(
 ) -> tuple[Float[Array, "N k"], Int[Array, "N k"]]:
     """The k rows of the bank with the least Euclidean distance to each query, the nearest first.
 
-    Candidates are found by `|b|^2 - 2 q.b`, chunk by chunk; the distances of those k are then taken from the
-    differences themselves, so that a row of the bank is at distance 0 from itself. Under `vmap` over queries with one
-    bank the mapped axis is folded into the queries: row-by-row scoring is chunked as a batch is. Without gradient.
+    Candidates are ranked by `|b|^2 - 2 q.b`, chunk by chunk. The distances of those k are then computed from
+    differences, so that a row of the bank is at distance 0 from itself. Under `vmap` over queries with one bank the
+    mapped axis is folded into the queries: row-by-row scoring is chunked as a batch is. No gradient flows.
 
     Args:
       queries: `[N, D]` floating.
       bank: `[M, D]` floating, as wide as the queries (E is D), M at least k.
-      k: how many, at least 1.
-      weight: `[M]`; a row of weight 0 is as if it were not there. None: all count.
+      k: number of neighbours, at least 1.
+      weight: `[M]`, 0 where a row is left out of the search; None searches all rows.
 
     Returns:
       Distances `[N, k]` float32 (infinite where fewer than k rows count), and indices into the bank `[N, k]` int32.
@@ -58,32 +58,37 @@ def _search(k):
         if isinstance(n, int):  # an exported program's batch is symbolic: full chunks then
             if n <= rows:
                 return _in_chunk(queries, bank, norms, k)
+            # chunks of equal size: the last one is padded by less than a row per chunk
             rows = -(-n // -(-n // rows))
         chunks = -(-n // rows)
         padded = jnp.pad(queries, ((0, chunks * rows - n), (0, 0))).reshape(chunks, rows, -1)
-        found = jax.lax.map(lambda chunk: _in_chunk(chunk, bank, norms, k), padded)
-        return tuple(a.reshape(-1, k)[:n] for a in found)
+        nearest = jax.lax.map(lambda chunk: _in_chunk(chunk, bank, norms, k), padded)
+        return tuple(a.reshape(-1, k)[:n] for a in nearest)
 
     @search.def_vmap
-    def rule(axis_size, in_batched, queries, bank, absent):
+    def fold_queries(axis_size, in_batched, queries, bank, absent):
         if any(in_batched[1:]):
-            # an ensemble: each member has a bank of its own, so the members go one after the other
-            members = [
+            # an ensemble: each member has its own bank, so the members are searched one after another
+            per_member = [
                 a if batched else jnp.broadcast_to(a, (axis_size, *a.shape))
                 for a, batched in zip((queries, bank, absent), in_batched, strict=True)
             ]
-            return jax.lax.map(lambda one: search(*one), tuple(members)), (True, True)
-        found = search(queries.reshape(-1, queries.shape[-1]), bank, absent)
-        return tuple(a.reshape(*queries.shape[:2], k) for a in found), (True, True)
+            return jax.lax.map(lambda arrays: search(*arrays), tuple(per_member)), (True, True)
+        # the mapped axis becomes more queries: mapping the chunked loop would multiply a chunk's memory by its size
+        nearest = search(queries.reshape(-1, queries.shape[-1]), bank, absent)
+        return tuple(a.reshape(*queries.shape[:2], k) for a in nearest), (True, True)
 
     return search
 
 
 def _in_chunk(queries, bank, norms, k):
+    # |q - b|^2 = |q|^2 - (2 q.b - |b|^2): |q|^2 is the same for the whole bank and left out of the ranking
     product = jnp.matmul(queries, bank.T, precision=jax.lax.Precision.HIGHEST)
     closeness, index = jax.lax.top_k(2 * product - norms[None], k)
+    # the expansion cancels digits where q is near b, so the k distances are taken anew from differences
     difference = queries[:, None] - bank.at[index].get(mode="promise_in_bounds")
     distance = jnp.sqrt(jnp.sum(difference**2, -1))
+    # a row of weight 0 has norm infinity: it may fill up the k, but at infinite distance
     distance = jnp.where(closeness == -jnp.inf, jnp.inf, distance)
     order = jnp.argsort(distance, -1)  # rounding may have swapped neighbours among the candidates
     return jnp.take_along_axis(distance, order, -1), jnp.take_along_axis(index, order, -1).astype(jnp.int32)

@@ -32,11 +32,12 @@ def mean_per_example(values: Shaped[Array, "B *dims"], mask: Array | None = None
     if mask is None:
         return values.mean(range(1, values.ndim))
     count = sum_per_example(jnp.broadcast_to(mask, values.shape).astype(values.dtype))
+    # tiny: 0 / tiny is 0 where no element counts
     return sum_per_example(values, mask) / jnp.maximum(count, jnp.finfo(values.dtype).tiny)
 
 
 def weighted_mean(values: Shaped[Array, "B *dims"], weight: Shaped[Array, " B"]) -> Shaped[Array, " *dims"]:
-    """Mean over the rows of a batch: sum, then divide; rows of weight 0 count for nothing, NaN or not.
+    """Mean over the rows of a batch: sum, then divide; rows of weight 0 do not count, even where they are NaN.
 
     Example:
       >>> import jax.numpy as jnp
@@ -44,6 +45,6 @@ def weighted_mean(values: Shaped[Array, "B *dims"], weight: Shaped[Array, " B"])
       >>> weighted_mean(jnp.array([[1.0], [3.0], [jnp.nan]]), jnp.array([1.0, 1.0, 0.0])).tolist()
       [2.0]
     """
-    along = weight.reshape(-1, *(1,) * (values.ndim - 1))
-    total = jnp.where(along > 0, values * along, 0).sum(0)
+    row_weight = weight.reshape(-1, *(1,) * (values.ndim - 1))
+    total = jnp.where(row_weight > 0, values * row_weight, 0).sum(0)
     return total / jnp.maximum(weight.sum(), jnp.finfo(weight.dtype).tiny)

@@ -1,4 +1,4 @@
-"""Values as they come: traced or concrete, a key or none, a number or a schedule, finite or not."""
+"""Checks and conversions of argument values: traced or concrete, key or None, number or schedule, finite or not."""
 
 import operator
 from typing import Any
@@ -14,14 +14,17 @@ from jaxae.types import PyTree, Schedule
 
 
 def is_traced(*values: object) -> bool:
-    """Whether any of these is known by its shape alone (under `jit`, `vmap`, `grad`)."""
+    """Whether any of the values is a tracer (under `jit`, `vmap`, `grad`): only its shape and dtype are known."""
     return any(isinstance(value, Tracer) for value in values)
 
 
 def as_number(value: object) -> float | None:
-    """A concrete real number as a Python float: Python's own, NumPy's and JAX's scalars and arrays without axes.
+    """A concrete real number as a Python float: Python numbers, NumPy and JAX scalars and arrays without axes.
 
-    None for what is checked elsewhere or not at all: traced values, schedules, arrays with axes, text.
+    None for everything else: traced values, schedules, arrays with axes, text.
+
+    Args:
+      value: any object.
 
     Example:
       >>> import numpy as np
@@ -38,7 +41,10 @@ def as_number(value: object) -> float | None:
 
 
 def as_whole(value: object) -> int | None:
-    """A concrete whole number as a Python int; None for anything else, 3.0 included.
+    """A concrete whole number as a Python int; None for anything else, including 3.0.
+
+    Args:
+      value: any object.
 
     Example:
       >>> import numpy as np
@@ -53,7 +59,7 @@ def as_whole(value: object) -> int | None:
 
 
 def split_keys(rng: Array | None, num: int) -> tuple:
-    """`num` keys from one; `num` times None from None, so that deterministic calls stay so."""
+    """`num` keys from one; `num` times None from None, so that a call with `rng=None` stays deterministic."""
     return (None,) * num if rng is None else tuple(jax.random.split(rng, num))
 
 
@@ -67,5 +73,6 @@ def first_nonfinite(tree: PyTree) -> tuple[int, int]:
     values = np.asarray(tree)
     if not np.issubdtype(values.dtype, np.floating):
         return 0, -1
+    # on the host: the message needs the position, which a traced check could not give
     bad = ~np.isfinite(values.ravel())
     return int(bad.sum()), int(bad.argmax()) if bad.any() else -1

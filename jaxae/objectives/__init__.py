@@ -1,4 +1,4 @@
-"""Objectives: what training minimises, and combinators that take an objective and return one."""
+"""Objectives, which training minimises, their penalties, and combinators that return an objective."""
 
 from jaxae.objectives.ada_gvae import ada_gvae
 from jaxae.objectives.adversarial import adversarial

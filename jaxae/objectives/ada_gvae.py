@@ -1,4 +1,4 @@
-"""Weak supervision by pairs: what two examples share is found, and coded once for both (Ada-GVAE)."""
+"""Weak supervision by pairs: dimensions that two examples share are estimated and averaged (Ada-GVAE)."""
 
 import jax
 import jax.numpy as jnp
@@ -15,17 +15,17 @@ from jaxae.types import Autoencoder, Batch, Code, Gaussian, Objective, Output
 def ada_gvae(model: Autoencoder, beta: Weight = 1.0) -> Objective:
     """The ELBO of pairs of which some unknown factors are equal; their posteriors are averaged where they agree.
 
-    A dimension counts as shared where `KL(q_d(z|x_1) || q_d(z|x_2))` lies below the middle between the pair's least and
-    greatest; there both get the normal of the mean of the two means and of the two variances.
+    A dimension counts as shared where `KL(q_d(z|x_1) || q_d(z|x_2))` is below the midpoint of the pair's least and
+    greatest; there both posteriors become the normal with the mean of the two means and of the two variances.
 
     Args:
       model: an `Autoencoder` with `bottlenecks.gaussian()`, its prior standard normal.
-      beta: weight of the KL, a number or a schedule.
+      beta: weight of the KL, a number or a schedule `step -> number`.
 
     Returns:
-      An `Objective` over batches of pairs, `x [B, 2, ...]` (target, mask and condition alike). The loss of a pair is
-      the mean of its two; the metrics are "nll", "penalty" (both nats) and "shared", the share of dimensions. The
-      output holds the first of each pair.
+      An `Objective` over batches of pairs, `x [B, 2, ...]` (the same for target, mask and condition). The loss of a
+      pair is the mean over its two examples; the metrics are "nll", "penalty" (both nats) and "shared", the share of
+      shared dimensions. The output holds the first example of each pair.
 
     Raises:
       ValueError: (from apply) x holds no pairs, the posterior is not normal, or a network has state.
@@ -54,16 +54,17 @@ def ada_gvae(model: Autoencoder, beta: Weight = 1.0) -> Objective:
         if has_networks(state["model"]):
             raise ValueError("ada_gvae encodes by evaluation alone, so batch statistics and dropout would never train")
         _first(batch)
-        both = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), batch._replace(weight=None))
-        code = model.encode(params["model"], state["model"], both.x, both.condition)
+        # the two examples of a pair are consecutive rows: one pass encodes them all
+        flat_batch = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), batch._replace(weight=None))
+        code = model.encode(params["model"], state["model"], flat_batch.x, flat_batch.condition)
         if not isinstance(code.posterior, Gaussian):
             raise ValueError("ada_gvae needs a normal posterior: the bottleneck must be a gaussian one")
         posterior, shared = _averaged(*(leaf.reshape(rows, 2, -1) for leaf in code.posterior))
         posterior = Gaussian(*(leaf.reshape(code.latent.shape) for leaf in posterior))
         latent = reparametrised(posterior, rng)
-        prediction = model.decode(params["model"], latent, both.condition)
-        target = both.x if both.target is None else both.target
-        nll = -sum_per_example(model.likelihood.log_prob(target, prediction), both.mask)
+        prediction = model.decode(params["model"], latent, flat_batch.condition)
+        target = flat_batch.x if flat_batch.target is None else flat_batch.target
+        nll = -sum_per_example(model.likelihood.log_prob(target, prediction), flat_batch.mask)
         kl = sum_per_example(_prior_kl(posterior))
         metrics = {"nll": nll.reshape(rows, 2).mean(1), "penalty": kl.reshape(rows, 2).mean(1), "shared": shared}
         loss = metrics["nll"] + at_step(beta, step) * metrics["penalty"]
@@ -83,10 +84,13 @@ def _averaged(mean: Array, log_variance: Array) -> tuple[Gaussian, Array]:
     """`[B, 2, D]` posteriors, averaged over the pair where they agree, and the share `[B]` of such dimensions."""
     variance = jnp.exp(log_variance)
     gap, ratio = mean[:, 0] - mean[:, 1], log_variance[:, 0] - log_variance[:, 1]
+    # KL of two normals per dimension: (s_1^2 / s_2^2 - log(s_1^2 / s_2^2) - 1 + (m_1 - m_2)^2 / s_2^2) / 2
     kl = (jnp.exp(ratio) - ratio - 1 + gap**2 / variance[:, 1]) / 2
-    middle = (kl.max(1, keepdims=True) + kl.min(1, keepdims=True)) / 2
-    shared = (kl < middle)[:, None]
+    # the paper's adaptive threshold, for each pair anew
+    threshold = (kl.max(1, keepdims=True) + kl.min(1, keepdims=True)) / 2
+    shared = (kl < threshold)[:, None]
     mean = jnp.where(shared, mean.mean(1, keepdims=True), mean)
+    # the averaged variance is arithmetic, so it is averaged before the logarithm
     log_variance = jnp.where(shared, jnp.log(variance.mean(1, keepdims=True)), log_variance)
     return Gaussian(mean, log_variance), shared[:, 0].mean(1)
 

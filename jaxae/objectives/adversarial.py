@@ -1,4 +1,4 @@
-"""Two players in one loss: a critic that tells what a model makes from a reference, and a model that misleads it."""
+"""Adversarial training in one loss: a critic that separates samples of a model from a reference, and the model."""
 
 import jax
 import jax.numpy as jnp
@@ -20,28 +20,30 @@ def adversarial(
     loss: str = "non_saturating",
     seen: Penalty = latent_rows,
 ) -> Objective:
-    """`objective + weight * term(critic(z)) + cross-entropy of the critic`, each part blind to the other's parameters.
+    """`objective + weight * term(critic(z)) + cross-entropy of the critic`, with gradients to one player each.
 
-    The critic's logit `l(z)` learns `log q(z) / p(z)`, q the latents' distribution and p the reference's. The model
-    pays "ratio", `l(z)`, an estimate of the divergence; or "non_saturating", `log(1 + exp(l(z)))`. A stop of the
-    gradient keeps the model's term from the critic and the critic's cross-entropy from the model, so one step of one
-    optimizer trains both; `optax.multi_transform` over the keys of the params gives the critic a rate of its own.
+    The critic's logit `l(z)` learns `log q(z) / p(z)`, q the distribution of the latents and p that of the reference.
+    The term of the model is "ratio", `l(z)`, an estimate of the divergence, or "non_saturating", `log(1 + exp(l(z)))`.
+    `stop_gradient` keeps the term from the critic's parameters and the cross-entropy from the model's, so one step of
+    one optimizer trains both; `optax.multi_transform` over the keys of the params gives the critic a separate rate.
 
     Args:
-      objective: what is added to.
+      objective: objective that the two terms are added to.
       name: key of the model's term (without its weight) among the metrics.
-      critic: `[B, ...] -> [B, 1]`, the logit.
-      reference: `(params, state, rng, batch, output) -> [B, ...]`: `prior_draws(model)`, `permuted` or `targets`.
-      weight: a number, or a schedule `step -> number`.
-      loss: "ratio" or "non_saturating".
-      seen: likewise, what the critic tells from the reference: `latent_rows`, or `decoded_draws(model)`.
+      critic: network `[B, ...] -> [B, 1]` to the logit.
+      reference: function `(params, state, rng, batch, output) -> [B, ...]` of samples of the reference:
+        `prior_draws(model)`, `permuted` or `targets`.
+      weight: weight of the model's term, a number or a schedule `step -> number`.
+      loss: form of the model's term, "ratio" or "non_saturating".
+      seen: function of the same form of the model's samples, which the critic separates from the reference:
+        `latent_rows` or `decoded_draws(model)`.
 
     Returns:
       An `Objective` whose params have the key "critic" too. Metrics: the term, "critic" (its cross-entropy, nats;
-      log 2 when it knows nothing) and "critic_accuracy" (1 when it wins outright: its gradient is then of no use).
+      log 2 for an uninformed critic) and "critic_accuracy" (at 1 its gradient is no longer informative).
 
     Raises:
-      ValueError: an unknown loss; from `init`, there is a critic already; from `apply`, a metric's name is taken.
+      ValueError: an unknown loss; from `init`, the objective has a critic; from `apply`, a metric of that name exists.
 
     Source: Makhzani et al. 2015, "Adversarial Autoencoders"; Goodfellow et al. 2014, section 3.
 
@@ -62,31 +64,35 @@ def adversarial(
         raise ValueError(f"adversarial: the loss is ratio or non_saturating, not {loss!r}")
 
     def init(rng, batch):
-        own, other = jax.random.split(rng)
-        params, state = objective.init(own, batch)
+        objective_rng, critic_rng = jax.random.split(rng)
+        params, state = objective.init(objective_rng, batch)
         if "critic" in params:
             raise ValueError("adversarial: this objective has a critic already")
 
-        def made(params, state, batch):
+        def samples_of(params, state, batch):
             _, (output, *_) = objective.apply(params, state, None, batch, 0)
             return seen(params["model"], state["model"], None, batch, output)
 
-        return {**params, "critic": critic.init(other, jax.eval_shape(made, params, state, batch))}, state
+        return {**params, "critic": critic.init(critic_rng, jax.eval_shape(samples_of, params, state, batch))}, state
 
     def apply(params, state, rng, batch, step):
         objective_rng, reference_rng, seen_rng = split_keys(rng, 3)
-        total, (output, new, metrics) = objective.apply(params, state, objective_rng, batch, step)
-        made = seen(params["model"], state["model"], seen_rng, batch, output)
-        other = stop_gradient(reference(params["model"], state["model"], reference_rng, batch, output))
-        logit = critic.apply(stop_gradient(params["critic"]), made)[:, 0]
+        total, (output, new_state, metrics) = objective.apply(params, state, objective_rng, batch, step)
+        samples = seen(params["model"], state["model"], seen_rng, batch, output)
+        # the reference is data of the critic: its parameters get no gradient here
+        reference_samples = stop_gradient(reference(params["model"], state["model"], reference_rng, batch, output))
+        # the model's term: gradients reach the samples, not the critic
+        logit = critic.apply(stop_gradient(params["critic"]), samples)[:, 0]
         term = logit if loss == "ratio" else jax.nn.softplus(logit)
-        found = critic.apply(params["critic"], stop_gradient(made))[:, 0]
-        foreign = critic.apply(params["critic"], other)[:, 0]
-        entropy = (jax.nn.softplus(-found) + jax.nn.softplus(foreign)) / 2
-        right = ((found > 0).astype(jnp.float32) + (foreign < 0).astype(jnp.float32)) / 2
-        added = {name: term, "critic": entropy, "critic_accuracy": stop_gradient(right)}
-        if taken := sorted(set(added) & set(metrics)):
-            raise ValueError(f"the metrics {taken} are taken: pick another name")
-        return total + at_step(weight, step) * term + entropy, (output, new, {**metrics, **added})
+        # the critic's term: gradients reach the critic, not the samples
+        sample_logit = critic.apply(params["critic"], stop_gradient(samples))[:, 0]
+        reference_logit = critic.apply(params["critic"], reference_samples)[:, 0]
+        # binary cross-entropy of logits: -log sigmoid(l) = softplus(-l) for samples, softplus(l) for the reference
+        entropy = (jax.nn.softplus(-sample_logit) + jax.nn.softplus(reference_logit)) / 2
+        accuracy = ((sample_logit > 0).astype(jnp.float32) + (reference_logit < 0).astype(jnp.float32)) / 2
+        added = {name: term, "critic": entropy, "critic_accuracy": stop_gradient(accuracy)}
+        if conflicts := sorted(set(added) & set(metrics)):
+            raise ValueError(f"the metrics {conflicts} are taken: pick another name")
+        return total + at_step(weight, step) * term + entropy, (output, new_state, {**metrics, **added})
 
     return Objective(init, apply, objective.frozen)

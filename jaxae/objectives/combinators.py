@@ -1,4 +1,4 @@
-"""Objective -> Objective: transforms in front, penalties on top, sums, and parts that do not learn."""
+"""Combinators of objectives: transforms in front, added penalties, weighted sums, and frozen parts."""
 
 from collections.abc import Sequence
 
@@ -13,9 +13,13 @@ from jaxae.types import Objective, Penalty, Transform
 
 
 def prepared(objective: Objective, transform: Transform) -> Objective:
-    """The objective behind a transform: scaling, binarisation, corruption, masking.
+    """An objective that reads transformed batches: scaling, binarisation, corruption, masking.
 
     With `rng=None` the transform gets no key either, so corruptions are off.
+
+    Args:
+      objective: objective that reads the transformed batches.
+      transform: function `(rng, Batch) -> Batch`.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -45,10 +49,11 @@ def penalized(objective: Objective, name: str, penalty: Penalty, weight: Weight)
     """`loss + weight * penalty`; the penalty is reported under `name`, without its weight.
 
     Args:
-      objective: what the penalty is added to.
-      name: key of the new metric; must not be taken.
-      penalty: `(params, state, rng, batch, output) -> [B]` or a scalar; `params` and `state` are the model's own.
-      weight: a number, or a schedule `step -> number`.
+      objective: objective that the penalty is added to.
+      name: key of the penalty among the metrics; no other metric may have it.
+      penalty: function `(params, state, rng, batch, output) -> [B]` or to a scalar; `params` and `state` are those of
+        the model.
+      weight: weight of the penalty, a number or a schedule `step -> number`.
 
     Raises:
       ValueError: (from apply) the metric's name is taken.
@@ -68,23 +73,23 @@ def penalized(objective: Objective, name: str, penalty: Penalty, weight: Weight)
 
     def apply(params, state, rng, batch, step):
         objective_rng, penalty_rng = split_keys(rng, 2)
-        loss, (output, new, metrics) = objective.apply(params, state, objective_rng, batch, step)
+        loss, (output, new_state, metrics) = objective.apply(params, state, objective_rng, batch, step)
         if name in metrics:
             raise ValueError(f"the metric {name!r} is taken ({sorted(metrics)} are): pick another name")
-        extra = jnp.broadcast_to(penalty(params["model"], state["model"], penalty_rng, batch, output), loss.shape)
-        return loss + at_step(weight, step) * extra, (output, new, {**metrics, name: extra})
+        added = jnp.broadcast_to(penalty(params["model"], state["model"], penalty_rng, batch, output), loss.shape)
+        return loss + at_step(weight, step) * added, (output, new_state, {**metrics, name: added})
 
     return Objective(objective.init, apply, objective.frozen)
 
 
 def combined(objectives: Sequence[Objective], weights: Sequence[Weight]) -> Objective:
-    """The weighted sum of objectives over the same model; output, state and metrics are the first one's.
+    """The weighted sum of objectives over the same model; output, state and metrics are those of the first.
 
-    All get the same key, so two bounds read the same noise.
+    All get the same key, so two bounds use the same noise.
 
     Args:
-      objectives: at least one; the first one's `init` makes the parameters.
-      weights: as many numbers or schedules.
+      objectives: objectives, at least one; `init` is that of the first.
+      weights: weight of each objective, a number or a schedule `step -> number`.
 
     Raises:
       ValueError: the two lengths differ, or are zero.
@@ -110,15 +115,15 @@ def combined(objectives: Sequence[Objective], weights: Sequence[Weight]) -> Obje
 
 
 def partial(objective: Objective, *frozen: str) -> Objective:
-    """These parts of the model ("encoder", "bottleneck", "decoder") stay as they are.
+    """An objective that does not change some parts of the model ("encoder", "bottleneck", "decoder").
 
     They get no gradient, `train.build_step` gives them no update whatever the optimizer (weight decay would move them),
-    and their state (a codebook's moving averages, batch statistics) comes back as it went in. In `combined` a part
-    stays only if every objective leaves it as it is.
+    and their state (a codebook's moving averages, batch statistics) is returned unchanged. In `combined` a part is
+    frozen only if every objective freezes it.
 
     Args:
       objective: any objective over a model.
-      *frozen: keys of `params["model"]`.
+      *frozen: names of the frozen parts, keys of `params["model"]`.
 
     Raises:
       ValueError: (from apply) the model has no such part.
@@ -137,8 +142,8 @@ def partial(objective: Objective, *frozen: str) -> Objective:
         if unknown := sorted(set(frozen) - set(parts)):
             raise ValueError(f"partial: the model has no part {unknown}; it has {sorted(parts)}")
         parts = {name: stop_gradient(part) if name in frozen else part for name, part in parts.items()}
-        loss, (output, new, metrics) = objective.apply({**params, "model": parts}, state, rng, batch, step)
-        new = {**new, "model": kept(state["model"], new["model"], frozen)}
-        return loss, (output, new, metrics)
+        loss, (output, new_state, metrics) = objective.apply({**params, "model": parts}, state, rng, batch, step)
+        new_state = {**new_state, "model": kept(state["model"], new_state["model"], frozen)}
+        return loss, (output, new_state, metrics)
 
     return Objective(objective.init, apply, (*objective.frozen, *frozen))

@@ -1,4 +1,4 @@
-"""The contractive autoencoder: latents that change little where the input does."""
+"""The contractive autoencoder: a penalty on the sensitivity of the latents to the input."""
 
 import math
 from collections.abc import Callable
@@ -15,8 +15,8 @@ def contractive(model: Autoencoder, num_probes: int | None = None) -> Penalty:
     """A penalty: `||dz/dx||_F^2`, the squared Jacobian of the encoder (to the mean, where it is a posterior's).
 
     Args:
-      model: an `Autoencoder`; its rows must not depend on each other.
-      num_probes: as for `squared_jacobian`.
+      model: an `Autoencoder` that treats rows independently.
+      num_probes: number of random probes, see `squared_jacobian`; None: exact.
 
     Returns:
       `(params, state, rng, batch, output) -> [B]` for `penalized`.
@@ -45,16 +45,17 @@ def contractive(model: Autoencoder, num_probes: int | None = None) -> Penalty:
 def squared_jacobian(
     function: Callable[[Array], Array], x: Array, rng: Array | None = None, num_probes: int | None = None
 ) -> Array:
-    """`sum_ij (dy_j / dx_i)^2` for each row of a function whose rows do not depend on each other: `[B]`.
+    """`sum_ij (dy_j / dx_i)^2` for each row of a function that treats rows independently: `[B]`.
 
-    Exactly, by a product with each unit vector of the smaller side: forward over the inputs, or backward over the
-    outputs. With probes, Hutchinson's estimate: the mean of `||v' J||^2` over random signs v, backward, without bias.
+    The exact norm takes a product with each unit vector of the smaller side: forward mode over the inputs, or reverse
+    mode over the outputs. With probes it is Hutchinson's unbiased estimate: the mean of `||v' J||^2` over random signs
+    v, in reverse mode.
 
     Args:
-      function: `[B, ...] -> [B, ...]`.
-      x: `[B, ...]`.
-      rng: of the probes; None: the same probes at every call.
-      num_probes: how many; None: exact. The exact form costs as many passes as the smaller side has numbers.
+      function: function `[B, ...] -> [B, ...]`.
+      x: `[B, ...]`, points at which the Jacobian is taken.
+      rng: key of the probes; None: the same probes at every call.
+      num_probes: number of probes; None: exact, which costs as many passes as the smaller side has elements.
 
     Source: Rifai et al. 2011, equation 2; Hutchinson 1990, "A Stochastic Estimator of the Trace of the Influence
     Matrix".
@@ -66,26 +67,29 @@ def squared_jacobian(
       [20.0, 36.0]
     """
     _check_probes("squared_jacobian", num_probes)
-    like = jax.eval_shape(function, x)
-    inputs, outputs = math.prod(x.shape[1:]), math.prod(like.shape[1:])
+    result = jax.eval_shape(function, x)
+    inputs, outputs = math.prod(x.shape[1:]), math.prod(result.shape[1:])
     if num_probes is None and inputs < outputs:
-        units = _units(x.shape, x.dtype)
-        columns = jax.vmap(lambda tangent: jax.jvp(function, (x,), (tangent,))[1])(units)
+        tangents = _units(x.shape, x.dtype)
+        # forward mode: column i of the Jacobian of every row at once
+        columns = jax.vmap(lambda tangent: jax.jvp(function, (x,), (tangent,))[1])(tangents)
         return sum_per_example(jnp.moveaxis(columns, 1, 0) ** 2)
     _, back = jax.vjp(function, x)
     if num_probes is None:
-        cotangents, share = _units(like.shape, like.dtype), 1.0
+        cotangents, factor = _units(result.shape, result.dtype), 1.0
     else:
         key = jax.random.key(0) if rng is None else rng
-        cotangents = jax.random.rademacher(key, (num_probes, *like.shape), like.dtype)
-        share = 1 / num_probes
+        cotangents = jax.random.rademacher(key, (num_probes, *result.shape), result.dtype)
+        factor = 1 / num_probes
+    # rows are independent, so one cotangent for the whole batch gives each row's own v' J
     (rows,) = jax.vmap(back)(cotangents)
-    return share * sum_per_example(jnp.moveaxis(rows, 1, 0) ** 2)
+    return factor * sum_per_example(jnp.moveaxis(rows, 1, 0) ** 2)
 
 
 def _units(shape: tuple[int, ...], dtype) -> Array:
     """`[n, B, ...]`: every unit vector of an example, for all rows at once."""
     size = math.prod(shape[1:])
+    # the same unit vector in every row: rows are independent, so one pass serves the whole batch
     units = jnp.eye(size, dtype=dtype).reshape(size, 1, *shape[1:])
     return jnp.broadcast_to(units, (size, *shape))
 

@@ -1,4 +1,4 @@
-"""DIP-VAE: the moments of the aggregate posterior are pulled towards the prior's."""
+"""DIP-VAE: a penalty between the moments of the aggregate posterior and those of the prior."""
 
 import jax.numpy as jnp
 from jax import Array
@@ -12,14 +12,14 @@ from jaxae.types import Batch, Output, Penalty
 def dip(variant: str = "ii", diagonal: ArrayLike | None = None) -> Penalty:
     """A penalty: `sum_{i != j} C_ij^2 + diagonal * sum_i (C_ii - 1)^2`, C a covariance over the batch.
 
-    Variant "i": C is that of the posteriors' means. Variant "ii": the mean of the posteriors' variances is added, so
-    that C is the covariance of the aggregate posterior itself.
+    Variant "i": C is the covariance of the posteriors' means. Variant "ii": the mean of the posteriors' variances is
+    added, so that C is the covariance of the aggregate posterior.
 
     The published weights are `weight = lambda_od` and `diagonal = lambda_d / lambda_od`: 10 for "i", 1 for "ii".
 
     Args:
-      variant: "i" or "ii".
-      diagonal: weight of the diagonal beside the rest; None: as published.
+      variant: covariance C that is penalised, "i" or "ii".
+      diagonal: weight of the diagonal relative to the other entries; None: the published value.
 
     Returns:
       `(params, state, rng, batch, output) -> scalar` for `penalized`; needs a normal posterior.
@@ -47,8 +47,10 @@ def dip(variant: str = "ii", diagonal: ArrayLike | None = None) -> Penalty:
         centred = mean - weighted_mean(mean, weight)[None]
         covariance = weighted_mean(centred[:, :, None] * centred[:, None, :], weight)
         if variant == "ii":
+            # law of total covariance: Cov[z] = Cov[E z|x] + E[Cov z|x], the second diagonal
             covariance = covariance + jnp.diag(weighted_mean(jnp.exp(log_variance), weight))
         variances = jnp.diagonal(covariance)
+        # squared off-diagonal entries are all squares less those of the diagonal
         return (covariance**2).sum() - (variances**2).sum() + ratio * ((variances - 1) ** 2).sum()
 
     return of_whole_batch(penalty)

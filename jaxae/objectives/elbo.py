@@ -1,4 +1,4 @@
-"""The evidence lower bound; with a bottleneck that charges nothing, plain reconstruction."""
+"""The evidence lower bound; plain reconstruction with a bottleneck without penalty."""
 
 from collections.abc import Callable
 
@@ -13,23 +13,28 @@ Weight = ArrayLike | Schedule
 
 
 def negative_log_likelihood(model: Autoencoder, batch: Batch, output: Output) -> Array:
-    """`-log p(target | prediction)`, nats, summed over the elements that count: `[B]`."""
+    """`-log p(target | prediction)`, nats, summed over the elements that count: `[B]`.
+
+    Args:
+      model: the autoencoder whose likelihood scores the target.
+      batch: batch of B rows.
+      output: the model's output for the batch.
+    """
     return -sum_per_example(model.likelihood.log_prob(target_of(batch), output.prediction), batch.mask)
 
 
 def elbo(model: Autoencoder, beta: Weight = 1.0, capacity: Weight | None = None) -> Objective:
-    """Every single-sample model: `-log p(x|z) + beta * penalty`, or `beta * |penalty - capacity|`.
+    """The objective of single-sample models: `-log p(x|z) + beta * penalty`, or `... + beta * |penalty - capacity|`.
 
     Args:
       model: an `Autoencoder`.
-      beta: weight of the bottleneck's penalty: a number, or a schedule `step -> number` (a KL warm-up is
+      beta: weight of the bottleneck's penalty, a number or a schedule `step -> number` (a KL warm-up is
         `optax.linear_schedule(0.0, 1.0, steps)`).
-      capacity: nats that the penalty is held at, a number or a schedule (a rising capacity); None: none.
+      capacity: target of the penalty in nats, a number or a schedule (a rising capacity); None: 0.
 
     Returns:
-      An `Objective` whose metrics, each `[B]` in nats, are "nll" and, where the bottleneck charges anything,
-      "penalty" (without beta), "rate", and the parts of a
-      penalty that has several, by their names (`Code.terms`).
+      An `Objective` whose metrics, each `[B]` in nats, are "nll", "penalty" (without beta), "rate" where the code has
+      one, and the terms of the penalty by name (`Code.terms`).
 
     Source: Kingma and Welling 2014; beta: Higgins et al. 2017; capacity: Burgess et al. 2018, equation 8.
 
@@ -48,17 +53,19 @@ def elbo(model: Autoencoder, beta: Weight = 1.0, capacity: Weight | None = None)
     """
 
     def apply(params, state, rng, batch, step):
-        output, inner = model.apply(params["model"], state["model"], rng, batch.x, batch.condition)
+        output, model_state = model.apply(params["model"], state["model"], rng, batch.x, batch.condition)
         nll = negative_log_likelihood(model, batch, output)
-        charged = output.code.penalty
+        penalty = output.code.penalty
         if capacity is not None:
-            charged = jnp.abs(charged - at_step(capacity, step))
-        loss = nll + at_step(beta, step) * charged
+            # per example, as the penalty itself
+            penalty = jnp.abs(penalty - at_step(capacity, step))
+        loss = nll + at_step(beta, step) * penalty
         metrics = {"nll": nll, "penalty": output.code.penalty}
         if output.code.rate is not None:
             metrics["rate"] = output.code.rate
+        # terms carry their weights already: their sum is the penalty
         metrics.update(output.code.terms or {})
-        return loss, (output, {**state, "model": inner}, metrics)
+        return loss, (output, {**state, "model": model_state}, metrics)
 
     return Objective(init_model(model), apply)
 

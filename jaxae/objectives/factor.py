@@ -7,15 +7,15 @@ from jaxae.types import Network, Objective
 
 
 def factor(objective: Objective, critic: Network, gamma: Weight) -> Objective:
-    """FactorVAE: `adversarial` against the latents with their dimensions `permuted`, by the density ratio.
+    """FactorVAE: `adversarial` with the reference `permuted` and the density ratio as loss.
 
     The metric "total_correlation" is the critic's logit, an estimate of `log q(z) / prod_d q(z_d)`. The shuffled
     latents are those of the same batch; the paper draws a second one.
 
     Args:
-      objective: the ELBO of a model with a gaussian bottleneck.
-      critic: `[B, D] -> [B, 1]`.
-      gamma: weight of the total correlation.
+      objective: ELBO of a model with a gaussian bottleneck.
+      critic: network `[B, D] -> [B, 1]` to the logit.
+      gamma: weight of the total correlation, a number or a schedule `step -> number`.
 
     Source: Kim and Mnih 2018, "Disentangling by Factorising", equation 3 and algorithm 2.
 

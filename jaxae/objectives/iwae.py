@@ -14,28 +14,30 @@ def log_weights(model: Autoencoder, params, state, keys: Array, batch: Batch) ->
 
     Args:
       model: an `Autoencoder` whose code has a rate.
-      params: the model's own.
-      state: the model's own.
-      keys: typed keys of any shape; one latent each. The encoder runs once: it does not depend on the key.
-      batch: B rows.
+      params: parameters of the model.
+      state: state of the model.
+      keys: typed keys of any shape, one for each latent. The encoder does not depend on the key and runs once.
+      batch: batch of B rows.
 
     Returns:
-      `(log_weights [*keys.shape, B] nats, Output, state)`; of a stateful bottleneck the first sample's state is kept,
-      or running averages would be frozen (or counted many times).
+      `(log_weights [*keys.shape, B] nats, Output, state)`; the state is that of the first sample, as moving averages
+      would otherwise never update, or count every sample.
 
     Raises:
       ValueError: the bottleneck has no rate.
     """
 
-    def one(key):
-        output, new = model.apply(params, state, key, batch.x, batch.condition)
+    def sample_weight(key):
+        output, new_state = model.apply(params, state, key, batch.x, batch.condition)
         if output.code.rate is None:
             raise ValueError("a multi-sample bound needs a bottleneck with a rate, log q(z|x) - log p(z)")
-        return -negative_log_likelihood(model, batch, output) - output.code.rate, (output, new)
+        # log p(x|z) + log p(z) - log q(z|x)
+        return -negative_log_likelihood(model, batch, output) - output.code.rate, (output, new_state)
 
-    weights, first = jax.vmap(one)(keys.reshape(-1))
-    output, new = jax.tree.map(lambda a: a[0], first)
-    return weights.reshape(*keys.shape, -1), output, new
+    weights, outputs = jax.vmap(sample_weight)(keys.reshape(-1))
+    # output and state of the first sample stand for all
+    output, new_state = jax.tree.map(lambda a: a[0], outputs)
+    return weights.reshape(*keys.shape, -1), output, new_state
 
 
 def iwae(model: Autoencoder, num_samples: int, num_averages: int = 1) -> Objective:
@@ -43,8 +45,8 @@ def iwae(model: Autoencoder, num_samples: int, num_averages: int = 1) -> Objecti
 
     Args:
       model: an `Autoencoder` whose code has a rate.
-      num_samples: K, latents inside the logarithm.
-      num_averages: M, bounds that are averaged (above 1: MIWAE).
+      num_samples: number of latents K inside the logarithm.
+      num_averages: number of bounds M that are averaged (above 1: MIWAE).
 
     Returns:
       An `Objective`; its metric "bound" is the bound itself, nats, `[B]`.
@@ -70,8 +72,9 @@ def iwae(model: Autoencoder, num_samples: int, num_averages: int = 1) -> Objecti
 
     def apply(params, state, rng, batch, step):
         keys = jax.random.split(rng, (num_averages, num_samples))
-        weights, output, inner = log_weights(model, params["model"], state["model"], keys, batch)
+        weights, output, model_state = log_weights(model, params["model"], state["model"], keys, batch)
+        # log mean exp over K in a stable form: logsumexp - log K
         bound = (jax.nn.logsumexp(weights, 1) - math.log(num_samples)).mean(0)
-        return -bound, (output, {**state, "model": inner}, {"bound": bound})
+        return -bound, (output, {**state, "model": model_state}, {"bound": bound})
 
     return Objective(init_model(model), apply)

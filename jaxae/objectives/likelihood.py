@@ -1,4 +1,4 @@
-"""A prior by itself as what is trained: on latents or symbols that a trained model gives to the data."""
+"""The objective of a prior alone, trained on latents or symbols of a trained model."""
 
 import jax.numpy as jnp
 
@@ -7,10 +7,10 @@ from jaxae.types import Code, Objective, Output, Prior
 
 
 def negative_log_prob(prior: Prior) -> Objective:
-    """`-log p(x | condition)`; where the prior has a `bound`, and there is a key, minus that.
+    """`-log p(x | condition)`; in calls with a key, the negative `bound` of a prior that has one.
 
     Args:
-      prior: over what the batches hold, e.g. `priors.autoregressive(512)` over symbols.
+      prior: prior over the contents of the batches, e.g. `priors.autoregressive(512)` over symbols.
 
     Returns:
       An `Objective` over batches whose `x` is latents or symbols `[B, ...]` and whose condition is the prior's. Its

@@ -17,10 +17,10 @@ def rbf(scales: Sequence[ArrayLike] = (1.0,)) -> Callable:
     """The kernel `sum_s exp(-d^2 / (2 D s))`: `2 D` is the mean squared distance of two standard normal draws.
 
     Args:
-      scales: of that distance, each above 0.
+      scales: bandwidths s relative to that distance, each above 0.
 
     Returns:
-      `(squared_distances, D) -> like them`, for `mmd`.
+      `(squared_distances, D) -> kernel values` of the same shape, for `mmd`.
 
     Raises:
       ValueError: no scale, or one that is not positive.
@@ -34,17 +34,18 @@ def rbf(scales: Sequence[ArrayLike] = (1.0,)) -> Callable:
       0.3679
     """
     _check_scales("rbf", scales)
+    # bandwidth 2 D s: distances grow with the dimension, so scales mean the same for every D
     return lambda squared, size: sum(jnp.exp(-squared / (2 * size * s)) for s in scales)
 
 
 def inverse_multiquadratic(scales: Sequence[ArrayLike] = SCALES) -> Callable:
-    """The kernel `sum_s C_s / (C_s + d^2)` with `C_s = 2 D s`: its tails still pull latents that lie far out.
+    """The kernel `sum_s C_s / (C_s + d^2)` with `C_s = 2 D s`: heavy tails give gradients to distant latents.
 
     Args:
-      scales: each above 0.
+      scales: bandwidths s, each above 0.
 
     Returns:
-      `(squared_distances, D) -> like them`, for `mmd`.
+      `(squared_distances, D) -> kernel values` of the same shape, for `mmd`.
 
     Raises:
       ValueError: no scale, or one that is not positive.
@@ -62,7 +63,7 @@ def inverse_multiquadratic(scales: Sequence[ArrayLike] = SCALES) -> Callable:
 
 
 def mmd(reference: Penalty, kernel: Callable | None = None) -> Penalty:
-    """A penalty: the squared maximum mean discrepancy of the latents and the reference's, without bias.
+    """A penalty: the unbiased squared maximum mean discrepancy between the latents and a reference.
 
     `mean_{i != j} k(z_i, z_j) + mean_{i != j} k(r_i, r_j) - 2 mean_ij k(z_i, r_j)`, which may be negative.
 
@@ -70,8 +71,8 @@ def mmd(reference: Penalty, kernel: Callable | None = None) -> Penalty:
     - Wasserstein autoencoder: a model with `bottlenecks.identity(prior)`, and `penalized(elbo(model), ...)`.
 
     Args:
-      reference: `(params, state, rng, batch, output) -> [B, D]`, such as `prior_draws(model)`.
-      kernel: `(squared_distances, D) -> like them`; None: `inverse_multiquadratic()`, which sums seven scales.
+      reference: function `(params, state, rng, batch, output) -> [B, D]`, such as `prior_draws(model)`.
+      kernel: function `(squared_distances, D) -> kernel values`; None: `inverse_multiquadratic()` with seven scales.
 
     Returns:
       `(params, state, rng, batch, output) -> scalar` for `penalized`.
@@ -88,16 +89,22 @@ def mmd(reference: Penalty, kernel: Callable | None = None) -> Penalty:
 
     def penalty(params, state, rng, batch: Batch, output: Output) -> Array:
         latent = rows_of(output.code.latent).astype(jnp.float32)
-        other = reference(params, state, rng, batch, output)
+        reference_rows = reference(params, state, rng, batch, output)
         weight = weight_of(batch, output.code.penalty)
         pairs = weight[:, None] * weight[None]
-        apart = pairs * (1 - jnp.eye(weight.size))
+        # a pair of a row with itself has kernel value k(0) and would bias the two within-set means
+        distinct_pairs = pairs * (1 - jnp.eye(weight.size))
 
         def mean(a, b, weights):
+            # differences, not the expanded square, which would lose digits between near rows
             values = kernel(((a[:, None] - b[None]) ** 2).sum(-1), latent.shape[1])
             return jnp.where(weights > 0, values * weights, 0).sum() / jnp.maximum(weights.sum(), 1e-12)
 
-        return mean(latent, latent, apart) + mean(other, other, apart) - 2 * mean(latent, other, pairs)
+        return (
+            mean(latent, latent, distinct_pairs)
+            + mean(reference_rows, reference_rows, distinct_pairs)
+            - 2 * mean(latent, reference_rows, pairs)
+        )
 
     return of_whole_batch(penalty)
 

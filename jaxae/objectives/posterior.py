@@ -1,4 +1,4 @@
-"""What penalties on the posterior read of a code: its latent, mean and log-variance, one row an example."""
+"""Latent, mean and log-variance of a code, flattened to rows, for penalties on the posterior."""
 
 from jax import Array
 
@@ -6,7 +6,10 @@ from jaxae.types import Code, Gaussian
 
 
 def rows_of(values: Array) -> Array:
-    """`[B, ..., D]` as `[B, D']`.
+    """`[B, ..., D]` flattened to `[B, D']`.
+
+    Args:
+      values: array with an axis of rows.
 
     Example:
       >>> import jax.numpy as jnp
@@ -18,7 +21,10 @@ def rows_of(values: Array) -> Array:
 
 
 def normal_posterior(code: Code) -> tuple[Array, Array, Array]:
-    """The latent, the mean and the log-variance, `[B, D]` each.
+    """Latent, mean and log-variance, each `[B, D]`.
+
+    Args:
+      code: code with a normal posterior.
 
     Raises:
       ValueError: the code has no normal posterior, or its latent is not a draw of it.

@@ -1,4 +1,4 @@
-"""What is compared with what: latents with draws of the prior or with shuffled latents, decoded draws with data."""
+"""Samples and references for `adversarial` and `mmd`: latents, draws of the prior, shuffled latents, data."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from jaxae.types import Autoencoder, Batch, Output, Penalty
 
 
 def latent_rows(params, state, rng: Array | None, batch: Batch, output: Output) -> Array:
-    """What the model's encoder made: the latents as rows.
+    """The samples of an encoder: the latents, flattened to rows.
 
     Returns:
       `[B, D]`.
@@ -27,7 +27,7 @@ def latent_rows(params, state, rng: Array | None, batch: Batch, output: Output) 
 
 
 def targets(params, state, rng: Array | None, batch: Batch, output: Output) -> Array:
-    """A reference for `adversarial` that sees decoded draws: the data, as the likelihood reads them.
+    """A reference for decoded draws: the data, as the likelihood reads them.
 
     Returns:
       `[B, ...]`.
@@ -44,9 +44,9 @@ def targets(params, state, rng: Array | None, batch: Batch, output: Output) -> A
 
 
 def decoded_draws(model: Autoencoder) -> Penalty:
-    """What `adversarial` sees in a decoder as a generator: the means that it decodes from draws of the prior.
+    """The samples of a decoder as a generator: likelihood means decoded from draws of the prior.
 
-    The encoder has no part in it, so the critic's term trains the decoder (and the prior) alone.
+    The encoder is not involved, so the critic's term trains the decoder (and the prior) alone.
 
     Args:
       model: an `Autoencoder` with `sample`.
@@ -69,17 +69,17 @@ def decoded_draws(model: Autoencoder) -> Penalty:
     """
     draw = _drawing(model, "decoded_draws")
 
-    def seen(params, state, rng, batch: Batch, output: Output | None) -> Array:
+    def samples(params, state, rng, batch: Batch, output: Output | None) -> Array:
         return model.likelihood.mean(model.decode(params, draw(params, state, rng, batch), batch.condition, state))
 
-    return seen
+    return samples
 
 
 def prior_draws(model: Autoencoder) -> Penalty:
-    """A reference for `mmd` and `adversarial`: as many draws of the model's own prior as there are rows.
+    """A reference for `mmd` and `adversarial`: a draw of the model's prior for each row.
 
     Args:
-      model: an `Autoencoder` with `sample`; a deterministic one has it by `bottlenecks.identity(prior)`.
+      model: an `Autoencoder` with `sample`; a deterministic model has one with `bottlenecks.identity(prior)`.
 
     Returns:
       `(params, state, rng, batch, output) -> [B, D]`; without a key the draws are the same at every call.
@@ -102,23 +102,23 @@ def prior_draws(model: Autoencoder) -> Penalty:
 
 
 def _drawing(model, asked):
-    """As many latents of the model's prior as the batch has rows."""
+    """Function that draws a latent from the model's prior for each row of a batch."""
     sample = model.sample
     if sample is None:
         raise ValueError(f"{asked} needs a model with a prior: bottlenecks.identity(priors.standard_normal()), say")
 
     def draw(params, state, rng, batch: Batch):
-        like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), batch.x)
-        return sample(params, state, jax.random.key(0) if rng is None else rng, like, batch.condition)
+        example = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), batch.x)
+        return sample(params, state, jax.random.key(0) if rng is None else rng, example, batch.condition)
 
     return draw
 
 
 @of_whole_batch
 def permuted(params, state, rng: Array | None, batch: Batch, output: Output) -> Array:
-    """A reference for `adversarial`: each dimension of the latents shuffled over the rows that count, by itself.
+    """A reference for `adversarial`: each dimension of the latents shuffled separately over the rows that count.
 
-    Its rows come from the product of the aggregate posterior's marginals. Rows that only pad are left as they are.
+    Its rows are draws from the product of the aggregate posterior's marginals. Rows that only pad are not moved.
 
     Returns:
       `[B, D]`; without a key the shuffle is the same at every call.
@@ -135,9 +135,10 @@ def permuted(params, state, rng: Array | None, batch: Batch, output: Output) -> 
       True
     """
     latent = rows_of(output.code.latent)
-    pads = weight_of(batch, output.code.penalty) == 0
-    drawn = jax.random.uniform(jax.random.key(0) if rng is None else rng, latent.shape)
-    # both put the rows that count first: in a random order, and in their own
-    order = jnp.argsort(jnp.where(pads[:, None], 2.0 + jnp.arange(len(pads))[:, None], drawn), axis=0)
-    places = jnp.argsort(pads, stable=True)
-    return jnp.zeros_like(latent).at[places].set(jnp.take_along_axis(latent, order, 0))
+    is_padding = weight_of(batch, output.code.penalty) == 0
+    # different noise in each dimension: independent permutations break the dependence between dimensions
+    noise = jax.random.uniform(jax.random.key(0) if rng is None else rng, latent.shape)
+    # both orders put the rows that count first: `order` in a random order, `positions` in their given order
+    order = jnp.argsort(jnp.where(is_padding[:, None], 2.0 + jnp.arange(len(is_padding))[:, None], noise), axis=0)
+    positions = jnp.argsort(is_padding, stable=True)
+    return jnp.zeros_like(latent).at[positions].set(jnp.take_along_axis(latent, order, 0))

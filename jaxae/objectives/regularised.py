@@ -1,4 +1,4 @@
-"""The regularised autoencoder (RAE): a smooth decoder in the place of a VAE's noise."""
+"""Penalties of the regularised autoencoder (RAE): a smooth decoder instead of the noise of a VAE."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from jaxae.types import Autoencoder, Batch, Output, Penalty
 
 
 def latent_norm(params, state, rng, batch: Batch, output: Output) -> Array:
-    """A penalty: `||z||^2 / 2`, which keeps the latents where a density can be fitted to them.
+    """A penalty: `||z||^2 / 2`, which bounds the latents so that a density can be fitted to them.
 
     Source: Ghosh et al. 2020, "From Variational to Deterministic Autoencoders", equation 7.
 
@@ -38,6 +38,7 @@ def decoder_norm(params, state, rng, batch: Batch, output: Output) -> Array:
       >>> float(decoder_norm({"decoder": {"w": jnp.ones((2, 3))}}, {}, None, Batch(z), Output(Code(z, z[:, 0]), z)))
       6.0
     """
+    # one number for the whole batch: the caller broadcasts it to the rows
     return jnp.stack([(leaf.astype(jnp.float32) ** 2).sum() for leaf in jax.tree.leaves(params["decoder"])]).sum()
 
 
@@ -46,7 +47,7 @@ def decoder_gradient(model: Autoencoder, num_probes: int | None = None) -> Penal
 
     Args:
       model: an `Autoencoder`.
-      num_probes: as for `squared_jacobian`; convolutional decoders need probes.
+      num_probes: number of random probes, see `squared_jacobian`; None: exact. Convolutional decoders need probes.
 
     Returns:
       `(params, state, rng, batch, output) -> [B]` for `penalized`.

@@ -1,6 +1,6 @@
-"""Objectives for training data that is polluted by anomalies, or that comes with a few known ones.
+"""Objectives for contaminated training data, or for data with a few labelled anomalies.
 
-All of them look at losses alone, so they wrap any objective: `trimmed(prepared(elbo(model), corruption), 0.1)`.
+All of them read only losses, so they wrap any objective: `trimmed(prepared(elbo(model), corruption), 0.1)`.
 """
 
 import jax
@@ -14,15 +14,15 @@ from jaxae.types import Batch, Objective
 
 
 def trimmed(objective: Objective, fraction: Weight) -> Objective:
-    """Leave out the largest losses of each batch: what fits worst is taken for pollution and teaches nothing.
+    """Leave out the largest losses of each batch, whose rows are taken for anomalies.
 
-    The others are scaled so that the batch's mean is that of what is kept. Validation trims likewise. Under a mapped
-    step the batch is that of all replicas.
+    The other losses are scaled so that the mean of the batch is the mean of the kept rows. Validation trims too. Under
+    a mapped step the batch is that of all replicas.
 
     Args:
       objective: any objective.
-      fraction: share of the rows left out, in [0, 1), or a schedule `step -> share`; somewhat above the
-        contamination that is expected.
+      fraction: share of the rows left out, in [0, 1), or a schedule `step -> share`; choose it somewhat above the
+        expected contamination.
 
     Returns:
       An `Objective` with the metric "trimmed": 1 where a row was left out.
@@ -47,29 +47,30 @@ def trimmed(objective: Objective, fraction: Weight) -> Objective:
     _require_share("fraction", fraction)
 
     def apply(params, state, rng, batch, step):
-        loss, (output, new, metrics) = objective.apply(params, state, rng, batch, step)
+        loss, (output, new_state, metrics) = objective.apply(params, state, rng, batch, step)
         worst = _worst(loss, batch, at_step(fraction, step))
         weight = weight_of(batch, loss)
-        total, rest = over_replicas((weight.sum(), (weight * ~worst).sum()), replica_axis())
-        kept = total / jnp.maximum(rest, jnp.finfo(loss.dtype).tiny)
+        total, kept_weight = over_replicas((weight.sum(), (weight * ~worst).sum()), replica_axis())
+        # the caller divides by the whole weight: scaled, the mean is over the kept rows
+        scale = total / jnp.maximum(kept_weight, jnp.finfo(loss.dtype).tiny)
         metrics = _with(metrics, "trimmed", worst.astype(loss.dtype))
-        return jnp.where(worst, 0.0, loss * kept), (output, new, metrics)
+        return jnp.where(worst, 0.0, loss * scale), (output, new_state, metrics)
 
     return Objective(objective.init, apply, objective.frozen)
 
 
 def outlier_exposure(objective: Objective, fraction: Weight, soft: bool = False) -> Objective:
-    """Latent outlier exposure: what fits worst is taken for anomalies, and pushed away.
+    """Latent outlier exposure: rows with the largest losses are taken for anomalies, and their losses are increased.
 
     In each batch the share `fraction` of the largest losses gets `away(loss)` instead of the loss, or, with `soft`,
     the mean of the two. With e a row's loss above the least of the batch and m the median of all e,
-    `away = m^2 / max(e, m / 10)`: falling in e, with slope -1 where e = m and weaker beyond, whatever the
-    objective's unit and constants.
+    `away = m^2 / max(e, m / 10)`: it falls with e, with slope -1 at e = m and a smaller one beyond, independent of
+    the objective's unit and constants.
 
     Args:
       objective: any objective.
       fraction: share of the rows that are taken for anomalies, in [0, 1), or a schedule `step -> share`.
-      soft: half the loss and half its opposite, for rows that may be either.
+      soft: whether such rows get the mean of the loss and `away(loss)`, as they may be normal or anomalous.
 
     Returns:
       An `Objective` with the metric "exposed": 1 where a row was taken for an anomaly.
@@ -78,7 +79,8 @@ def outlier_exposure(objective: Objective, fraction: Weight, soft: bool = False)
       ValueError: the fraction is outside [0, 1), or the metric's name is taken.
 
     Source: Qiu et al. 2022, "Latent Outlier Exposure for Anomaly Detection with Contaminated Data", equations 3 to 6;
-    the inverse error as an anomaly's loss: their appendix, and Ruff et al. 2020. The scaling by the median is ours.
+    the inverse error as an anomaly's loss: their appendix, and Ruff et al. 2020. The scaling by the median is not from
+    the paper.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -94,35 +96,36 @@ def outlier_exposure(objective: Objective, fraction: Weight, soft: bool = False)
     _require_share("fraction", fraction)
 
     def apply(params, state, rng, batch, step):
-        loss, (output, new, metrics) = objective.apply(params, state, rng, batch, step)
+        loss, (output, new_state, metrics) = objective.apply(params, state, rng, batch, step)
         worst = _worst(loss, batch, at_step(fraction, step))
-        away = _away(loss, *_floor_and_median(loss, batch))
+        # constants of the batch scale the opposing loss, so that it has the objective's unit
+        opposed = _opposed(loss, *_floor_and_median(loss, batch))
         metrics = _with(metrics, "exposed", worst.astype(loss.dtype))
-        return jnp.where(worst, (loss + away) / 2 if soft else away, loss), (output, new, metrics)
+        return jnp.where(worst, (loss + opposed) / 2 if soft else opposed, loss), (output, new_state, metrics)
 
     return Objective(objective.init, apply, objective.frozen)
 
 
 def decomposition(objective: Objective, fraction: Weight) -> Objective:
-    """Robust decomposition, X = L + S with few rows in S: the largest losses count by their root.
+    """Robust decomposition, X = L + S with few rows in S: the largest losses count by their square root.
 
     Where the loss is a squared error `e = |x - x_hat|^2`, the least of `|x - s - x_hat|^2 + 2 l |s|` over s, the
-    example's part in S, is `e` for `e <= l^2` and `2 l sqrt(e) - l^2` beyond: the sum of norms (L2,1) that keeps most
-    rows of S empty, with S solved for. Each batch sets l so that the share `fraction` of its rows is in S: l^2 is the
-    largest loss of the others. Losses count from the least of the batch, which takes off a likelihood's constants.
+    example's part in S, is `e` for `e <= l^2` and `2 l sqrt(e) - l^2` beyond: the L2,1 norm, which keeps most rows of
+    S empty, with S solved for. Each batch sets l so that the share `fraction` of its rows is in S: l^2 is the largest
+    loss of the other rows. Losses are measured from the least of the batch, which removes a likelihood's constants.
 
     Args:
       objective: any objective.
-      fraction: share of the rows that may have a part in S, in [0, 1), or a schedule `step -> share`.
+      fraction: share of the rows that are in S, in [0, 1), or a schedule `step -> share`.
 
     Returns:
-      An `Objective` with the metric "decomposed": 1 where a row has one.
+      An `Objective` with the metric "decomposed": 1 where a row is in S.
 
     Raises:
       ValueError: the fraction is outside [0, 1), or the metric's name is taken.
 
     Source: Zhou and Paffenroth 2017, "Anomaly Detection with Robust Deep Autoencoders", section 4.2, where the encoder
-    reads X - S; here it reads X, and S is solved for in every step in place of every few epochs.
+    reads X - S; here it reads X, and S is solved for in every step instead of every few epochs.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -138,31 +141,32 @@ def decomposition(objective: Objective, fraction: Weight) -> Objective:
     _require_share("fraction", fraction)
 
     def apply(params, state, rng, batch, step):
-        loss, (output, new, metrics) = objective.apply(params, state, rng, batch, step)
+        loss, (output, new_state, metrics) = objective.apply(params, state, rng, batch, step)
         worst = _worst(loss, batch, at_step(fraction, step))
         floor, _ = _floor_and_median(loss, batch)
-        rest = (weight_of(batch, loss) > 0) & ~worst
-        largest = on_all_rows(lambda _, errors: errors.max(), jnp.where(rest, stop_gradient(loss) - floor, 0))
+        is_kept = (weight_of(batch, loss) > 0) & ~worst
+        largest = on_all_rows(lambda _, errors: errors.max(), jnp.where(is_kept, stop_gradient(loss) - floor, 0))
         limit = jnp.maximum(largest, jnp.finfo(loss.dtype).eps)
-        # the root of a row that is not in S has no part in the gradient, nor may it be NaN
+        # rows outside of S take the limit here, so that their unused root has no NaN gradient
+        # min over s of the squared error plus 2 l |s|: 2 l sqrt(e) - l^2 beyond e = l^2
         error = jnp.maximum(jnp.where(worst, loss - floor, limit), limit)
         metrics = _with(metrics, "decomposed", worst.astype(loss.dtype))
-        return jnp.where(worst, floor + 2 * jnp.sqrt(limit * error) - limit, loss), (output, new, metrics)
+        return jnp.where(worst, floor + 2 * jnp.sqrt(limit * error) - limit, loss), (output, new_state, metrics)
 
     return Objective(objective.init, apply, objective.frozen)
 
 
 def supervised(objective: Objective, anomalies: Array, weight: Weight = 1.0, num: int = 16) -> Objective:
-    """A few labelled anomalies: in every step some of them are pushed away from what the model fits well.
+    """Labelled anomalies in training: every step increases the losses of some of them.
 
-    Adds `weight * mean(away(loss of an anomaly))`, `away` as in `outlier_exposure` with the floor and the median of
-    the batch's normals. Validation reads the first `num` anomalies.
+    Adds `weight * mean(away(loss of an anomaly))`, `away` as in `outlier_exposure` with the least loss and the median
+    of the batch's normals. Validation reads the first `num` anomalies.
 
     Args:
       objective: any objective.
-      anomalies: `[A, ...]` examples as the data has them (bytes for pixels); they become constants of the program.
-      weight: of the added term, a number or a schedule.
-      num: anomalies drawn for a step, with replacement where there are fewer.
+      anomalies: `[A, ...]`, labelled anomalies in the form of the data (uint8 for pixels); constants of the program.
+      weight: weight of the added term, a number or a schedule `step -> number`.
+      num: number of anomalies drawn in each step, with replacement.
 
     Returns:
       An `Objective` with the metric "anomalies", the added term without its weight.
@@ -170,7 +174,7 @@ def supervised(objective: Objective, anomalies: Array, weight: Weight = 1.0, num
     Raises:
       ValueError: there are no anomalies, `num` is below 1, or the metric's name is taken.
 
-    Source: Ruff et al. 2020, "Deep Semi-Supervised Anomaly Detection", equation 7, with the loss in the place of the
+    Source: Ruff et al. 2020, "Deep Semi-Supervised Anomaly Detection", equation 7, with the loss instead of the
     distance to a centre.
 
     Example:
@@ -189,15 +193,16 @@ def supervised(objective: Objective, anomalies: Array, weight: Weight = 1.0, num
     anomalies = jnp.asarray(anomalies)
 
     def apply(params, state, rng, batch, step):
-        own, draw, inner = split_keys(rng, 3)
-        if draw is not None:  # the same anomalies on every replica
-            draw, inner = (gathered(replica_axis(), key)[0] for key in (draw, inner))
-        loss, (output, new, metrics) = objective.apply(params, state, own, batch, step)
-        first = jnp.arange(num) % len(anomalies)
-        rows = first if draw is None else jax.random.randint(draw, (num,), 0, len(anomalies))
-        known, _ = objective.apply(params, state, inner, Batch(anomalies[rows]), step)
-        term = jnp.broadcast_to(_away(known, *_floor_and_median(loss, batch)).mean(), loss.shape)
-        return loss + at_step(weight, step) * term, (output, new, _with(metrics, "anomalies", term))
+        objective_rng, draw_rng, anomaly_rng = split_keys(rng, 3)
+        if draw_rng is not None:  # the same anomalies on every replica
+            draw_rng, anomaly_rng = (gathered(replica_axis(), key)[0] for key in (draw_rng, anomaly_rng))
+        loss, (output, new_state, metrics) = objective.apply(params, state, objective_rng, batch, step)
+        first_rows = jnp.arange(num) % len(anomalies)
+        rows = first_rows if draw_rng is None else jax.random.randint(draw_rng, (num,), 0, len(anomalies))
+        # the same parameters and state: anomalies update no statistics
+        anomaly_losses, _ = objective.apply(params, state, anomaly_rng, Batch(anomalies[rows]), step)
+        term = jnp.broadcast_to(_opposed(anomaly_losses, *_floor_and_median(loss, batch)).mean(), loss.shape)
+        return loss + at_step(weight, step) * term, (output, new_state, _with(metrics, "anomalies", term))
 
     return Objective(objective.init, apply, objective.frozen)
 
@@ -214,24 +219,26 @@ def _with(metrics: dict, name: str, value: Array) -> dict:
 
 
 def _worst(loss: Array, batch: Batch, fraction) -> Array:
-    """`[B]` bool: the `floor(fraction * rows)` largest losses; rows that only pad are none."""
+    """`[B]` bool: the `floor(fraction * rows)` largest losses; rows that only pad are never among them."""
 
     def worst(_, loss, counts):
+        # rows that only pad rank last, whatever their loss
         order = jnp.argsort(-jnp.where(counts, loss, -jnp.inf))
         rank = jnp.zeros_like(order).at[order].set(jnp.arange(len(order)))
-        # float32 puts 0.29 * 100 below 29
+        # 0.29 * 100 is below 29 in float32
         return rank < jnp.floor(fraction * counts.sum() + 1e-4)
 
     return on_all_rows(worst, stop_gradient(loss), weight_of(batch, loss) > 0)
 
 
 def _floor_and_median(loss: Array, batch: Batch) -> tuple[Array, Array]:
-    """The least loss, and the median of what the others are above it; constants to the gradient."""
+    """The least loss, and the median of the losses above it; no gradient flows."""
     _, loss, counts = gathered(replica_axis(), None, stop_gradient(loss), weight_of(batch, loss) > 0)
+    # differences to the least loss do not depend on constants of the likelihood
     floor = jnp.where(counts, loss, jnp.inf).min()
-    middle = jnp.nanmedian(jnp.where(counts, loss - floor, jnp.nan))
-    return floor, jnp.maximum(middle, jnp.finfo(loss.dtype).eps)
+    median = jnp.nanmedian(jnp.where(counts, loss - floor, jnp.nan))
+    return floor, jnp.maximum(median, jnp.finfo(loss.dtype).eps)
 
 
-def _away(loss: Array, floor: Array, middle: Array) -> Array:
-    return middle**2 / jnp.maximum(loss - floor, middle / 10)
+def _opposed(loss: Array, floor: Array, median: Array) -> Array:
+    return median**2 / jnp.maximum(loss - floor, median / 10)

@@ -1,4 +1,4 @@
-"""Sparse autoencoders by a charge on the latents; `bottlenecks.top_k` has no charge and keeps the k largest."""
+"""Penalties of sparse autoencoders; `bottlenecks.top_k` keeps the k largest latents without a penalty."""
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ def activation_kl(target: ArrayLike = 0.05) -> Penalty:
     """A penalty: `sum_d KL(Bernoulli(target) || Bernoulli(a_d))`, a_d the batch's mean of `sigmoid(z_d)`.
 
     Args:
-      target: the wanted share of the time that a latent is on, in (0, 1).
+      target: target of a latent's mean activation, in (0, 1).
 
     Returns:
       `(params, state, rng, batch, output) -> scalar` nats, for `penalized`.
@@ -50,10 +50,12 @@ def activation_kl(target: ArrayLike = 0.05) -> Penalty:
 
     def penalty(params, state, rng, batch: Batch, output: Output) -> Array:
         weight = weight_of(batch, output.code.penalty)
-        # the two sides by themselves: 1 - a rounds to 0 before a reaches 1
-        on, off = (weighted_mean(jax.nn.sigmoid(sign * output.code.latent), weight) for sign in (1.0, -1.0))
-        tiny = jnp.finfo(on.dtype).tiny
-        one, other = jnp.float32(target), jnp.float32(1 - target)
-        return (rel_entr(one, jnp.maximum(on, tiny)) + rel_entr(other, jnp.maximum(off, tiny))).sum()
+        # means of sigmoid(z) and of sigmoid(-z): 1 - a would round to 0 before a reaches 1
+        active, inactive = (weighted_mean(jax.nn.sigmoid(sign * output.code.latent), weight) for sign in (1.0, -1.0))
+        # rel_entr(p, q) = p log(p / q), infinite at q = 0
+        tiny = jnp.finfo(active.dtype).tiny
+        p_active, p_inactive = jnp.float32(target), jnp.float32(1 - target)
+        # KL of two Bernoulli distributions, summed over latents
+        return (rel_entr(p_active, jnp.maximum(active, tiny)) + rel_entr(p_inactive, jnp.maximum(inactive, tiny))).sum()
 
     return of_whole_batch(penalty)

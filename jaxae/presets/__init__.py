@@ -1,11 +1,10 @@
-"""Named recipes: each a few lines over the parts, returning a model and its objective.
+"""Named models: each preset composes the parts and returns a model and its objective.
 
-Every preset is called with one example's shape and returns `(Autoencoder, Objective)`. Its own keywords are in its
+A preset takes the shape of one example and returns `(Autoencoder, Objective)`. Its specific keywords are in its
 signature; the keywords that all share, `latent_size`, `encoder`, `decoder`, `likelihood` and `transform`, are those of
-`presets.Parts`. A shape or a size that is no positive whole number is refused with a `ValueError`.
+`presets.Parts`. A shape or size that is not a positive whole number raises a `ValueError`.
 
-The objective reads what the data room delivers: pixels 0..255 (uint8) are scaled to 0..1 inside it, floating values
-pass through.
+Objectives scale pixels 0..255 (uint8) to 0..1 themselves; floating values pass through.
 """
 
 from jaxae.presets.bounds import ciwae, iwae, miwae, piwae
@@ -52,7 +51,7 @@ PRESETS = {
     "info_vae": info_vae,
     "vq_vae": vq_vae,
 }
-"""Name to preset: what the command line and the contract tests read."""
+"""Name to preset, for the command line and the contract tests."""
 
 CONDITIONAL = frozenset({"conditional_vae"})
 """Presets whose model needs `Batch.condition`: labels `[B]`."""

@@ -16,10 +16,10 @@ def iwae(
     """An importance-weighted autoencoder.
 
     Args:
-      shape: one example's, without the batch.
-      num_samples: K, latents inside the logarithm.
-      prior: `p(z)`; None: the standard normal.
-      **parts: `Parts`.
+      shape: shape of one example, without the batch.
+      num_samples: number of latents K inside the logarithm.
+      prior: prior `p(z)`; None: the standard normal.
+      **parts: shared keywords, see `Parts`.
 
     Source: Burda, Grosse and Salakhutdinov 2016, "Importance Weighted Autoencoders".
 
@@ -38,14 +38,14 @@ def miwae(
     prior: Prior | None = None,
     **parts: Unpack[Parts],
 ) -> tuple[Autoencoder, Objective]:
-    """The mean of M importance-weighted bounds of K samples each: less noise in the encoder's gradient.
+    """The mean of M importance-weighted bounds of K samples each, which reduces the noise of the encoder's gradient.
 
     Args:
-      shape: one example's, without the batch.
-      num_samples: K.
-      num_averages: M.
-      prior: `p(z)`; None: the standard normal.
-      **parts: `Parts`.
+      shape: shape of one example, without the batch.
+      num_samples: number of samples K of a bound.
+      num_averages: number of bounds M.
+      prior: prior `p(z)`; None: the standard normal.
+      **parts: shared keywords, see `Parts`.
 
     Source: Rainforth et al. 2018, "Tighter Variational Bounds are Not Necessarily Better", equation 10.
 
@@ -67,14 +67,14 @@ def piwae(
 ) -> tuple[Autoencoder, Objective]:
     """The encoder learns by M bounds of K samples, the decoder (and the prior) by one bound of all M K.
 
-    Both read the same latents. The loss is the mean of the two bounds' negatives; "bound" is the looser one.
+    Both use the same latents. The loss is the mean of the two negative bounds; the metric "bound" is the looser one.
 
     Args:
-      shape: one example's, without the batch.
-      num_samples: K.
-      num_averages: M.
-      prior: `p(z)`; None: the standard normal.
-      **parts: `Parts`.
+      shape: shape of one example, without the batch.
+      num_samples: number of samples K of a bound.
+      num_averages: number of bounds M.
+      prior: prior `p(z)`; None: the standard normal.
+      **parts: shared keywords, see `Parts`.
 
     Source: Rainforth et al. 2018, section 4.
 
@@ -98,14 +98,14 @@ def ciwae(
 ) -> tuple[Autoencoder, Objective]:
     """A convex combination of the ELBO and the importance-weighted bound of the same K latents.
 
-    The metric "bound" is the ELBO's, the mean over the K.
+    The metric "bound" is the ELBO, the mean over the K latents.
 
     Args:
-      shape: one example's, without the batch.
-      num_samples: K.
+      shape: shape of one example, without the batch.
+      num_samples: number of latents K.
       mixing: weight of the ELBO, in [0, 1].
-      prior: `p(z)`; None: the standard normal.
-      **parts: `Parts`.
+      prior: prior `p(z)`; None: the standard normal.
+      **parts: shared keywords, see `Parts`.
 
     Raises:
       ValueError: the weight is outside [0, 1].
@@ -119,5 +119,6 @@ def ciwae(
     if (number := as_number(mixing)) is not None and not 0 <= number <= 1:
         raise ValueError(f"ciwae: mixing, the ELBO's weight, must lie in [0, 1], got {mixing}")
     model = variational(shape, bottlenecks.gaussian(prior), **parts)
-    both = [objectives.iwae(model, 1, num_samples), objectives.iwae(model, num_samples)]
-    return model, scaled(objectives.combined(both, [mixing, 1 - mixing]), parts)
+    # the mean of K single-sample bounds is the ELBO; both bounds get the same key, so the same latents
+    bounds = [objectives.iwae(model, 1, num_samples), objectives.iwae(model, num_samples)]
+    return model, scaled(objectives.combined(bounds, [mixing, 1 - mixing]), parts)

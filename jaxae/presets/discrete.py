@@ -19,19 +19,20 @@ def vq_vae(
     axis_name: str | None = None,
     **parts: Unpack[Networks],
 ) -> tuple[Autoencoder, Objective]:
-    """An autoencoder whose latent is a short sequence of codes from a learned book.
+    """An autoencoder whose latent is a short sequence of codes from a learned codebook.
 
     Args:
-      shape: one example's, without the batch.
-      num_codes: codes in the book.
-      num_tokens: codes per example.
+      shape: shape of one example, without the batch.
+      num_codes: number of codes in the codebook.
+      num_tokens: number of codes per example.
       code_size: width of a code.
-      learn: "ema" or "gradient"; see `bottlenecks.vector_quantizer`.
-      axis_name: the mapped axis of a step of one's own; None: that of the train step, if it has one.
-      **parts: `Networks`; the encoder is `x -> [B, tokens, code_size]`, the decoder reads that.
+      learn: learning of the codes, "ema" or "gradient"; see `bottlenecks.vector_quantizer`.
+      axis_name: name of the mapped axis of a step that `build_step` did not build; None: that of the train step, if
+        any.
+      **parts: shared keywords, see `Networks`; the encoder is `x -> [B, tokens, code_size]`, the decoder reads that.
 
     Raises:
-      ValueError: a shape or size that is no positive whole number.
+      ValueError: a shape or size that is not a positive whole number.
 
     Source: van den Oord, Vinyals and Kavukcuoglu 2017, "Neural Discrete Representation Learning".
 
@@ -43,7 +44,7 @@ def vq_vae(
     require_known(parts, Networks.__optional_keys__)
     likelihood = parts.get("likelihood") or likelihoods.gaussian()
     model = autoencoder(
-        parts.get("encoder") or _cut(default_encoder(shape, num_tokens * code_size), num_tokens),
+        parts.get("encoder") or _to_tokens(default_encoder(shape, num_tokens * code_size), num_tokens),
         bottlenecks.vector_quantizer(num_codes, learn=learn, commitment=0.25, axis_name=axis_name),
         parts.get("decoder") or joined(default_decoder(shape, likelihood.num_params)),
         likelihood,
@@ -51,5 +52,5 @@ def vq_vae(
     return model, scaled(objectives.elbo(model), parts)
 
 
-def _cut(network: AnyNetwork, num_tokens: int) -> AnyNetwork:
+def _to_tokens(network: AnyNetwork, num_tokens: int) -> AnyNetwork:
     return around(network, after=lambda y: y.reshape(y.shape[0], num_tokens, -1))

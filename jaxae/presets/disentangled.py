@@ -18,14 +18,14 @@ def beta_tc_vae(
     num_rows: int | None = None,
     **parts: Unpack[Parts],
 ) -> tuple[Autoencoder, Objective]:
-    """A variational autoencoder whose total correlation is charged `beta` times, the rest of the KL once.
+    """A variational autoencoder that weighs the total correlation by `beta` and the rest of the KL by 1.
 
     Args:
-      shape: one example's, without the batch.
-      beta: of the total correlation; 1 is the ELBO.
-      estimator: "weighted" or "stratified", see `objectives.total_correlation`.
-      num_rows: training rows; "stratified" needs it.
-      **parts: `Parts`.
+      shape: shape of one example, without the batch.
+      beta: weight of the total correlation; 1 is the ELBO.
+      estimator: estimator of the total correlation, "weighted" or "stratified", see `objectives.total_correlation`.
+      num_rows: number of training rows; needed for "stratified".
+      **parts: shared keywords, see `Parts`.
 
     Source: Chen et al. 2018, "Isolating Sources of Disentanglement in Variational Autoencoders".
 
@@ -42,13 +42,13 @@ def beta_tc_vae(
 def factor_vae(
     shape: tuple[int, ...], *, gamma: Weight = 6.0, critic: Network | None = None, **parts: Unpack[Parts]
 ) -> tuple[Autoencoder, Objective]:
-    """A variational autoencoder whose total correlation a critic estimates.
+    """A variational autoencoder that penalises a critic's estimate of the total correlation.
 
     Args:
-      shape: one example's, without the batch.
-      gamma: weight of the total correlation, a number or a schedule.
-      critic: `[B, D] -> [B, 1]`; None: an MLP of three layers of 256.
-      **parts: `Parts`.
+      shape: shape of one example, without the batch.
+      gamma: weight of the total correlation, a number or a schedule `step -> number`.
+      critic: network `[B, D] -> [B, 1]`; None: an MLP with three layers of 256.
+      **parts: shared keywords, see `Parts`.
 
     Source: Kim and Mnih 2018, "Disentangling by Factorising".
 
@@ -69,14 +69,14 @@ def dip_vae(
     diagonal: ArrayLike | None = None,
     **parts: Unpack[Parts],
 ) -> tuple[Autoencoder, Objective]:
-    """A variational autoencoder whose aggregate posterior is to have the identity as its covariance.
+    """A variational autoencoder with a penalty that moves the aggregate posterior's covariance to the identity.
 
     Args:
-      shape: one example's, without the batch.
-      variant: "i" (of the posteriors' means) or "ii" (of the aggregate posterior).
-      weight: of the squared entries beside the diagonal, a number or a schedule.
-      diagonal: of the diagonal's, beside the others; None: as published.
-      **parts: `Parts`.
+      shape: shape of one example, without the batch.
+      variant: covariance that is penalised, "i" (of the posteriors' means) or "ii" (of the aggregate posterior).
+      weight: weight of the squared off-diagonal entries, a number or a schedule `step -> number`.
+      diagonal: weight of the diagonal relative to the other entries; None: the published value.
+      **parts: shared keywords, see `Parts`.
 
     Source: Kumar, Sattigeri and Balakrishnan 2018, "Variational Inference of Disentangled Latent Concepts".
 
@@ -92,15 +92,15 @@ def dip_vae(
 def info_vae(
     shape: tuple[int, ...], *, alpha: float = 0.5, scale: float = 100.0, **parts: Unpack[Parts]
 ) -> tuple[Autoencoder, Objective]:
-    """A variational autoencoder that keeps more information in its latents, their distribution held by its discrepancy.
+    """A variational autoencoder with a smaller KL weight and a discrepancy to the prior: more informative latents.
 
     The loss is `nll + (1 - alpha) KL + (alpha + scale - 1) MMD`.
 
     Args:
-      shape: one example's, without the batch.
-      alpha: how much of the KL is taken away; 1 leaves the discrepancy alone.
-      scale: lambda, the weight of the divergence between the aggregate posterior and the prior.
-      **parts: `Parts`.
+      shape: shape of one example, without the batch.
+      alpha: share of the KL that is removed; 1 leaves only the discrepancy.
+      scale: weight lambda of the divergence between the aggregate posterior and the prior.
+      **parts: shared keywords, see `Parts`.
 
     Source: Zhao, Song and Ermon 2019, "InfoVAE: Balancing Learning and Inference in Variational Autoencoders".
 

@@ -21,20 +21,20 @@ def masked_ae(
     depth: int = 2,
     **parts: Unpack[Parts],
 ) -> tuple[Autoencoder, Objective]:
-    """A transformer that reads the visible patches of an image alone, and one that predicts them all.
+    """A transformer that reads only the visible patches of an image, and one that predicts all patches.
 
-    Without a key, as in scores, every patch is visible. For the error of patches that are not seen put the transform in
+    Without a key, as in scores, every patch is visible. To score the error of hidden patches, put the transform in
     front of the score: `scoring.averaged(scoring.prepared(score, presets.visible_patches(4, 0.75)), 8)`.
 
     Args:
-      shape: `(H, W, C)` of one image.
+      shape: shape of one image, `(H, W, C)`.
       patch: side of a patch, pixels.
       rate: share of the patches that are hidden in training.
-      hidden_only: the loss counts the hidden patches alone, as published; reconstructions of visible ones, and scores
-        that read them, then mean nothing.
-      width: of both transformers.
-      depth: blocks of the encoder; the decoder has one.
-      **parts: `Parts`; `latent_size` is that of each patch's latent.
+      hidden_only: whether the loss counts only hidden patches, as published; reconstructions of visible patches, and
+        scores that read them, are then meaningless.
+      width: width of both transformers.
+      depth: number of blocks of the encoder; the decoder has one.
+      **parts: shared keywords, see `Parts`; `latent_size` is the width of each patch's latent.
 
     Raises:
       ValueError: the shape is no image's, or a size does not fit.
@@ -49,26 +49,27 @@ def masked_ae(
     check(shape, latent_size=size)
     encoder = networks.patch_encoder(shape, size, patch=patch, width=width, depth=depth)
     decoder = networks.patch_decoder(shape, likelihood.num_params, patch=patch, width=width)
-    given: Parts = {
+    keywords: Parts = {
         **parts,
         "encoder": parts.get("encoder") or encoder,
         "decoder": parts.get("decoder") or decoder,
     }
-    model = plain(shape, bottlenecks.identity(), **given)
-    seen = visible_patches(patch, rate, hidden_only)
-    return model, scaled(objectives.prepared(objectives.elbo(model), seen), parts)
+    model = plain(shape, bottlenecks.identity(), **keywords)
+    transform = visible_patches(patch, rate, hidden_only)
+    return model, scaled(objectives.prepared(objectives.elbo(model), transform), parts)
 
 
 def visible_patches(patch: int, rate: float, hidden_only: bool = True) -> Transform:
-    """Draws the patches that `networks.patch_encoder` reads: `condition["visible"]`, as many in every image.
+    """A transform that draws the visible patches, `condition["visible"]`, which `networks.patch_encoder` reads.
 
-    `round(rate * patches)` are hidden, at least one and not all. Labels that the condition held are dropped. Without a
-    key the whole image is visible.
+    In every image `round(rate * patches)` patches are hidden, at least one and not all. Labels in the condition are
+    dropped. Without a key the whole image is visible.
 
     Args:
       patch: side of a patch, pixels.
       rate: share of the patches that is hidden, in (0, 1).
-      hidden_only: `mask` is 1 on hidden pixels (times the batch's own mask, if it has one), so that they alone count.
+      hidden_only: whether `mask` becomes 1 on hidden pixels alone (times the batch's mask, if it has one), so that only
+        they count.
 
     Raises:
       ValueError: patch < 1, rate outside (0, 1), or `x` is not `[B, H, W, C]` or has a single patch.
@@ -97,11 +98,11 @@ def visible_patches(patch: int, rate: float, hidden_only: bool = True) -> Transf
             raise ValueError(f"visible_patches: an image of {height} x {width} has a single patch of side {patch}")
         hidden = min(max(1, round(rate * rows * columns)), rows * columns - 1)
         order = jnp.argsort(jax.random.uniform(rng, (b, rows * columns)), -1)
-        seen = jnp.sort(order[:, hidden:], -1)
-        batch = batch._replace(condition={"visible": seen})
+        visible = jnp.sort(order[:, hidden:], -1)
+        batch = batch._replace(condition={"visible": visible})
         if not hidden_only:
             return batch
-        grid = jnp.ones((b, rows * columns)).at[jnp.arange(b)[:, None], seen].set(0.0).reshape(b, rows, columns)
+        grid = jnp.ones((b, rows * columns)).at[jnp.arange(b)[:, None], visible].set(0.0).reshape(b, rows, columns)
         mask = jnp.repeat(jnp.repeat(grid, patch, 1), patch, 2)[:, :height, :width, None]
         mask = jnp.broadcast_to(mask, batch.x.shape)
         return batch._replace(mask=mask if batch.mask is None else mask * batch.mask)

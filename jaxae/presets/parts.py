@@ -1,4 +1,4 @@
-"""The keywords that all presets share, and what presets are put together from."""
+"""The keywords that all presets share, and the functions that presets are composed of."""
 
 import inspect
 import math
@@ -16,14 +16,16 @@ class Networks(TypedDict, total=False):
     """The parts of a model, keywords of every preset.
 
     Attributes:
-      encoder: `x -> h`, as wide as the bottleneck reads: `latent_size` for an autoencoder, twice that for a posterior's
-        mean and log-variance; with state (batch norm, dropout) or without. None: `networks.default_encoder`.
-      decoder: `latent -> prediction`; None: `networks.default_decoder`.
-      likelihood: reads the prediction. None: normal; of scale 1 for autoencoders (half the squared error); for
-        variational ones of scale 0.1 for images, about the error of a good reconstruction of pixels in 0..1, and 0.5
-        for standardised tables. For binarised images pass `likelihoods.bernoulli()` and a `transform` that binarises.
-      transform: in front of the objective; None: `transforms.scale_uint8`: pixels 0..255 are scaled to 0..1, floating
-        values pass through.
+      encoder: network `x -> h`, as wide as the bottleneck's input: `latent_size` for an autoencoder, twice that for the
+        mean and log-variance of a posterior; with state (batch norm, dropout) or without. None:
+        `networks.default_encoder`.
+      decoder: network `latent -> prediction`; None: `networks.default_decoder`.
+      likelihood: likelihood that reads the prediction. None: normal, with scale 1 for autoencoders (half the squared
+        error). For variational models the scale is 0.1 for images, about the error of a good reconstruction of pixels
+        in 0..1, and 0.5 for standardised data tables. For binarised images pass `likelihoods.bernoulli()` and a
+        `transform` that binarises.
+      transform: transform in front of the objective; None: `transforms.scale_uint8`, which scales pixels 0..255 to 0..1
+        and passes floating values through.
     """
 
     encoder: AnyNetwork | None
@@ -33,46 +35,56 @@ class Networks(TypedDict, total=False):
 
 
 class Parts(Networks, total=False):
-    """`Networks`, and the keyword of every preset whose latent is a row.
+    """`Networks`, and the keyword of presets whose latent is a single vector.
 
     Attributes:
-      latent_size: width of the latent; 32 if it is not given.
+      latent_size: width of the latent; 32 by default.
     """
 
     latent_size: int
 
 
 def keywords(preset: Callable) -> list[str]:
-    """The names of all keywords that a preset takes, its own and those of `Parts`.
+    """The names of all keywords of a preset, its specific ones and those of `Parts`.
+
+    Args:
+      preset: a function of `presets`.
 
     Example:
       >>> from jaxae import presets
       >>> presets.keywords(presets.ae)
       ['bottleneck', 'decoder', 'encoder', 'latent_size', 'likelihood', 'transform']
     """
-    own = inspect.signature(preset).parameters.values()
-    shared = [kind for p in own if p.kind is p.VAR_KEYWORD for kind in get_args(p.annotation)]
-    names = {p.name for p in own if p.kind is p.KEYWORD_ONLY}
+    parameters = inspect.signature(preset).parameters.values()
+    shared = [kind for p in parameters if p.kind is p.VAR_KEYWORD for kind in get_args(p.annotation)]
+    names = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
     return sorted(names.union(*(kind.__optional_keys__ for kind in shared)))
 
 
 def plain(shape: tuple[int, ...], bottleneck: Bottleneck, **parts: Unpack[Parts]) -> Autoencoder:
-    """An autoencoder without a posterior: the encoder gives the latent, the likelihood is normal with scale 1."""
+    """An autoencoder without a posterior: the encoder outputs the latent, the likelihood is normal with scale 1."""
     return composed(shape, bottleneck, 1, parts, likelihoods.gaussian())
 
 
 def variational(shape: tuple[int, ...], bottleneck: Bottleneck, blocks: int = 2, **parts: Unpack[Parts]) -> Autoencoder:
-    """An autoencoder with a posterior: the encoder gives `blocks` numbers for each latent."""
+    """An autoencoder with a posterior: the encoder has `blocks` outputs for each latent dimension."""
     return composed(shape, bottleneck, blocks, parts, likelihoods.gaussian(0.1 if len(shape) == 3 else 0.5))
 
 
 def composed(
     shape: tuple[int, ...], bottleneck: Bottleneck, blocks: int, parts: Parts, likelihood: Likelihood
 ) -> Autoencoder:
-    """The model of the given parts; what is not given takes its default.
+    """The model of the given parts, with defaults for the others.
+
+    Args:
+      shape: shape of one example, without the batch.
+      bottleneck: the bottleneck.
+      blocks: number of encoder outputs for each latent dimension.
+      parts: shared keywords, see `Parts`.
+      likelihood: default likelihood.
 
     Raises:
-      ValueError: a shape or size that is no positive whole number.
+      ValueError: a shape or size that is not a positive whole number.
       TypeError: a keyword that is no part.
     """
     require_known(parts, Parts.__optional_keys__)
@@ -88,25 +100,25 @@ def composed(
 
 
 def scaled(objective: Objective, parts: Parts | Networks) -> Objective:
-    """The objective behind the parts' transform."""
+    """The objective with the parts' transform in front."""
     return objectives.prepared(objective, parts.get("transform") or transforms.scale_uint8())
 
 
 def require_known(parts: Parts | Networks, names: frozenset[str]) -> None:
-    """Refuse what is no part, as Python refuses an unexpected keyword.
+    """Raise for keywords that are no parts, as Python does for an unexpected keyword.
 
     Raises:
-      TypeError: as it says.
+      TypeError: a name outside `names`.
     """
     if unknown := sorted(set(parts) - names):
         raise TypeError(f"a preset got an unexpected keyword: {', '.join(unknown)}")
 
 
 def check(shape: tuple[int, ...], **sizes: int) -> None:
-    """Refuse what is no shape of an example, and sizes that are no positive whole numbers.
+    """Raise unless `shape` is the shape of an example and all sizes are positive whole numbers.
 
     Raises:
-      ValueError: as it says.
+      ValueError: an empty shape, or a number that is not a positive whole number.
     """
     if not shape or any(int(n) != n or n < 1 for n in shape):
         raise ValueError(f"a preset takes one example's shape, such as (28, 28, 1) or (21,); got {shape}")
@@ -116,7 +128,7 @@ def check(shape: tuple[int, ...], **sizes: int) -> None:
 
 
 def joined(network: AnyNetwork) -> AnyNetwork:
-    """The network on a latent whose axes after the first are one row."""
+    """The network on a latent whose axes after the first are flattened."""
 
     def flat(z, condition):
         shape = (z.shape[0], math.prod(z.shape[1:]))

@@ -14,19 +14,19 @@ from jaxae.types import Autoencoder, Bottleneck, Network, Objective, Prior
 def ae(
     shape: tuple[int, ...], *, bottleneck: Bottleneck | None = None, **parts: Unpack[Parts]
 ) -> tuple[Autoencoder, Objective]:
-    """A plain autoencoder: squared error through a narrow latent.
+    """A plain autoencoder: the squared error of a reconstruction from a narrow latent.
 
     Args:
-      shape: one example's, without the batch: `(28, 28, 1)` for an image, `(21,)` for a table's row.
+      shape: shape of one example, without the batch: `(28, 28, 1)` for an image, `(21,)` for a row of a data table.
       bottleneck: layer between encoder and decoder, whose penalty is added; it reads `[B, latent_size]`. None: the
         latent passes unchanged.
-      **parts: `Parts`.
+      **parts: shared keywords, see `Parts`.
 
     Returns:
       `(Autoencoder, Objective)`.
 
     Raises:
-      ValueError: a shape or size that is no positive whole number.
+      ValueError: a shape or size that is not a positive whole number.
 
     Example:
       >>> from jaxae import presets
@@ -43,14 +43,14 @@ def denoising_ae(
     bottleneck: Bottleneck | None = None,
     **parts: Unpack[Parts],
 ) -> tuple[Autoencoder, Objective]:
-    """An autoencoder that rebuilds the uncorrupted example from a corrupted one.
+    """An autoencoder that reconstructs the uncorrupted example from a corrupted one.
 
     Args:
-      shape: one example's, without the batch.
-      corruption: what the encoder sees in training; None: `transforms.gaussian_noise(0.3)`, in the unit of the
-        scaled data.
-      bottleneck: as for `ae`.
-      **parts: `Parts`; the transform comes before the corruption.
+      shape: shape of one example, without the batch.
+      corruption: transform of the encoder's input in training; None: `transforms.gaussian_noise(0.3)`, in the unit of
+        the scaled data.
+      bottleneck: layer between encoder and decoder, as for `ae`.
+      **parts: shared keywords, see `Parts`; the transform comes before the corruption.
 
     Source: Vincent et al. 2010, "Stacked Denoising Autoencoders".
 
@@ -72,16 +72,16 @@ def sparse_ae(
     k: int = 8,
     **parts: Unpack[Parts],
 ) -> tuple[Autoencoder, Objective]:
-    """An autoencoder of which few latents are on at a time.
+    """An autoencoder with few active latents per example.
 
     Args:
-      shape: one example's, without the batch.
-      sparsity: "l1" charges the sum of the latents' absolute values, "kl" the divergence of each latent's mean
-        activation from `target`, "top_k" keeps the k largest and charges nothing.
-      weight: of the charge, a number or a schedule.
-      target: for "kl".
-      k: for "top_k".
-      **parts: `Parts`.
+      shape: shape of one example, without the batch.
+      sparsity: form of the sparsity: "l1" penalises the sum of the latents' absolute values, "kl" the divergence of
+        each latent's mean activation from `target`; "top_k" keeps the k largest latents without a penalty.
+      weight: weight of the penalty, a number or a schedule `step -> number`.
+      target: target of the mean activation, in (0, 1); for "kl".
+      k: number of latents kept; for "top_k".
+      **parts: shared keywords, see `Parts`.
 
     Raises:
       ValueError: an unknown sparsity.
@@ -92,27 +92,27 @@ def sparse_ae(
       >>> from jaxae import presets
       >>> model, objective = presets.sparse_ae((28, 28, 1), latent_size=256, weight=0.5)
     """
-    charges = {"l1": objectives.absolute_sum, "kl": objectives.activation_kl(target), "top_k": None}
-    if sparsity not in charges:
-        raise ValueError(f"sparse_ae: the sparsity is one of {', '.join(charges)}, not {sparsity!r}")
-    charge = charges[sparsity]
-    model = plain(shape, bottlenecks.identity() if charge else bottlenecks.top_k(k), **parts)
+    penalties = {"l1": objectives.absolute_sum, "kl": objectives.activation_kl(target), "top_k": None}
+    if sparsity not in penalties:
+        raise ValueError(f"sparse_ae: the sparsity is one of {', '.join(penalties)}, not {sparsity!r}")
+    penalty = penalties[sparsity]
+    model = plain(shape, bottlenecks.identity() if penalty else bottlenecks.top_k(k), **parts)
     objective = objectives.elbo(model)
-    if charge:
-        objective = objectives.penalized(objective, "sparsity", charge, weight)
+    if penalty:
+        objective = objectives.penalized(objective, "sparsity", penalty, weight)
     return model, scaled(objective, parts)
 
 
 def contractive_ae(
     shape: tuple[int, ...], *, weight: Weight = 0.01, num_probes: int | None = 1, **parts: Unpack[Parts]
 ) -> tuple[Autoencoder, Objective]:
-    """An autoencoder whose latent changes little where the input does.
+    """An autoencoder with a penalty on the sensitivity of the latent to the input.
 
     Args:
-      shape: one example's, without the batch.
-      weight: of the encoder's squared Jacobian norm, a number or a schedule.
-      num_probes: of the norm's estimate; None: exact, at `latent_size` backward passes a step.
-      **parts: `Parts`.
+      shape: shape of one example, without the batch.
+      weight: weight of the encoder's squared Jacobian norm, a number or a schedule `step -> number`.
+      num_probes: number of probes of the norm's estimate; None: exact, with `latent_size` backward passes a step.
+      **parts: shared keywords, see `Parts`.
 
     Source: Rifai et al. 2011, "Contractive Auto-Encoders".
 
@@ -134,15 +134,15 @@ def rae(
     num_probes: int | None = 1,
     **parts: Unpack[Parts],
 ) -> tuple[Autoencoder, Objective]:
-    """A regularised autoencoder: a small latent and a smooth decoder; draw from a mixture fitted to its latents.
+    """A regularised autoencoder: small latents and a smooth decoder, sampled by a mixture fitted to its latents.
 
     Args:
-      shape: one example's, without the batch.
-      regulariser: of the decoder: "gradient" charges its squared Jacobian norm, "l2" the squares of its parameters.
+      shape: shape of one example, without the batch.
+      regulariser: penalty on the decoder: "gradient" is its squared Jacobian norm, "l2" the squares of its parameters.
       beta: weight of half the latent's squared norm.
-      weight: of the regulariser; None: 1e-3 for "gradient", 1e-5 for "l2".
-      num_probes: of the Jacobian's norm; None: exact.
-      **parts: `Parts`.
+      weight: weight of the regulariser; None: 1e-3 for "gradient", 1e-5 for "l2".
+      num_probes: number of probes of the Jacobian norm's estimate; None: exact.
+      **parts: shared keywords, see `Parts`.
 
     Raises:
       ValueError: an unknown regulariser.
@@ -165,23 +165,23 @@ def rae(
     model = plain(shape, bottlenecks.identity(), **parts)
     objective = objectives.penalized(objectives.elbo(model), "latent_norm", objectives.latent_norm, beta)
     if regulariser == "gradient":
-        penalty, usual = objectives.decoder_gradient(model, num_probes), 1e-3
+        penalty, default = objectives.decoder_gradient(model, num_probes), 1e-3
     else:
-        penalty, usual = objectives.decoder_norm, 1e-5
-    weight = usual if weight is None else weight
+        penalty, default = objectives.decoder_norm, 1e-5
+    weight = default if weight is None else weight
     return model, scaled(objectives.penalized(objective, "decoder", penalty, weight), parts)
 
 
 def wae(
     shape: tuple[int, ...], *, weight: Weight = 10.0, prior: Prior | None = None, **parts: Unpack[Parts]
 ) -> tuple[Autoencoder, Objective]:
-    """A Wasserstein autoencoder: all latents together are to look like the prior's draws, by their discrepancy.
+    """A Wasserstein autoencoder: a penalty on the discrepancy between the latents of a batch and draws of the prior.
 
     Args:
-      shape: one example's, without the batch.
-      weight: of the maximum mean discrepancy, a number or a schedule.
-      prior: without parameters; None: the standard normal.
-      **parts: `Parts`.
+      shape: shape of one example, without the batch.
+      weight: weight of the maximum mean discrepancy, a number or a schedule `step -> number`.
+      prior: prior without parameters; None: the standard normal.
+      **parts: shared keywords, see `Parts`.
 
     Source: Tolstikhin et al. 2018, "Wasserstein Auto-Encoders".
 
@@ -202,14 +202,14 @@ def adversarial_ae(
     critic: Network | None = None,
     **parts: Unpack[Parts],
 ) -> tuple[Autoencoder, Objective]:
-    """An adversarial autoencoder: a critic tells latents from the prior's draws, and the encoder misleads it.
+    """An adversarial autoencoder: a critic separates latents from draws of the prior, and the encoder misleads it.
 
     Args:
-      shape: one example's, without the batch.
-      weight: of the encoder's term, a number or a schedule.
-      prior: without parameters; None: the standard normal.
-      critic: `[B, D] -> [B, 1]`; None: an MLP of two layers of 256.
-      **parts: `Parts`.
+      shape: shape of one example, without the batch.
+      weight: weight of the encoder's term, a number or a schedule `step -> number`.
+      prior: prior without parameters; None: the standard normal.
+      critic: network `[B, D] -> [B, 1]`; None: an MLP with two layers of 256.
+      **parts: shared keywords, see `Parts`.
 
     Source: Makhzani et al. 2015, "Adversarial Autoencoders".
 

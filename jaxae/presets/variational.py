@@ -28,12 +28,12 @@ def vae(
     """A variational autoencoder; with `beta` a beta-VAE or, given a schedule, a KL warm-up.
 
     Args:
-      shape: one example's, without the batch.
+      shape: shape of one example, without the batch.
       beta: weight of the KL, a number or a schedule `step -> number`.
-      capacity: nats that the KL is held at, a number or a schedule (annealed capacity); None: none.
-      prior: `p(z)`; None: the standard normal.
-      free_bits: nats per latent dimension without charge.
-      **parts: `Parts`.
+      capacity: target of the KL in nats, a number or a schedule (annealed capacity); None: 0.
+      prior: prior `p(z)`; None: the standard normal.
+      free_bits: nats of KL per latent dimension that are not penalised.
+      **parts: shared keywords, see `Parts`.
 
     Source: Kingma and Welling 2014, "Auto-Encoding Variational Bayes"; Higgins et al. 2017, "beta-VAE".
 
@@ -47,11 +47,11 @@ def vae(
 
 
 def sigma_vae(shape: tuple[int, ...], **parts: Unpack[Parts]) -> tuple[Autoencoder, Objective]:
-    """A variational autoencoder that learns the scale of its normal likelihood, one number for all elements.
+    """A variational autoencoder that learns the scale of its normal likelihood, a single number for all elements.
 
     Args:
-      shape: one example's, without the batch.
-      **parts: `Parts`; the likelihood must be `likelihoods.gaussian(None)`, which is its default.
+      shape: shape of one example, without the batch.
+      **parts: shared keywords, see `Parts`; the likelihood must be `likelihoods.gaussian(None)`, which is its default.
 
     Source: Rybkin, Daniilidis and Levine 2021, "Simple and Effective VAE Training with Calibrated Decoders".
 
@@ -61,8 +61,8 @@ def sigma_vae(shape: tuple[int, ...], **parts: Unpack[Parts]) -> tuple[Autoencod
     """
     check(shape)
     decoder = networks.shared_scale(parts.get("decoder") or default_decoder(shape))
-    given: Parts = {"likelihood": likelihoods.gaussian(None), **parts, "decoder": decoder}
-    model = variational(shape, bottlenecks.gaussian(), **given)
+    keywords: Parts = {"likelihood": likelihoods.gaussian(None), **parts, "decoder": decoder}
+    model = variational(shape, bottlenecks.gaussian(), **keywords)
     return model, scaled(objectives.elbo(model), parts)
 
 
@@ -74,14 +74,14 @@ def vamp_vae(
     beta: Weight = 1.0,
     **parts: Unpack[Parts],
 ) -> tuple[Autoencoder, Objective]:
-    """A variational autoencoder whose prior is the mixture of the posteriors of learned inputs.
+    """A variational autoencoder whose prior is the mixture of the posteriors of learned pseudo-inputs.
 
     Args:
-      shape: one example's, without the batch.
-      num_pseudo_inputs: components of the prior; each step encodes as many more examples.
-      initial: `[K, *shape]`, see `bottlenecks.vamp`.
-      beta: weight of the sampled KL, a number or a schedule.
-      **parts: `Parts`.
+      shape: shape of one example, without the batch.
+      num_pseudo_inputs: number of components of the prior; each step encodes as many additional examples.
+      initial: `[K, *shape]`, initial pseudo-inputs, see `bottlenecks.vamp`.
+      beta: weight of the sampled KL, a number or a schedule `step -> number`.
+      **parts: shared keywords, see `Parts`.
 
     Source: Tomczak and Welling 2018, "VAE with a VampPrior".
 
@@ -93,8 +93,8 @@ def vamp_vae(
     check(shape, latent_size=size)
     encoder = require_stateless("vamp_vae", parts.get("encoder") or default_encoder(shape, 2 * size))
     layer = bottlenecks.vamp(encoder, num_pseudo_inputs, initial)
-    given: Parts = {**parts, "encoder": networks.identity}
-    model = variational(shape, layer, **given)
+    keywords: Parts = {**parts, "encoder": networks.identity}
+    model = variational(shape, layer, **keywords)
     return model, scaled(objectives.elbo(model, beta), parts)
 
 
@@ -106,14 +106,16 @@ def flow_vae(
     beta: Weight = 1.0,
     **parts: Unpack[Parts],
 ) -> tuple[Autoencoder, Objective]:
-    """A variational autoencoder whose posterior is a normal pushed through a flow.
+    """A variational autoencoder whose posterior is a normal transformed by a flow.
 
     Args:
-      shape: one example's, without the batch.
-      flow: `networks.planar(...)` or `networks.inverse_autoregressive(...)`; None: two layers of the latter.
-      prior: `p(z)`, e.g. `priors.coupling_flow()`; None: the standard normal.
-      beta: weight of the sampled KL, a number or a schedule.
-      **parts: `Parts`; the encoder gives three numbers for each latent: mean, log-variance, context.
+      shape: shape of one example, without the batch.
+      flow: flow of the posterior, `networks.planar(...)` or `networks.inverse_autoregressive(...)`; None: two layers of
+        the latter.
+      prior: prior `p(z)`, e.g. `priors.coupling_flow()`; None: the standard normal.
+      beta: weight of the sampled KL, a number or a schedule `step -> number`.
+      **parts: shared keywords, see `Parts`; the encoder has three outputs for each latent dimension: mean, log-variance
+        and context.
 
     Source: Rezende and Mohamed 2015; Kingma et al. 2016, "Improving Variational Inference with Inverse Autoregressive
     Flow".
@@ -135,16 +137,16 @@ def hierarchical_vae(
     beta: Weight = 1.0,
     **parts: Unpack[Parts],
 ) -> tuple[Autoencoder, Objective]:
-    """Two levels of latents: the upper one has a standard normal prior, the lower one a prior that reads the upper.
+    """Two levels of latents: the upper has a standard normal prior, the lower a prior conditioned on the upper.
 
     `q(z_2|x) q(z_1|x, z_2)` and `p(z_2) p(z_1|z_2) p(x|z_1, z_2)`, all between MLPs of one hidden layer.
 
     Args:
-      shape: one example's, without the batch.
-      top_size: width of the upper latent; `latent_size` is the lower one's.
-      width: of the layers between the levels, and of what the decoder reads beside the lower latent.
-      beta: weight of the KL of both, a number or a schedule.
-      **parts: `Parts`; the encoder gives four features for each lower latent.
+      shape: shape of one example, without the batch.
+      top_size: width of the upper latent; `latent_size` is the width of the lower one.
+      width: width of the layers between the levels, and of the features of the upper latent that the decoder reads.
+      beta: weight of the KL of both levels, a number or a schedule `step -> number`.
+      **parts: shared keywords, see `Parts`; the encoder has four features for each lower latent dimension.
 
     Source: Sønderby et al. 2016, "Ladder Variational Autoencoders"; Tomczak and Welling 2018, section 4.
 
@@ -167,10 +169,10 @@ def conditional_vae(
     """A variational autoencoder of examples with labels: encoder, prior and decoder read the label.
 
     Args:
-      shape: one example's, without the batch.
-      num_classes: K; `Batch.condition` is `[B]` labels 0..K-1.
-      beta: weight of the KL, a number or a schedule.
-      **parts: `Parts`; the encoder's output and the latent get the one-hot label as further channels.
+      shape: shape of one example, without the batch.
+      num_classes: number of classes K; `Batch.condition` is `[B]` labels 0..K-1.
+      beta: weight of the KL, a number or a schedule `step -> number`.
+      **parts: shared keywords, see `Parts`; the one-hot label is appended to the encoder's output and to the latent.
 
     Raises:
       ValueError: num_classes below 1; (from the model) a batch without a condition.
@@ -196,16 +198,16 @@ def conditional_vae(
         likelihood = parts.get("likelihood")
         decoder = default_decoder(shape, likelihood.num_params if likelihood else 1)
     head = conditional(networks.mlp(4 * size, 2 * size))
-    given: Parts = {
+    keywords: Parts = {
         **parts,
-        "encoder": _labelled(_after(features, head), num_classes),
-        "decoder": _labelled(conditional(decoder), num_classes),
+        "encoder": _with_labels(_sequential(features, head), num_classes),
+        "decoder": _with_labels(conditional(decoder), num_classes),
     }
-    reads = Network(
+    prior_network = Network(
         lambda rng, c, condition=None: networks.mlp(2 * size).init(rng, _one_hot(c, num_classes)),
         lambda params, c, condition=None: networks.mlp(2 * size).apply(params, _one_hot(c, num_classes)),
     )
-    model = variational(shape, bottlenecks.gaussian(conditional_normal(reads)), **given)
+    model = variational(shape, bottlenecks.gaussian(conditional_normal(prior_network)), **keywords)
     return model, scaled(objectives.elbo(model, beta), parts)
 
 
@@ -217,27 +219,29 @@ def _one_hot(labels, num_classes):
     return jax.nn.one_hot(labels, num_classes)
 
 
-def _labelled(network: AnyNetwork, num_classes: int) -> AnyNetwork:
+def _with_labels(network: AnyNetwork, num_classes: int) -> AnyNetwork:
     """A network whose condition is `[B]` labels."""
     return networks.around(network, lambda x, condition: (x, _one_hot(condition, num_classes)))
 
 
-def _after(first: AnyNetwork, second: AnyNetwork) -> AnyNetwork:
+def _sequential(first: AnyNetwork, second: AnyNetwork) -> AnyNetwork:
     """`second(relu(first(x)))`; the condition reaches both."""
 
     head, features = networks.with_state(second), networks.with_state(first)
 
     def init(rng, x, condition=None):
-        one, two = jax.random.split(rng)
-        params, state = features.init(one, x, condition)
-        like = jax.eval_shape(lambda p, s, x, c: features.apply(p, s, None, x, c)[0], params, state, x, condition)
-        head_params, head_state = head.init(two, like, condition)
+        first_rng, second_rng = jax.random.split(rng)
+        params, state = features.init(first_rng, x, condition)
+        features_shape = jax.eval_shape(
+            lambda p, s, x, c: features.apply(p, s, None, x, c)[0], params, state, x, condition
+        )
+        head_params, head_state = head.init(second_rng, features_shape, condition)
         return (params, head_params), (state, head_state)
 
     def apply(params, state, rng, x, condition=None):
-        one, two = split_keys(rng, 2)
-        y, features_state = features.apply(params[0], state[0], one, x, condition)
-        y, head_state = head.apply(params[1], state[1], two, jax.nn.relu(y), condition)
+        first_rng, second_rng = split_keys(rng, 2)
+        y, features_state = features.apply(params[0], state[0], first_rng, x, condition)
+        y, head_state = head.apply(params[1], state[1], second_rng, jax.nn.relu(y), condition)
         return y, (features_state, head_state)
 
     if any(isinstance(network, StatefulNetwork) for network in (first, second)):
@@ -251,13 +255,13 @@ def _after(first: AnyNetwork, second: AnyNetwork) -> AnyNetwork:
 def hyperspherical_vae(
     shape: tuple[int, ...], *, beta: Weight = 1.0, **parts: Unpack[Parts]
 ) -> tuple[Autoencoder, Objective]:
-    """A variational autoencoder whose latents are directions: points of the unit sphere, the prior uniform on it.
+    """A variational autoencoder whose latents are points of the unit sphere, with a uniform prior on it.
 
     Args:
-      shape: one example's, without the batch.
-      beta: weight of the KL, a number or a schedule.
-      **parts: `Parts`; the latent is a unit vector of `latent_size` numbers, at least 2; a given encoder gives one
-        number more, see `bottlenecks.power_spherical`.
+      shape: shape of one example, without the batch.
+      beta: weight of the KL, a number or a schedule `step -> number`.
+      **parts: shared keywords, see `Parts`; the latent is a unit vector of `latent_size` numbers, at least 2; an
+        encoder has one more output, see `bottlenecks.power_spherical`.
 
     Source: Davidson et al. 2018, "Hyperspherical Variational Auto-Encoders"; the posterior: De Cao and Aziz 2020, "The
     Power Spherical distribution".
@@ -271,8 +275,8 @@ def hyperspherical_vae(
     if size < 2:
         raise ValueError(f"hyperspherical_vae: a sphere needs a latent_size of at least 2, got {size}")
     encoder = parts.get("encoder") or default_encoder(shape, size + 1)
-    given: Parts = {**parts, "encoder": encoder}
-    model = variational(shape, bottlenecks.power_spherical(), **given)
+    keywords: Parts = {**parts, "encoder": encoder}
+    model = variational(shape, bottlenecks.power_spherical(), **keywords)
     return model, scaled(objectives.elbo(model, beta), parts)
 
 
@@ -285,19 +289,19 @@ def vae_gan(
     critic: Network | None = None,
     **parts: Unpack[Parts],
 ) -> tuple[Autoencoder, Objective]:
-    """A variational autoencoder whose decoder misleads a critic as well, which tells decoded draws from data.
+    """A variational autoencoder whose decoder also misleads a critic, which separates decoded draws from data.
 
-    The encoder learns by the ELBO alone; the reconstruction is scored by the likelihood, in pixels, where the paper
-    scores it by a layer of the critic. The critic sees the likelihood's means: of binarised pixels it would tell these
-    by their grey at once, so leave the likelihood normal.
+    The encoder learns by the ELBO alone. The reconstruction is scored by the likelihood, in pixels; the paper scores it
+    in a layer of the critic. The critic reads the likelihood's means. It would recognise grey means among binarised
+    pixels, so keep the likelihood normal.
 
     Args:
-      shape: one example's, without the batch.
-      weight: of the decoder's term, nats per example; a number or a schedule.
-      beta: weight of the KL, likewise.
-      prior: `p(z)`; None: the standard normal.
-      critic: `[B, *shape] -> [B, 1]`; None: the default encoder with one output.
-      **parts: `Parts`.
+      shape: shape of one example, without the batch.
+      weight: weight of the decoder's term, nats per example; a number or a schedule `step -> number`.
+      beta: weight of the KL, a number or a schedule `step -> number`.
+      prior: prior `p(z)`; None: the standard normal.
+      critic: network `[B, *shape] -> [B, 1]`; None: the default encoder with one output.
+      **parts: shared keywords, see `Parts`.
 
     Source: Larsen et al. 2016, "Autoencoding beyond pixels using a learned similarity metric".
 

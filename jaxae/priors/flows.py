@@ -1,4 +1,4 @@
-"""Flows as priors: a standard normal pushed through invertible layers."""
+"""Flows as priors: a standard normal transformed by invertible layers."""
 
 from collections.abc import Callable
 
@@ -10,24 +10,23 @@ from jaxae.networks import autoregressive_mlp
 from jaxae.numerics import bounded_log_variance, normal_log_prob
 from jaxae.types import Prior
 
-# of a layer's log-scale: no layer can stretch by more than e^3
+# bound of a layer's log-scale, smooth as in `bounded_log_variance`: no layer can stretch by more than e^3
 _BOUND = 3.0
 
 
 def coupling_flow(*sizes: int, num_layers: int = 4, conditional: bool = False) -> Prior:
-    """`z = T(e)`, e standard normal: layers that scale and shift every other dimension as the rest says (RealNVP).
+    """`z = T(e)`, e standard normal: layers scale and shift every other dimension, as a function of the rest (RealNVP).
 
-    Density and draws cost one pass each. The latent's axes are flattened to one row; layers alternate between even and
-    odd dimensions.
+    Density and draws cost one pass each. The axes of a latent are flattened; layers alternate between even and odd
+    dimensions.
 
     Args:
-      *sizes: hidden layers of each network; none: one of 128.
-      num_layers: at least 1; at least 2 for every dimension to move.
-
-      conditional: all layers read the condition, `[B, C]`; else it is ignored.
+      *sizes: widths of the hidden layers of each network; none: one layer of 128.
+      num_layers: number of layers, at least 1; every dimension changes with 2 or more.
+      conditional: whether all layers read the condition, `[B, C]`; else it is ignored.
 
     Returns:
-      A `Prior`, near the standard normal at first.
+      A `Prior`, near the standard normal after `init`.
 
     Raises:
       ValueError: num_layers or a size below 1.
@@ -53,30 +52,33 @@ def coupling_flow(*sizes: int, num_layers: int = 4, conditional: bool = False) -
     def init_layer(rng, size, context):
         widths = [size + context, *sizes, 2 * size]
         keys = jax.random.split(rng, len(widths) - 1)
+        # a small last layer: the flow starts near the identity
         scales = [1.0] * len(sizes) + [0.1]
-        return [dense(*each) for each in zip(keys, widths[:-1], widths[1:], scales, strict=True)]
+        return [dense(*sizes_and_scale) for sizes_and_scale in zip(keys, widths[:-1], widths[1:], scales, strict=True)]
 
-    def read(layer, i, z, condition):
-        moves = (jnp.arange(z.shape[1]) % 2 == i % 2)[None]
-        y = jnp.where(moves, 0, z)
+    def shift_and_log_scale(layer, i, z, condition):
+        is_moved = (jnp.arange(z.shape[1]) % 2 == i % 2)[None]
+        # moved dimensions are hidden from the network that moves them, so the Jacobian is triangular
+        y = jnp.where(is_moved, 0, z)
         y = y if condition is None else jnp.concatenate([y, condition.astype(y.dtype)], -1)
-        for j, part in enumerate(layer):
-            y = y @ part["kernel"] + part["bias"][None]
+        for j, dense_layer in enumerate(layer):
+            y = y @ dense_layer["kernel"] + dense_layer["bias"][None]
             y = y if j + 1 == len(layer) else jax.nn.gelu(y)
         shift, raw = jnp.split(y, 2, -1)
-        return jnp.where(moves, shift, 0), jnp.where(moves, bounded_log_variance(raw, _BOUND), 0)
+        return jnp.where(is_moved, shift, 0), jnp.where(is_moved, bounded_log_variance(raw, _BOUND), 0)
 
     def to_noise(params, z, condition):
         log_det = jnp.zeros(z.shape[0])
         for i, layer in reversed(list(enumerate(params))):
-            shift, log_scale = read(layer, i, z, condition)
+            shift, log_scale = shift_and_log_scale(layer, i, z, condition)
+            # |det de/dz| of e = (z - m) exp(-a) is exp(-sum a)
             z = (z - shift) * jnp.exp(-log_scale)
             log_det = log_det - log_scale.sum(-1)
         return z, log_det
 
     def from_noise(params, e, condition):
         for i, layer in enumerate(params):
-            shift, log_scale = read(layer, i, e, condition)
+            shift, log_scale = shift_and_log_scale(layer, i, e, condition)
             e = e * jnp.exp(log_scale) + shift
         return e
 
@@ -89,13 +91,12 @@ def autoregressive_flow(*sizes: int, num_layers: int = 3, conditional: bool = Fa
     The density costs one pass, a draw D of them. The order of the dimensions is reversed between layers.
 
     Args:
-      *sizes: hidden layers of each network; none: one of 128.
-      num_layers: at least 1.
-
-      conditional: all layers read the condition, `[B, C]`; else it is ignored.
+      *sizes: widths of the hidden layers of each network; none: one layer of 128.
+      num_layers: number of layers, at least 1.
+      conditional: whether all layers read the condition, `[B, C]`; else it is ignored.
 
     Returns:
-      A `Prior`, near the standard normal at first.
+      A `Prior`, near the standard normal after `init`.
 
     Raises:
       ValueError: num_layers or a size below 1.
@@ -116,26 +117,28 @@ def autoregressive_flow(*sizes: int, num_layers: int = 3, conditional: bool = Fa
     def init_layer(rng, size, context):
         return network.init(rng, jnp.zeros((1, size)), jnp.zeros((1, context)) if context else None)
 
-    def read(layer, z, condition):
+    def shift_and_log_scale(layer, z, condition):
+        # dimension d of both outputs reads z_1..z_{d-1} alone: the Jacobian is triangular
         shift, raw = jnp.moveaxis(network.apply(layer, z, condition), -1, 0)
         return shift, bounded_log_variance(raw, _BOUND)
 
     def to_noise(params, z, condition):
         log_det = jnp.zeros(z.shape[0])
         for layer in params:
-            shift, log_scale = read(layer, z, condition)
+            shift, log_scale = shift_and_log_scale(layer, z, condition)
             z = ((z - shift) * jnp.exp(-log_scale))[:, ::-1]
             log_det = log_det - log_scale.sum(-1)
         return z, log_det
 
     def from_noise(params, e, condition):
         for layer in reversed(params):
-            e = solved(layer, e[:, ::-1], condition)
+            e = inverted(layer, e[:, ::-1], condition)
         return e
 
-    def solved(layer, e, condition):
+    def inverted(layer, e, condition):
         def next_dimension(d, z):
-            shift, log_scale = read(layer, z, condition)
+            shift, log_scale = shift_and_log_scale(layer, z, condition)
+            # shift and scale of dimension d read the dimensions before it alone, which are final by now
             return z.at[:, d].set((e * jnp.exp(log_scale) + shift)[:, d])
 
         return jax.lax.fori_loop(0, e.shape[1], next_dimension, jnp.zeros_like(e))
@@ -159,6 +162,7 @@ def _flow(init_layer: Callable, num_layers: int, to_noise: Callable, from_noise:
 
     def log_prob(params, latent, condition=None):
         e, log_det = to_noise(params, rows(latent), required(condition))
+        # log p(z) = log N(e; 0, 1) + log |det de/dz|
         return normal_log_prob(e, jnp.zeros_like(e), jnp.zeros_like(e)).sum(-1) + log_det
 
     def sample(params, rng, latent, condition=None):

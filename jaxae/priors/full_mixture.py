@@ -10,11 +10,11 @@ from jaxae.types import Prior
 def full_mixture(num_components: int) -> Prior:
     """`p(z) = sum_k w_k N(z; mean_k, factor_k factor_k')`, its factors lower triangular.
 
-    The parameters are a dict: `logits [K]`, `mean [K, D]`, `factor [K, D, D]` (what lies above its diagonal is not
-    read, and its diagonal counts by its absolute value). `fit_mixture(..., covariance="full")` gives them.
+    The parameters are a dict: `logits [K]`, `mean [K, D]`, `factor [K, D, D]` (entries above the diagonal are not
+    read, and the diagonal is taken by its absolute value). `fit_mixture(..., covariance="full")` fits them.
 
     Args:
-      num_components: K, at least 1.
+      num_components: number of components K, at least 1.
 
     Raises:
       ValueError: num_components < 1.
@@ -46,6 +46,7 @@ def full_mixture(num_components: int) -> Prior:
 
     def lower(factor):
         size = factor.shape[-1]
+        # a diagonal away from 0 keeps the covariance invertible
         diagonal = jnp.maximum(jnp.abs(jnp.diagonal(factor)), 1e-6)
         return jnp.where(jnp.eye(size, dtype=bool), diagonal[None], jnp.tril(factor))
 
@@ -54,18 +55,20 @@ def full_mixture(num_components: int) -> Prior:
 
         def component(mean, factor):
             factor = lower(factor)
+            # with C = L L^T: (z - m)^T C^-1 (z - m) = |L^-1 (z - m)|^2 and log det C = 2 sum log diag L
             e = jax.scipy.linalg.solve_triangular(factor, (z - mean[None]).T, lower=True)
             return -0.5 * ((e**2).sum(0) + z.shape[1] * LOG_2PI) - jnp.log(jnp.diagonal(factor)).sum()
 
-        each = jax.vmap(component)(params["mean"], params["factor"])
-        return jax.nn.logsumexp(each + jax.nn.log_softmax(params["logits"])[:, None], 0)
+        log_densities = jax.vmap(component)(params["mean"], params["factor"])
+        return jax.nn.logsumexp(log_densities + jax.nn.log_softmax(params["logits"])[:, None], 0)
 
     def sample(params, rng, latent, condition=None):
-        pick, noise = jax.random.split(rng)
-        like = jax.eval_shape(rows, latent).shape
-        k = jax.random.categorical(pick, params["logits"], shape=like[:1])
+        component_rng, noise_rng = jax.random.split(rng)
+        shape = jax.eval_shape(rows, latent).shape
+        k = jax.random.categorical(component_rng, params["logits"], shape=shape[:1])
         factors = jax.vmap(lower)(params["factor"])[k]
-        drawn = jnp.einsum("bij,bj->bi", factors, jax.random.normal(noise, like))
+        # L e has covariance L L^T
+        drawn = jnp.einsum("bij,bj->bi", factors, jax.random.normal(noise_rng, shape))
         return (params["mean"][k] + drawn).reshape(latent.shape)
 
     return Prior(init, log_prob, sample)

@@ -1,4 +1,4 @@
-"""A prior that predicts hidden symbols from those that are seen, and draws many of them at once."""
+"""A prior that predicts hidden symbols from visible ones, and draws many symbols at once."""
 
 import jax
 import jax.numpy as jnp
@@ -33,37 +33,39 @@ def masked(
     top_p: ArrayLike | None = None,
     dtype: DTypeLike = jnp.float32,
 ) -> Prior:
-    """A bidirectional transformer gives `p(s_i | the symbols seen)` for every hidden i.
+    """A bidirectional transformer gives `p(s_i | visible symbols)` for every hidden i.
 
-    Three distributions come of it, and they are not the same:
+    The three functions belong to three different distributions:
 
-    - `log_prob` is exact for drawing one symbol after the other, from the first to the last: a proper distribution,
-      at the price of T passes.
-    - `bound`, what training maximises, hides n symbols, n uniform on 1..T and then which, and gives `T / n` times the
-      sum of `log p` of the hidden ones. Its mean is the mean of log-probabilities along all orders, a lower bound on
-      the log-probability of drawing one by one in a random order.
-    - `sample` starts with all hidden and in each step draws all that are; those with the greatest
-      `log p + choice_temperature (1 - step / num_steps) Gumbel noise` stay, so many that a share
-      `cos(pi step / (2 num_steps))` remains hidden. Its log-probability is not known.
+    - `log_prob` is the exact log-probability of drawing one symbol after another, from the first to the last; it costs
+      T passes.
+    - `bound`, what training maximises, hides n random symbols, n uniform on 1..T, and is `T / n` times the sum of
+      `log p` of the hidden symbols. Its expectation is the mean of the log-probabilities over all orders, a lower bound
+      on the log-probability of drawing one by one in a random order.
+    - `sample` starts with all symbols hidden and draws all hidden ones in each step. It keeps those with the greatest
+      `log p + choice_temperature (1 - step / num_steps) Gumbel noise`, so that a share `cos(pi step / (2 num_steps))`
+      remains hidden. The log-probability of its draws is not known.
 
     Args:
-      num_codes: K, at least 2; symbols are 0..K-1.
-      num_classes: as in `autoregressive`.
-      width: of the transformer.
-      depth: its blocks.
-      heads: of its attention.
-      num_steps: of `sample`, at least 1; at most one a symbol is taken.
-      choice_temperature: how random the choice is of what stays; 0 keeps the surest.
-      temperature: of the draws in `sample`, as are the next two; see `priors.symbols.narrowed`.
-      top_k: the most probable are kept.
-      top_p: the fewest of this mass are kept.
+      num_codes: number of codes K, at least 2; symbols are 0..K-1.
+      num_classes: number of classes; the condition is then a class 0..num_classes-1 for each example, `[B]`. None
+        ignores the condition.
+      width: width of the transformer, a multiple of `heads`.
+      depth: number of the transformer's blocks.
+      heads: number of attention heads.
+      num_steps: number of steps of `sample`, at least 1; at most one step per symbol is used.
+      choice_temperature: scale of the noise in the choice of kept symbols; 0 keeps the most probable.
+      temperature: divisor of the logits in `sample`, above 0; see `priors.symbols.narrowed`.
+      top_k: number of most probable symbols that `sample` keeps; None keeps all.
+      top_p: probability mass that the symbols kept by `sample` reach, in (0, 1]; None keeps all.
       dtype: compute type of the products.
 
     Returns:
       A `Prior` over symbols `[B, ...]`, with `bound`.
 
     Raises:
-      ValueError: an argument is out of its range; (from `log_prob`) symbols out of range or of another number.
+      ValueError: an argument is out of its range; (from `log_prob`) symbols out of range, or another number of symbols
+        than in `init`.
 
     Source: Chang et al. 2022, "MaskGIT: Masked Generative Image Transformer"; the bound: Uria, Murray and Larochelle
     2014, "A Deep and Tractable Density Estimator"; Hoogeboom et al. 2022, "Autoregressive Diffusion Models".
@@ -84,7 +86,7 @@ def masked(
             f"{name}: num_steps must be at least 1 and choice_temperature not negative; got {num_steps}, "
             f"{choice_temperature}"
         )
-    hidden = num_codes  # one more input, which stands for what is not seen
+    hidden = num_codes  # the additional input that marks a hidden symbol
     network = transformer(
         num_codes + 1,
         num_codes,
@@ -100,44 +102,49 @@ def masked(
         return network.init(rng, positions(symbols))
 
     def log_prob(params, symbols, condition=None):
-        rows, known = flat_symbols(name, symbols, num_codes)
-        place = jnp.arange(rows.shape[1])
+        rows, in_range = flat_symbols(name, symbols, num_codes)
+        indices = jnp.arange(rows.shape[1])
 
-        def one(total, t):
-            logits = network.apply(params, jnp.where(place[None] < t, rows, hidden), condition)
+        def add_position(total, t):
+            logits = network.apply(params, jnp.where(indices[None] < t, rows, hidden), condition)
             return total + log_prob_of(logits[:, t], rows[:, t]), None
 
-        total, _ = jax.lax.scan(one, jnp.zeros(rows.shape[0]), place)
-        return jnp.where(known, total, jnp.nan)
+        total, _ = jax.lax.scan(add_position, jnp.zeros(rows.shape[0]), indices)
+        return jnp.where(in_range, total, jnp.nan)
 
     def bound(params, rng, symbols, condition=None):
-        rows, known = flat_symbols(name, symbols, num_codes)
+        rows, in_range = flat_symbols(name, symbols, num_codes)
         batch_size, length = rows.shape
-        many, which = jax.random.split(rng)
-        count = jax.random.randint(many, (batch_size, 1), 1, length + 1)
-        hide = _rank(jax.random.uniform(which, rows.shape)) < count
+        count_rng, choice_rng = jax.random.split(rng)
+        # n uniform on 1..T, then n positions uniform: every order of the symbols is equally likely
+        count = jax.random.randint(count_rng, (batch_size, 1), 1, length + 1)
+        hide = _rank(jax.random.uniform(choice_rng, rows.shape)) < count
         logits = network.apply(params, jnp.where(hide, hidden, rows), condition)
         nats = jnp.where(hide, log_prob_of(logits, rows), 0.0).sum(-1)
-        return jnp.where(known, nats * length / count[:, 0], jnp.nan)
+        # n of T positions are scored: T / n makes the expectation a sum over all T
+        return jnp.where(in_range, nats * length / count[:, 0], jnp.nan)
 
     def sample(params, rng, symbols, condition=None):
         batch_size, length = symbols.shape[0], positions(symbols)
-        left = remaining(length, num_steps)
-        noise = np.linspace(1, 0, len(left) + 1)[1:]
+        # the schedule depends on static sizes: it is computed once, outside of the program
+        num_hidden = remaining(length, num_steps)
+        noise = np.linspace(1, 0, len(num_hidden) + 1)[1:]
 
-        def draw(rows, now):
-            count, share, key = now
-            value, choice = jax.random.split(key)
-            open_ = rows == hidden
+        def draw(rows, step_inputs):
+            count, share, key = step_inputs
+            value_rng, choice_rng = jax.random.split(key)
+            is_hidden = rows == hidden
             logits = narrowed(network.apply(params, rows, condition), temperature, top_k, top_p)
-            drawn = jax.random.categorical(value, logits).astype(jnp.int32)
-            sure = log_prob_of(logits, drawn)
-            sure += choice_temperature * share * jax.random.gumbel(choice, sure.shape)
-            hide = _rank(jnp.where(open_, sure, jnp.inf)) < count
-            return jnp.where(hide, hidden, jnp.where(open_, drawn, rows)), None
+            drawn = jax.random.categorical(value_rng, logits).astype(jnp.int32)
+            certainty = log_prob_of(logits, drawn)
+            # noise in the choice keeps samples diverse; it fades out over the steps
+            certainty += choice_temperature * share * jax.random.gumbel(choice_rng, certainty.shape)
+            # visible symbols rank last and stay; the `count` least certain of the others are hidden again
+            hide = _rank(jnp.where(is_hidden, certainty, jnp.inf)) < count
+            return jnp.where(hide, hidden, jnp.where(is_hidden, drawn, rows)), None
 
         rows = jnp.full((batch_size, length), hidden, jnp.int32)
-        steps = jnp.asarray(left), jnp.asarray(noise, jnp.float32), jax.random.split(rng, len(left))
+        steps = jnp.asarray(num_hidden), jnp.asarray(noise, jnp.float32), jax.random.split(rng, len(num_hidden))
         rows, _ = jax.lax.scan(draw, rows, steps)
         return rows.reshape(symbols.shape)
 
@@ -145,7 +152,11 @@ def masked(
 
 
 def remaining(length: int, num_steps: int) -> np.ndarray:
-    """How many of `length` symbols are hidden after each step of the cosine schedule; every step shows one at least.
+    """Number of hidden symbols after each step of the cosine schedule; every step reveals at least one.
+
+    Args:
+      length: number of symbols T.
+      num_steps: number of steps.
 
     Example:
       >>> from jaxae.priors.masked import remaining
@@ -154,14 +165,14 @@ def remaining(length: int, num_steps: int) -> np.ndarray:
     """
     num_steps = min(num_steps, length)
     step = np.arange(1, num_steps + 1)
-    # at most one fewer a step, and no fewer than the steps that are to come
-    left, before = [], length
-    for share, later in zip(np.cos(np.pi * step / (2 * num_steps)), num_steps - step, strict=True):
-        before = int(max(later, min(before - 1, np.floor(share * length + 1e-9))))
-        left.append(before)
-    return np.array(left, np.int32)
+    # at least one symbol is revealed in this step, and one is left for each of the later steps
+    num_hidden, previous = [], length
+    for share, later_steps in zip(np.cos(np.pi * step / (2 * num_steps)), num_steps - step, strict=True):
+        previous = int(max(later_steps, min(previous - 1, np.floor(share * length + 1e-9))))
+        num_hidden.append(previous)
+    return np.array(num_hidden, np.int32)
 
 
 def _rank(values: Array) -> Array:
-    """The place of each value in its sorted row."""
+    """The rank of each value in its row, from 0."""
     return jnp.argsort(jnp.argsort(values, axis=-1), axis=-1)

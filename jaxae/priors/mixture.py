@@ -10,11 +10,11 @@ from jaxae.types import Prior
 def mixture(num_components: int) -> Prior:
     """`p(z) = sum_k w_k N(z; mean_k, variance_k)`, all learned with the model.
 
-    The parameters are a dict: `logits [K]`, `mean [K, ..., D]`, `log_variance [K, ..., D]`. There is no closed form
-    of the KL; `bottlenecks.gaussian` then charges the sampled `log q(z|x) - log p(z)`.
+    The parameters are a dict: `logits [K]`, `mean [K, ..., D]`, `log_variance [K, ..., D]`. The KL has no
+    closed form; the penalty of `bottlenecks.gaussian` is then the sampled `log q(z|x) - log p(z)`.
 
     Args:
-      num_components: K, at least 1.
+      num_components: number of components K, at least 1.
 
     Raises:
       ValueError: num_components < 1.
@@ -38,7 +38,7 @@ def mixture(num_components: int) -> Prior:
         shape = (num_components, *latent.shape[1:])
         return {
             "logits": jnp.zeros(num_components),
-            # apart from the start: equal components would get equal gradients for ever
+            # different from the start: equal components would get equal gradients for ever
             "mean": jax.random.normal(rng, shape),
             "log_variance": jnp.zeros(shape),
         }
@@ -47,13 +47,15 @@ def mixture(num_components: int) -> Prior:
         def component(mean, raw):
             return sum_per_example(normal_log_prob(latent, mean[None], bounded_log_variance(raw)[None]))
 
-        each = jax.vmap(component)(params["mean"], params["log_variance"])
-        return jax.nn.logsumexp(each + jax.nn.log_softmax(params["logits"])[:, None], 0)
+        log_densities = jax.vmap(component)(params["mean"], params["log_variance"])
+        # log sum_k w_k N_k, in logs
+        return jax.nn.logsumexp(log_densities + jax.nn.log_softmax(params["logits"])[:, None], 0)
 
     def sample(params, rng, latent, condition=None):
-        pick, noise = jax.random.split(rng)
-        k = jax.random.categorical(pick, params["logits"], shape=(latent.shape[0],))
+        component_rng, noise_rng = jax.random.split(rng)
+        # ancestral sampling: a component, then its normal
+        k = jax.random.categorical(component_rng, params["logits"], shape=(latent.shape[0],))
         scale = jnp.exp(0.5 * bounded_log_variance(params["log_variance"][k]))
-        return params["mean"][k] + scale * jax.random.normal(noise, latent.shape)
+        return params["mean"][k] + scale * jax.random.normal(noise_rng, latent.shape)
 
     return Prior(init, log_prob, sample)

@@ -1,4 +1,4 @@
-"""The normal prior: standard, or with a mean and variance that a network reads off the condition."""
+"""The normal prior: standard, or with a mean and variance that a network computes from the condition."""
 
 import jax
 import jax.numpy as jnp
@@ -22,14 +22,15 @@ def standard_normal() -> Prior:
       >>> standard_normal().kl((), Gaussian(jnp.array([[1.0]]), jnp.array([[0.0]]))).tolist()
       [[0.5]]
     """
+    # zeros for mean and log-variance: the general functions then give N(0, 1)
     return _normal(lambda rng, condition: (), lambda params, shape, condition: Gaussian(*jnp.zeros((2, *shape))))
 
 
 def conditional_normal(network: Network) -> Prior:
-    """`p(z | c) = N(mean(c), variance(c))`, both read off the condition by a network.
+    """`p(z | c) = N(mean(c), variance(c))`, both computed from the condition by a network.
 
     Args:
-      network: reads `condition`, gives `[B, ..., 2 D]`: mean and log-variance (bounded smoothly to ±10).
+      network: network from `condition` to `[B, ..., 2 D]`: mean and log-variance (bounded smoothly to ±10).
 
     Source: Sohn, Lee and Yan 2015, "Learning Structured Output Representation using Deep Conditional Generative
     Models".
@@ -64,6 +65,7 @@ def _normal(init, read) -> Prior:
 
     def kl(params, posterior, condition=None):
         p = read(params, posterior.mean.shape, condition)
+        # KL of two normals: (log(s_p^2 / s_q^2) - 1 + s_q^2 / s_p^2 + (m_q - m_p)^2 / s_p^2) / 2
         ratio = jnp.exp(posterior.log_variance - p.log_variance)
         distance = (posterior.mean - p.mean) ** 2 * jnp.exp(-p.log_variance)
         return 0.5 * (p.log_variance - posterior.log_variance - 1 + ratio + distance)

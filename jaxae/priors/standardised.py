@@ -1,4 +1,4 @@
-"""A prior over latents of any scale: it sees them with mean 0 and standard deviation 1."""
+"""A prior over latents of any scale, which are standardised to mean 0 and standard deviation 1."""
 
 import jax.numpy as jnp
 from jax import Array
@@ -8,12 +8,12 @@ from jaxae.types import Prior
 
 
 def standardised(prior: Prior, mean: Array, scale: Array) -> Prior:
-    """`p(z) = p_inner((z - mean) / scale) / prod_d scale_d`, the two among the parameters; no gradient moves them.
+    """`p(z) = p_base((z - mean) / scale) / prod_d scale_d`; mean and scale are parameters without a gradient.
 
     Args:
-      prior: over the standardised latents.
-      mean: `[..., D]`, of the latents that it is fitted to; broadcastable to one latent.
-      scale: alike, above 0.
+      prior: prior over the standardised latents.
+      mean: `[..., D]`, mean of the latents that the prior is fitted to; broadcastable to one latent.
+      scale: `[..., D]`, standard deviation of those latents, above 0; broadcastable to one latent.
 
     Returns:
       A `Prior`; its params are a dict with "prior", "mean" and "scale". An optimizer with weight decay would shrink the
@@ -30,13 +30,15 @@ def standardised(prior: Prior, mean: Array, scale: Array) -> Prior:
 
     def init(rng, latent, condition=None):
         shape = latent.shape[1:]
+        # among the parameters, so that a saved prior holds its own standardisation
         fixed = {"mean": jnp.broadcast_to(mean, shape), "scale": jnp.broadcast_to(scale, shape)}
         return {"prior": prior.init(rng, latent, condition), **fixed}
 
     def log_prob(params, latent, condition=None):
         mean, scale = stop_gradient(params["mean"]), stop_gradient(params["scale"])
-        inner = prior.log_prob(params["prior"], (latent - mean[None]) / scale[None], condition)
-        return inner - jnp.log(scale).sum()
+        log_density = prior.log_prob(params["prior"], (latent - mean[None]) / scale[None], condition)
+        # change of variables: |det d((z - m) / s) / dz| = 1 / prod s
+        return log_density - jnp.log(scale).sum()
 
     def sample(params, rng, latent, condition=None):
         drawn = prior.sample(params["prior"], rng, latent, condition)

@@ -1,4 +1,4 @@
-"""What every prior over symbols does with them: one row an example, out of range is refused, logits are narrowed."""
+"""Helpers of priors over symbols: flattening, range checks, and narrowing of logits for draws."""
 
 import math
 
@@ -12,7 +12,12 @@ from jaxae.numerics import as_number, as_whole
 
 
 def flat_symbols(name: str, symbols: ArrayLike, num_codes: int) -> tuple[Array, Array]:
-    """`[B, ...]` symbols as `[B, T]` int32, clipped into range, and which examples have all in range: `[B]`.
+    """Symbols `[B, ...]` as `[B, T]` int32, clipped to their range, and `[B]` whether all of an example are in range.
+
+    Args:
+      name: name of the prior, for the error.
+      symbols: `[B, ...]` integers.
+      num_codes: number of codes K.
 
     Raises:
       ValueError: no integers, no batch axis, or a symbol is out of range and its value is known; under a trace the
@@ -28,11 +33,11 @@ def flat_symbols(name: str, symbols: ArrayLike, num_codes: int) -> tuple[Array, 
     if not jnp.issubdtype(symbols.dtype, jnp.integer) or symbols.ndim < 1:
         raise ValueError(f"{name}: symbols must be integers [B, ...], got {symbols.dtype} {symbols.shape}")
     rows = symbols.reshape(symbols.shape[0], math.prod(symbols.shape[1:])).astype(jnp.int32)
-    known = ((rows >= 0) & (rows < num_codes)).all(-1)
-    if not isinstance(known, Tracer) and not bool(known.all()):
+    in_range = ((rows >= 0) & (rows < num_codes)).all(-1)
+    if not isinstance(in_range, Tracer) and not bool(in_range.all()):
         low, high = int(rows.min()), int(rows.max())
         raise ValueError(f"{name}: symbols must be in [0, {num_codes}), got values from {low} to {high}")
-    return jnp.clip(rows, 0, num_codes - 1), known
+    return jnp.clip(rows, 0, num_codes - 1), in_range
 
 
 def positions(symbols: ArrayLike | jax.ShapeDtypeStruct) -> int:
@@ -48,16 +53,16 @@ def log_prob_of(logits: Array, symbols: Array) -> Array:
 def narrowed(
     logits: Array, temperature: ArrayLike = 1.0, top_k: int | None = None, top_p: ArrayLike | None = None
 ) -> Array:
-    """Logits of the distribution that is drawn from: `-inf` where a symbol is cut off.
+    """Logits of the narrowed distribution, `-inf` for symbols that are left out.
 
-    First all are divided by the temperature; then the `top_k` greatest are kept, the lowest symbols among equals;
-    then of those the fewest whose probabilities sum to `top_p` or more.
+    Logits are divided by the temperature; then the `top_k` greatest are kept, the lowest symbols among equals; then the
+    fewest of those whose probabilities sum to `top_p` or more.
 
     Args:
-      logits: `[..., K]`.
-      temperature: above 0; below 1 probable symbols become more so.
-      top_k: at least 1; None keeps all.
-      top_p: in (0, 1]; None keeps all.
+      logits: `[..., K]`, logits of the symbols.
+      temperature: divisor of the logits, above 0; below 1 probable symbols become more probable.
+      top_k: number of symbols kept, at least 1; None keeps all.
+      top_p: least probability mass of the symbols kept, in (0, 1]; None keeps all.
 
     Raises:
       ValueError: an argument is out of its range.
@@ -71,21 +76,23 @@ def narrowed(
       [0.5, 0.0, 0.25]
     """
     require_narrowing("narrowed", temperature, top_k, top_p)
+    # before the cuts: top_p counts the mass of the distribution that is drawn from
     logits = logits.astype(jnp.float32) / temperature
     if top_k is None and top_p is None:
         return logits
     order = jnp.argsort(-logits, axis=-1, stable=True)
-    rank = jnp.argsort(order, axis=-1)  # the place of each symbol among the sorted
-    keep = rank < (logits.shape[-1] if top_k is None else top_k)
+    rank = jnp.argsort(order, axis=-1)  # rank of each symbol by logit
+    is_kept = rank < (logits.shape[-1] if top_k is None else top_k)
     if top_p is not None:
-        p = jnp.take_along_axis(jax.nn.softmax(jnp.where(keep, logits, -jnp.inf)), order, -1)
-        before = jnp.cumsum(p, -1) - p
-        keep &= jnp.take_along_axis(before < top_p, rank, -1)
-    return jnp.where(keep, logits, -jnp.inf)
+        p = jnp.take_along_axis(jax.nn.softmax(jnp.where(is_kept, logits, -jnp.inf)), order, -1)
+        # mass of the more probable symbols: the symbol that crosses top_p is kept, so at least one is
+        mass_before = jnp.cumsum(p, -1) - p
+        is_kept &= jnp.take_along_axis(mass_before < top_p, rank, -1)
+    return jnp.where(is_kept, logits, -jnp.inf)
 
 
 def require_narrowing(name: str, temperature: object, top_k: object, top_p: object) -> None:
-    """Refuse what no distribution can be narrowed by; traced values pass."""
+    """Raise for a temperature, `top_k` or `top_p` out of its range; traced values pass."""
     if (number := as_number(temperature)) is not None and not 0 < number < math.inf:
         raise ValueError(f"{name}: temperature must be above 0 and finite, got {temperature}; top_k=1 is greedy")
     if top_k is not None and ((whole := as_whole(top_k)) is None or whole < 1):
@@ -95,6 +102,6 @@ def require_narrowing(name: str, temperature: object, top_k: object, top_p: obje
 
 
 def require_codes(name: str, num_codes: int) -> None:
-    """There is something to tell apart."""
+    """Raise unless `num_codes` is a whole number of at least 2."""
     if (whole := as_whole(num_codes)) is None or whole < 2:
         raise ValueError(f"{name}: num_codes must be a whole number of at least 2, got {num_codes}")

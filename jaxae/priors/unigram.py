@@ -1,4 +1,4 @@
-"""Priors whose symbols are independent of each other: uniform, or with their own frequencies at each position."""
+"""Priors with independent symbols: uniform, or with frequencies for each position."""
 
 import math
 
@@ -20,10 +20,10 @@ from jaxae.types import Prior
 
 
 def uniform(num_codes: int) -> Prior:
-    """`log p(s) = -T log K`: every symbol is as probable as any other. No parameters.
+    """`log p(s) = -T log K`: all symbols are equally probable. There are no parameters.
 
     Args:
-      num_codes: K, at least 2.
+      num_codes: number of codes K, at least 2.
 
     Raises:
       ValueError: fewer than 2 codes; (from `log_prob`) symbols out of range.
@@ -37,8 +37,9 @@ def uniform(num_codes: int) -> Prior:
     require_codes("uniform", num_codes)
 
     def log_prob(params, symbols, condition=None):
-        rows, known = flat_symbols("uniform", symbols, num_codes)
-        return jnp.where(known, -rows.shape[1] * math.log(num_codes), jnp.nan)
+        rows, in_range = flat_symbols("uniform", symbols, num_codes)
+        # T independent symbols of probability 1 / K
+        return jnp.where(in_range, -rows.shape[1] * math.log(num_codes), jnp.nan)
 
     def sample(params, rng, symbols, condition=None):
         return jax.random.randint(rng, symbols.shape, 0, num_codes, jnp.int32)
@@ -53,16 +54,16 @@ def unigram(
     top_k: int | None = None,
     top_p: ArrayLike | None = None,
 ) -> Prior:
-    """`log p(s) = sum_t log softmax(logits_t)[s_t]`: at each position its own frequencies, and nothing else.
+    """`log p(s) = sum_t log softmax(logits_t)[s_t]`: independent symbols with frequencies for each position.
 
-    What a prior has to beat that reads the symbols together. `fit_unigram` counts the parameters; they can be trained
-    as well.
+    The baseline for priors that read the symbols jointly. `fit_unigram` counts the parameters; they can also be
+    trained.
 
     Args:
-      num_codes: K, at least 2.
-      temperature: of `sample` alone, as are the next two; see `priors.symbols.narrowed`.
-      top_k: the greatest are kept.
-      top_p: the fewest of this mass are kept.
+      num_codes: number of codes K, at least 2.
+      temperature: divisor of the logits in `sample`, above 0; see `priors.symbols.narrowed`.
+      top_k: number of most probable symbols that `sample` keeps; None keeps all.
+      top_p: probability mass that the symbols kept by `sample` reach, in (0, 1]; None keeps all.
 
     Raises:
       ValueError: an argument is out of its range; (from `log_prob`) symbols out of range.
@@ -82,9 +83,9 @@ def unigram(
         return {"logits": jnp.zeros((positions(symbols), num_codes))}
 
     def log_prob(params, symbols, condition=None):
-        rows, known = flat_symbols("unigram", symbols, num_codes)
-        each = jax.vmap(log_prob_of, (None, 0))(params["logits"], rows)
-        return jnp.where(known, each.sum(-1), jnp.nan)
+        rows, in_range = flat_symbols("unigram", symbols, num_codes)
+        nats = jax.vmap(log_prob_of, (None, 0))(params["logits"], rows)
+        return jnp.where(in_range, nats.sum(-1), jnp.nan)
 
     def sample(params, rng, symbols, condition=None):
         logits = narrowed(params["logits"], temperature, top_k, top_p)
@@ -95,11 +96,11 @@ def unigram(
 
 
 def fit_unigram(symbols: ArrayLike, num_codes: int, smoothing: float = 1.0) -> dict[str, Array]:
-    """The parameters of `unigram`, counted: `p_t(k) = (n_tk + smoothing) / (N + smoothing K)`.
+    """The parameters of `unigram` from counts: `p_t(k) = (n_tk + smoothing) / (N + smoothing K)`.
 
     Args:
-      symbols: `[N, ...]`, 0..K-1.
-      num_codes: K.
+      symbols: `[N, ...]`, symbols 0..K-1 of N examples.
+      num_codes: number of codes K.
       smoothing: pseudo-count of every symbol, above 0.
 
     Returns:
@@ -118,7 +119,9 @@ def fit_unigram(symbols: ArrayLike, num_codes: int, smoothing: float = 1.0) -> d
     rows = np.asarray(flat_symbols("fit_unigram", symbols, num_codes)[0])
     if not smoothing > 0 or not rows.size:
         raise ValueError(f"fit_unigram needs rows and a smoothing above 0; got {rows.shape} and {smoothing}")
-    place = np.arange(rows.shape[1])[None] * num_codes
-    counts = np.bincount((place + rows).ravel(), minlength=rows.shape[1] * num_codes).reshape(-1, num_codes)
+    offset = np.arange(rows.shape[1])[None] * num_codes
+    # one count over (position, symbol) pairs, numbered position * K + symbol
+    counts = np.bincount((offset + rows).ravel(), minlength=rows.shape[1] * num_codes).reshape(-1, num_codes)
+    # Laplace: no symbol has probability 0
     mass = counts + float(smoothing)
     return {"logits": jnp.asarray(np.log(mass / mass.sum(-1, keepdims=True)), jnp.float32)}

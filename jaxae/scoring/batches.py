@@ -11,17 +11,17 @@ from jaxae.types import PyTree
 def score_batches(apply: Callable, x: PyTree, batch_size: int = 512) -> PyTree:
     """Apply a function of a batch to all rows, in batches of one padded size.
 
-    The last batch is filled up with copies of its last row, whose results are dropped: one shape, so one
-    compilation, and scores that are equal to the bit whatever rows a row is scored with.
+    The last batch is padded with copies of its last row, whose results are dropped. One shape means one compilation,
+    and a row's score is the same to the bit whatever rows it is batched with.
 
     Args:
-      apply: `Batch -> [B, ...]` or a tree of such, e.g. `jax.jit(partial(detector.apply, fitted))`. The caller
-        owns `jit`.
-      x: array `[N, ...]`, or a `Batch` or tree of them; on the host, so that data may exceed the device's memory.
-      batch_size: rows of each call.
+      apply: function `Batch -> [B, ...]` or a tree of arrays, e.g. `jax.jit(partial(detector.apply, fitted))`. The
+        caller owns `jit`.
+      x: array `[N, ...]`, or a `Batch` or tree of arrays; on the host, so that data may exceed the device's memory.
+      batch_size: number of rows in each call.
 
     Returns:
-      What `apply` returns, as NumPy arrays of N rows.
+      The results of `apply`, concatenated to NumPy arrays of N rows.
 
     Raises:
       ValueError: `batch_size` is below 1, there are no rows, or arrays differ in their number of rows.

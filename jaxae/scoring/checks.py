@@ -1,4 +1,4 @@
-"""Errors in one line for scores and labels. Values are looked at when concrete only, so that callers may trace."""
+"""Errors in one line for scores and labels. Only concrete values are checked, so that callers may trace."""
 
 import numpy as np
 from jax.typing import ArrayLike
@@ -14,7 +14,7 @@ def require_open_unit(name: str, value: object) -> None:
 
 
 def require_vectors(**named: ArrayLike | None) -> None:
-    """All given arrays are `[N]` with one and the same N, at least 1."""
+    """Raise unless all arrays are `[N]` with the same N, at least 1."""
     shapes = {name: np.shape(value) for name, value in named.items() if value is not None}
     listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
     if any(len(shape) != 1 for shape in shapes.values()) or len(set(shapes.values())) > 1:
@@ -24,7 +24,7 @@ def require_vectors(**named: ArrayLike | None) -> None:
 
 
 def require_finite(name: str, scores: ArrayLike) -> None:
-    """No score is NaN or infinite."""
+    """Raise where a score is NaN or infinite."""
     if is_traced(scores):
         return
     count, first = first_nonfinite(scores)
@@ -33,7 +33,7 @@ def require_finite(name: str, scores: ArrayLike) -> None:
 
 
 def require_spread(name: str, scores: ArrayLike) -> None:
-    """Scores are finite and not all the same: one value for every example decides nothing."""
+    """Raise where scores are not finite or all equal: a constant score decides nothing."""
     require_finite(name, scores)
     if is_traced(scores):
         return
@@ -46,7 +46,14 @@ def require_spread(name: str, scores: ArrayLike) -> None:
 
 
 def require_labels(labels: ArrayLike, weight: ArrayLike | None = None, what: str = "", both: bool = True) -> None:
-    """Labels are 0 or 1, weights finite and not negative; with `what`, its anomalies (and normals) have weight."""
+    """Raise unless labels are 0 or 1 and weights finite and not negative.
+
+    Args:
+      labels: `[N]`, 1 anomaly, 0 normal.
+      weight: `[N]`, or None.
+      what: name of the metric that needs anomalies with weight; "" needs none.
+      both: whether that metric needs normals with weight too.
+    """
     if is_traced(labels, weight):
         return
     values = np.asarray(labels)

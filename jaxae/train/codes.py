@@ -1,4 +1,4 @@
-"""How alive the codes of a discrete latent are, over held-out rows, as training goes on."""
+"""Usage of the codes of a discrete latent over validation rows, as training goes on."""
 
 from collections.abc import Callable
 
@@ -10,12 +10,15 @@ from jaxae.bottlenecks import diagnostics
 from jaxae.data.batches import padded
 from jaxae.types import Batch, Objective, PyTree, TrainState
 
-# a table of counts: 4 MB; beyond it usage would say little of any data set here
+# int32 counts of so many codes take 4 MB; with more codes than rows, usage would say little
 MOST_CODES = 2**20
 
 
 def countable(num_codes: PyTree | None) -> bool:
-    """Whether `code_monitor` takes these: there are codes, and no more than 2**20.
+    """Whether `code_monitor` takes these numbers of codes: there are codes, and no more than 2**20.
+
+    Args:
+      num_codes: a model's `num_codes`, an int or a tree of them; None for continuous codes.
 
     Example:
       >>> from jaxae.train import countable
@@ -29,14 +32,14 @@ def countable(num_codes: PyTree | None) -> bool:
 def code_monitor(
     objective: Objective, data: Batch | PyTree, num_codes: PyTree, batch_size: int = 256
 ) -> Callable[[TrainState], dict[str, float]]:
-    """A function that tells which codes the rows of `data` have, by the frozen state: restarts do not count.
+    """A function that counts the codes of the rows of `data`, without updating the state: restarts do not count.
 
     Args:
-      objective: over a model with a discrete latent, its transform in front.
+      objective: the training objective of a model with a discrete latent, its transform in front.
       data: rows `[N, ...]` or a `Batch` of such.
-      num_codes: the model's `num_codes`. Where symbols are of several levels or groups, these are pooled; where they
-        are several arrays, usage and perplexity are means over the arrays, numbers of codes and bits sums.
-      batch_size: rows of each call.
+      num_codes: the model's `num_codes`. Levels and groups of one array of symbols are pooled. Over several arrays,
+        usage and perplexity are means, numbers of codes and bits are sums.
+      batch_size: number of rows in each call.
 
     Returns:
       `state -> figures`: "usage" (fraction of codes that occur), "codes_in_use" and "dead_codes" (how many do and do
@@ -60,6 +63,7 @@ def code_monitor(
     batches = list(padded(data, batch_size))
     if not batches:
         raise ValueError("code_monitor needs at least one row, got none")
+    # all batches as one array: one compiled scan counts them
     stacked = jax.tree.map(lambda *rows: jnp.asarray(np.stack(rows)), *batches)
 
     @jax.jit
@@ -67,24 +71,25 @@ def code_monitor(
         def count(total, batch):
             _, (output, _, _) = objective.apply(params, state, None, batch, 0)
             leaves = jax.tree.leaves(output.code.symbols)
-            # not -1 alone: a padded row repeats a real one
-            rows = [jnp.where(batch.weight.reshape(-1, *(1,) * (s.ndim - 1)) > 0, s, -1) for s in leaves]
-            seen = [diagnostics.code_counts(s, size) for s, size in zip(rows, sizes, strict=True)]
-            return jax.tree.map(jnp.add, total, seen), None
+            # a padded row repeats a real one, so its symbols become -1, which is not counted
+            symbols = [jnp.where(batch.weight.reshape(-1, *(1,) * (s.ndim - 1)) > 0, s, -1) for s in leaves]
+            batch_counts = [diagnostics.code_counts(s, size) for s, size in zip(symbols, sizes, strict=True)]
+            return jax.tree.map(jnp.add, total, batch_counts), None
 
+        # perplexity is exp of the entropy, so log2 of it is the mean code length of a symbol in bits
         counts, _ = jax.lax.scan(count, [jnp.zeros(size, jnp.int32) for size in sizes], stacked)
-        spread = jnp.stack([diagnostics.perplexity(c) for c in counts])
-        symbols = jnp.stack([c.sum() for c in counts]) / (stacked.weight > 0).sum()
+        perplexities = jnp.stack([diagnostics.perplexity(c) for c in counts])
+        symbols_per_row = jnp.stack([c.sum() for c in counts]) / (stacked.weight > 0).sum()
         return {
             "usage": jnp.stack([diagnostics.usage(c) for c in counts]).mean(),
-            "perplexity": spread.mean(),
+            "perplexity": perplexities.mean(),
             "codes_in_use": jnp.stack([(c > 0).sum() for c in counts]).sum(),
             "dead_codes": jnp.stack([diagnostics.dead_codes(c).sum() for c in counts]).sum(),
-            "bits_per_example": (symbols * jnp.log2(spread)).sum(),
+            "bits_per_example": (symbols_per_row * jnp.log2(perplexities)).sum(),
         }
 
     def monitor(state: TrainState) -> dict[str, float]:
-        found = jax.device_get(figures(state.params, state.state, stacked))
-        return {name: float(value) for name, value in found.items()}
+        figures_on_host = jax.device_get(figures(state.params, state.state, stacked))
+        return {name: float(value) for name, value in figures_on_host.items()}
 
     return monitor

@@ -1,4 +1,4 @@
-"""The objective over held-out rows: padded batches, sums, one division, nothing learned."""
+"""The objective over validation rows: padded batches, sums, one division, no update."""
 
 from collections.abc import Callable
 
@@ -15,18 +15,18 @@ from jaxae.types import Batch, Objective, PyTree, TrainState
 def evaluator(
     objective: Objective, data: Batch | PyTree, final_step: int, batch_size: int = 256, seed: int = 0
 ) -> Callable[[TrainState], dict[str, float]]:
-    """A function that gives the objective's mean metrics over `data`, the same noise at every call.
+    """A function that computes the objective's mean metrics over `data`, with the same noise at every call.
 
     Networks with state use their running statistics and no dropout.
 
-    Schedules take their value at `final_step`: under a warm-up's own value the first evaluation would be the best.
+    Schedules are read at `final_step`: with the current value of a warm-up, the first evaluation would be the best.
 
     Args:
-      objective: what was trained, with its transform in front.
+      objective: the training objective, with its transform in front.
       data: rows `[N, ...]` or a `Batch` of such.
-      final_step: the last step of the training.
-      batch_size: rows of each call; the last batch is padded and its padding weighs nothing.
-      seed: of the noise that the objective draws (a posterior's, a corruption's), one key a batch.
+      final_step: last step of the training, at which schedules are read.
+      batch_size: number of rows in each call; padded rows of the last batch have weight 0.
+      seed: seed of the noise that the objective draws (a posterior's, a corruption's), one key a batch.
 
     Returns:
       `state -> {"loss": ..., ...}` as Python floats; the new codebook statistics are dropped.
@@ -46,11 +46,12 @@ def evaluator(
     stacked = jax.tree.map(lambda *rows: jnp.asarray(np.stack(rows)), *padded(data, batch_size))
     if not (total := float(stacked.weight.sum())) > 0:
         raise ValueError(f"evaluator needs rows that count: their weights sum to {total}")
+    # keys are drawn once: every evaluation sees the same noise, so that losses are comparable over steps
     keys = jax.random.split(jax.random.key(seed), jax.tree.leaves(stacked)[0].shape[0])
 
     @jax.jit
     def totals(params, state, stacked, keys):
-        def one(batch_and_key):
+        def batch_sums(batch_and_key):
             batch, key = batch_and_key
             loss, (_, _, metrics) = objective.apply(params, evaluated(state), key, batch, jnp.asarray(final_step))
             weight = weight_of(batch, loss)
@@ -58,7 +59,8 @@ def evaluator(
             sums = {k: jnp.where(weight > 0, v * weight, 0).sum() for k, v in {**metrics, "loss": loss}.items()}
             return sums, weight.sum()
 
-        sums, counts = jax.lax.map(one, (stacked, keys))
+        sums, counts = jax.lax.map(batch_sums, (stacked, keys))
+        # sums of all batches, then one division: the padded last batch would distort a mean of means
         return jax.tree.map(lambda v: v.sum() / counts.sum(), sums)
 
     def evaluate(state: TrainState) -> dict[str, float]:

@@ -15,12 +15,12 @@ from jaxae.types import PyTree, TrainState
 
 
 class Fit(NamedTuple):
-    """What training gives.
+    """The result of training.
 
     Attributes:
-      state: after the last step.
-      best: the state of the least validation loss; without validation, `state`.
-      history: one dict a chunk: "step", the means over the chunk's steps, "validation_..." where validated.
+      state: the `TrainState` after the last step.
+      best: the `TrainState` with the least validation loss; without validation, `state`.
+      history: one dict a chunk: "step", metrics averaged over the chunk's steps, "validation_..." with validation.
     """
 
     state: TrainState
@@ -52,17 +52,17 @@ def fit(
     from a checkpoint takes the same steps on the same rows, to the same bits, as one that was never stopped.
 
     Args:
-      step: from `build_step`.
-      state: where to start; it is copied, and stays usable.
+      step: train step, `(state, batch) -> (state, metrics)`, from `build_step`.
+      state: `TrainState` to start from; it is copied and stays usable.
       batches: `batches[i]` is a host batch (an array, a `Batch`, Grain's `MapDataset`) or, with `data`, row indices.
-      num_steps: the step to end at.
-      data: arrays that live on the device, `[N, ...]`; bytes stay bytes.
-      chunk: steps in one compiled call; validation, log and checkpoints come after each.
+      num_steps: value of `state.step` at which training ends.
+      data: arrays `[N, ...]` on the device that the row indices of `batches` refer to; uint8 stays uint8.
+      chunk: number of steps in one compiled call; validation, log and checkpoints follow each chunk.
       validation: `state -> {"loss": ...}`, e.g. an `evaluator` over held-out normals.
-      patience: chunks without a lower validation loss before training stops; None: never.
-      checkpoints: from `jaxae.checkpoint.checkpoints`; saved before the first step and after each chunk.
-      log: called with each entry of the history.
-      progress: a progress bar; None: on a terminal or in a notebook.
+      patience: number of chunks without a lower validation loss after which training stops; None: no early stop.
+      checkpoints: `Checkpoints` from `jaxae.checkpoint.checkpoints`; saved before the first step and after each chunk.
+      log: function that is called with each entry of the history, such as `metrics_log`.
+      progress: whether to show a progress bar; None shows it on a terminal or in a notebook.
 
     Returns:
       `Fit(state, best, history)`; after a resume the history holds this call's chunks alone.
@@ -86,11 +86,12 @@ def fit(
     if min(chunk, num_steps) < 1 or (patience is not None and patience < 1):
         raise ValueError(f"fit: chunk, num_steps and patience must be >= 1, got {chunk}, {num_steps}, {patience}")
     if patience is not None and validation is None:
-        raise ValueError(f"fit: patience {patience} needs a validation function to be impatient about")
-    state = jax.tree.map(jnp.copy, state)  # the loop gives its state's memory away
+        raise ValueError(f"fit: patience {patience} needs a validation function")
+    state = jax.tree.map(jnp.copy, state)  # the loop donates its state's buffers
     now = int(state.step)
     best, best_loss, best_step = _start(checkpoints, state)
     history = []
+    # chunks end at multiples of `chunk`, so that a resumed run makes the same chunks
     ends = [*range((now // chunk + 1) * chunk, num_steps, chunk), num_steps] if now < num_steps else []
     stack = _stacked(batches, now, ends[0]) if ends else None
     with _bar(progress, now, num_steps) as bar, _written(checkpoints):
@@ -100,6 +101,7 @@ def fit(
             state, metrics, finite = _chunk(step, state, stack, data)
             # the next rows are read while the device works
             stack = _stacked(batches, end, ends[i + 1]) if i + 1 < len(ends) else None
+            # one transfer to the host per chunk
             metrics, finite = jax.device_get((metrics, finite))
             _require_finite(state, finite, metrics, now)
             entry = {"step": end, **{name: float(np.mean(v, dtype=np.float64)) for name, v in metrics.items()}}
@@ -108,7 +110,7 @@ def fit(
                 _require_finite_loss(entry, "validation_loss", f"in the validation after step {end - 1}")
                 if entry["validation_loss"] < best_loss:
                     best, best_loss, best_step = jax.tree.map(jnp.copy, state), entry["validation_loss"], end
-            # in this order: a resume drops a line too many, and could not bring back one that is missing
+            # log before checkpoint: a resume drops lines after its checkpoint, but could not restore a missing one
             if log is not None:
                 log(entry)
             if checkpoints is not None:
@@ -128,19 +130,20 @@ def _stacked(batches, start, end):
 def _written(checkpoints):
     try:
         yield
-    finally:  # the last finite state is on disk before anybody hears of one that is not
+    finally:  # the last finite state is on disk before an error about a later one is raised
         if checkpoints is not None:
             checkpoints.wait()
 
 
-# by the step, so that continuing with the same step compiles nothing anew
+# static in the step function: continuing with the same step reuses the compiled program
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
 def _chunk(step, state, stack, data):
-    def one(state, batch):
-        rows = batch if data is None else jax.tree.map(lambda leaf: leaf[batch], data)
-        return step(state, rows)
+    def scan_step(state, batch):
+        step_batch = batch if data is None else jax.tree.map(lambda leaf: leaf[batch], data)
+        return step(state, step_batch)
 
-    state, metrics = jax.lax.scan(one, state, stack)
+    # one compiled program for a chunk: no host round trip between its steps
+    state, metrics = jax.lax.scan(scan_step, state, stack)
     return state, metrics, jnp.array([jnp.isfinite(leaf).all() for _, leaf in _floating(state)])
 
 
@@ -150,7 +153,7 @@ def _floating(state):
 
 
 def _require_finite(state, finite, metrics, start):
-    """Of the steps of a chunk, name the first with a loss that is not finite; failing that, a parameter."""
+    """Raise for the first step of a chunk whose loss is not finite, or else for a parameter that is not."""
     bad = np.flatnonzero(~np.isfinite(metrics["loss"]))
     if bad.size:
         i = int(bad[0])
@@ -179,7 +182,7 @@ _ADVICE = (
 
 
 def _start(checkpoints, state):
-    """What an interrupted run had reached, so that patience counts on where it stopped; the first checkpoint."""
+    """Best state, loss and step of an interrupted run, so that patience continues; saves the first checkpoint."""
     if checkpoints is None:
         return None, math.inf, int(state.step)
     latest = checkpoints.latest()
@@ -188,11 +191,11 @@ def _start(checkpoints, state):
             f"fit: the checkpoints are of step {latest}, ahead of the state's step {int(state.step)}: "
             "restore the state from them, or give an empty folder"
         )
-    found = checkpoints.best(state)
-    checkpoints.save(state, None)  # left alone if it is there
-    if found is None:
+    best_checkpoint = checkpoints.best(state)
+    checkpoints.save(state, None)  # does nothing if this step is saved already
+    if best_checkpoint is None:
         return None, math.inf, int(state.step)
-    best, loss = found
+    best, loss = best_checkpoint
     return best, loss, int(best.step)
 
 

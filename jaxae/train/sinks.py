@@ -1,4 +1,4 @@
-"""Where a training's figures go: JSON lines, and TensorBoard if asked."""
+"""Metrics of a training on disk: JSON lines, and TensorBoard events on request."""
 
 import json
 import math
@@ -12,18 +12,18 @@ from typing import Any
 def metrics_log(
     path: str | os.PathLike, step: int = 0, tensorboard: str | os.PathLike | None = None
 ) -> Callable[[Mapping[str, Any]], None]:
-    """A function that appends one JSON object a line; lines after `step` that a killed run left are dropped first.
+    """A function that appends metrics as one JSON line; lines after `step` that a killed run left are dropped first.
 
     Args:
-      path: of the `.jsonl` file.
-      step: where training continues; 0 starts the file anew.
-      tensorboard: folder for TensorBoard events too.
+      path: path of the `.jsonl` file.
+      step: step from which training continues; 0 starts an empty file.
+      tensorboard: folder for TensorBoard events; None writes none.
 
     Returns:
-      `metrics -> None`; `metrics["step"]` is the step.
+      `metrics -> None`; `metrics["step"]` is the training step, the other values are numbers.
 
     Raises:
-      ValueError: TensorBoard is asked for and tensorboardX is not installed, or the file is something else's.
+      ValueError: TensorBoard is asked for and tensorboardX is not installed, or the file is no metrics log.
 
     Example:
       >>> import tempfile, pathlib
@@ -36,9 +36,9 @@ def metrics_log(
     """
     path = pathlib.Path(path)
     writer = None if tensorboard is None else _tensorboard(tensorboard, step)
-    kept = [line for line in _lines(path) if line["step"] <= step]
+    kept_lines = [line for line in _lines(path) if line["step"] <= step]
     rewritten = path.with_name(f".{path.name}.partial")
-    rewritten.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+    rewritten.write_text("".join(json.dumps(line) + "\n" for line in kept_lines), encoding="utf-8")
     os.replace(rewritten, path)
 
     def log(metrics: Mapping[str, Any]) -> None:
@@ -52,7 +52,7 @@ def metrics_log(
                 writer.add_scalar(name, value, now)
 
     if writer is not None:
-        weakref.finalize(log, writer.close)  # what waits in its queue is written at the latest when the process ends
+        weakref.finalize(log, writer.close)  # queued events are written when the process ends at the latest
     return log
 
 

@@ -18,9 +18,9 @@ def init_state(
     """The state before the first step.
 
     Args:
-      objective: what is minimised.
+      objective: the objective to minimise.
       optimizer: any optax transformation.
-      rng: a typed key; one half initialises, the other is the run's own and never advances.
+      rng: a typed key; half of it initialises, the other half is `TrainState.rng`, which never advances.
       batch: an array or `Batch`; shapes and dtypes decide the parameters' shapes.
 
     Returns:
@@ -45,13 +45,13 @@ def build_step(
     """The train step: gradient of the weighted mean loss, one update, the new state.
 
     Pure and not compiled: the caller owns `jit`, `scan`, `vmap`, `pmap`. Losses are summed and then divided by the
-    sum of `batch.weight`, so padding counts for nothing, on however many devices.
+    sum of `batch.weight`, so padded rows do not count, whatever the number of devices.
 
     Args:
-      objective: what is minimised.
-      optimizer: the one that `init_state` was given.
-      axis_name: the mapped axis, under `pmap` or `shard_map` alone; replicas then draw different noise and sum
-        their gradients. Parts that read a batch as a whole (codebooks, entropies, total correlation) take it from here.
+      objective: the objective to minimise.
+      optimizer: the optimizer given to `init_state`.
+      axis_name: name of the mapped axis, under `pmap` or `shard_map` alone; replicas then draw different noise and sum
+        their gradients. Parts that read a batch as a whole (codebooks, entropies, total correlation) use this axis.
 
     Returns:
       `(state, batch) -> (state, metrics)`; metrics are scalars, "loss" and the objective's.
@@ -72,24 +72,27 @@ def build_step(
 
     def step(state, batch):
         batch = as_batch(batch)
-        # the first replica's key is that of a single device: what is drawn once for all is then the same
+        # replica 0 has the key of a single device, so that draws shared by all replicas equal those of one device
         replica = 0 if axis_name is None else jax.lax.axis_index(axis_name)
         rng = jax.random.fold_in(jax.random.fold_in(state.rng, state.step), replica)
 
         def mean_loss(params):
-            loss, (_, new, metrics) = objective.apply(params, state.state, rng, batch, state.step)
+            loss, (_, model_state, metrics) = objective.apply(params, state.state, rng, batch, state.step)
             weight = weight_of(batch, loss)
+            # the divisor is the global weight: replicas' gradients then sum to the gradient of the global mean
             count = total(weight.sum())
             means = {name: (value * weight).sum() / count for name, value in {**metrics, "loss": loss}.items()}
-            return means["loss"], (new, means)
+            return means["loss"], (model_state, means)
 
         with along_replicas(axis_name):
-            gradients, (new, means) = jax.grad(mean_loss, has_aux=True)(state.params)
+            gradients, (model_state, means) = jax.grad(mean_loss, has_aux=True)(state.params)
+        # each replica's loss has the global divisor, so the sum over replicas is the global mean
         gradients, means = total((gradients, means))
+        # equal gradients on all replicas: their parameters stay equal without further communication
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         updates = _without(updates, objective.frozen)
         params = cast(dict, optax.apply_updates(state.params, updates))
-        return TrainState(state.step + 1, params, new, opt_state, state.rng), means
+        return TrainState(state.step + 1, params, model_state, opt_state, state.rng), means
 
     step.axis_name = axis_name  # pyright: ignore[reportFunctionMemberAccess]  pmap must name its axis the same
     return step

@@ -1,8 +1,9 @@
 """Transforms, `(rng, Batch) -> Batch`: scaling, binarisation and corruption.
 
 A scaling or a binarisation acts on `x` and on `target` alike. A corruption changes `x` alone and keeps the
-uncorrupted value as `target`: otherwise a network would be taught to copy the noise. `objectives.prepared` and
-`scoring.prepared` put a transform in front of an objective or a scorer, so that a saved detector carries its own.
+uncorrupted value as `target`: otherwise a network would learn to copy the noise. `objectives.prepared` and
+`scoring.prepared` put a transform in front of an objective or a scorer, so that a saved detector holds the transform
+that training used.
 """
 
 import jax.numpy as jnp
@@ -36,7 +37,7 @@ TRANSFORMS = {
     "fit_standardise": lambda: fit_standardise(np.linspace(0, 1, 8).reshape(8, 1, 1, 1)),
     "chain": lambda: chain(scale_uint8(), gaussian_noise(0.3)),
 }
-"""Name to constructor without arguments: what the contract tests walk through."""
+"""Name to constructor without arguments: the members that the contract tests check."""
 
 __all__ = [
     "TRANSFORMS",

@@ -1,4 +1,4 @@
-"""Other views of an image: moved, turned, stretched; and its edges."""
+"""Augmentation by random affine maps, and maps of edges as input."""
 
 import math
 
@@ -11,16 +11,16 @@ from jaxae.types import Transform
 def random_affine(
     shift: float | int = 2, rotation: float | int = 10, scale: float | int = 0.1, shear: float | int = 0
 ) -> Transform:
-    """Augmentation: every image is shifted, turned, stretched and sheared by amounts of its own, about its centre.
+    """Augmentation: every image is shifted, rotated, stretched and sheared about its centre, by its own random amounts.
 
-    Only `x` changes. A target of its own, such as a label, stays; without one the model rebuilds what it sees. Values
+    Only `x` changes. A separate target, such as a label, stays; without one the target is the changed image. Values
     are interpolated linearly and are 0 outside of the image. Without a key images come back as they are.
 
     Args:
-      shift: at most so many pixels along each axis.
-      rotation: at most so many degrees, either way.
-      scale: each axis is stretched by a factor in `1 - scale .. 1 + scale`, in [0, 1).
-      shear: at most so many pixels per pixel.
+      shift: largest translation along each axis, pixels.
+      rotation: largest angle in either direction, degrees.
+      scale: largest relative change of each axis, in [0, 1): factors lie in `1 - scale .. 1 + scale`.
+      shear: largest shear, pixels per pixel.
 
     Raises:
       ValueError: an amount is negative or not finite, `scale` is not below 1; (in use) `x` is not `[B, H, W, C]`.
@@ -35,6 +35,7 @@ def random_affine(
       >>> moved.x.shape, bool(moved.x.min() < 1), moved.target
       ((2, 8, 8, 1), True, None)
     """
+    # a scale of 1 or more could shrink an axis to nothing or mirror it
     amounts = {"shift": shift, "rotation": rotation, "scale": scale, "shear": shear}
     if any(not (math.isfinite(a) and a >= 0) for a in amounts.values()) or scale >= 1:
         raise ValueError(f"random_affine: amounts must be finite and >= 0, scale below 1; got {amounts}")
@@ -51,6 +52,11 @@ def random_affine(
 
 def oriented_gradients(fine: float = 0.7, coarse: float = 1.5, stride: int = 2) -> Transform:
     """Images to maps of their edges, `x` and `target` alike; see `filters.oriented_gradients`.
+
+    Args:
+      fine: standard deviation of the blur before the difference of neighbours, pixels.
+      coarse: standard deviation of the blur after the difference, pixels.
+      stride: distance between two values of a map, pixels.
 
     Example:
       >>> import jax.numpy as jnp

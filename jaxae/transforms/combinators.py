@@ -1,4 +1,4 @@
-"""Transforms made of transforms, and of none."""
+"""Transforms made of transforms, and a transform that sets the condition."""
 
 import jax
 
@@ -7,14 +7,17 @@ from jaxae.types import Transform
 
 
 def chain(*transforms: Transform) -> Transform:
-    """The transforms one after the other, each with a key of its own.
+    """The transforms applied in order, each with its own key.
+
+    Args:
+      *transforms: `(rng, Batch) -> Batch`, the first applied first.
 
     Example:
       >>> import jax, jax.numpy as jnp
       >>> from jaxae import transforms
       >>> from jaxae.types import Batch
-      >>> both = transforms.chain(transforms.scale_uint8(), transforms.gaussian_noise(0.1))
-      >>> batch = both(jax.random.key(0), Batch(jnp.full((2, 3), 255, jnp.uint8)))
+      >>> transform = transforms.chain(transforms.scale_uint8(), transforms.gaussian_noise(0.1))
+      >>> batch = transform(jax.random.key(0), Batch(jnp.full((2, 3), 255, jnp.uint8)))
       >>> batch.target.tolist()[0]
       [1.0, 1.0, 1.0]
     """
@@ -29,8 +32,10 @@ def chain(*transforms: Transform) -> Transform:
 
 
 def condition_on_input() -> Transform:
-    """Sets `Batch.condition` to the target, or to `x` where there is none: for decoders that read the image's own
-    pixels (`networks.local_autoregressive`). The last of a chain, so that they read what the likelihood scores.
+    """Sets `Batch.condition` to the target, or to `x` where there is none.
+
+    For decoders that read the pixels they predict (`networks.local_autoregressive`). Put it last in a chain, so that
+    the decoder reads what the likelihood scores.
 
     Example:
       >>> import jax.numpy as jnp

@@ -11,7 +11,10 @@ from jaxae.types import Transform
 
 
 def gaussian_noise(scale: ArrayLike) -> Transform:
-    """Corruption: adds normal noise of standard deviation `scale`, in the data's unit.
+    """Corruption: adds normal noise.
+
+    Args:
+      scale: standard deviation of the noise, in the data's unit, >= 0.
 
     Raises:
       ValueError: scale is negative or not finite.
@@ -32,13 +35,13 @@ def gaussian_noise(scale: ArrayLike) -> Transform:
 
 
 def log_uniform_noise(low: float, high: float) -> Transform:
-    """Corruption: normal noise whose deviation is drawn anew for every example, uniform in its logarithm.
+    """Corruption: normal noise whose standard deviation is drawn for every example, uniform in its logarithm.
 
-    One model learns to take out small and large deviations alike, where the size that tells anomalies is not known.
+    One model learns to remove small and large noise alike, where the size that separates anomalies is not known.
 
     Args:
-      low: the least standard deviation, in the data's unit, > 0.
-      high: the largest, at least `low`.
+      low: least standard deviation, in the data's unit, > 0.
+      high: largest standard deviation, in the data's unit, at least `low`.
 
     Raises:
       ValueError: the deviations are not finite, positive and in order.
@@ -56,15 +59,19 @@ def log_uniform_noise(low: float, high: float) -> Transform:
 
     def corrupt(rng, x):
         size_rng, noise_rng = jax.random.split(rng)
-        each = (x.shape[0], *(1,) * (x.ndim - 1))
-        size = jnp.exp(jax.random.uniform(size_rng, each, minval=math.log(low), maxval=math.log(high)))
-        return x + size.astype(x.dtype) * jax.random.normal(noise_rng, x.shape, x.dtype)
+        shape = (x.shape[0], *(1,) * (x.ndim - 1))
+        # one deviation an example, broadcast over its elements
+        deviation = jnp.exp(jax.random.uniform(size_rng, shape, minval=math.log(low), maxval=math.log(high)))
+        return x + deviation.astype(x.dtype) * jax.random.normal(noise_rng, x.shape, x.dtype)
 
     return _corruption(corrupt)
 
 
 def feature_dropout(rate: ArrayLike) -> Transform:
-    """Corruption: sets each element to 0 with probability `rate`, without rescaling the others.
+    """Corruption: sets each element to 0 at random, without rescaling the others.
+
+    Args:
+      rate: probability that an element is set to 0, in [0, 1).
 
     Raises:
       ValueError: rate is not in [0, 1).
@@ -84,7 +91,12 @@ def feature_dropout(rate: ArrayLike) -> Transform:
 
 
 def salt_and_pepper(rate: ArrayLike, low: float = 0.0, high: float = 1.0) -> Transform:
-    """Corruption: replaces each element with probability `rate` by `low` or `high`, equally often.
+    """Corruption: replaces random elements by `low` or `high`, equally often.
+
+    Args:
+      rate: probability that an element is replaced, in [0, 1).
+      low: value of "pepper", in the data's unit.
+      high: value of "salt", in the data's unit.
 
     Raises:
       ValueError: rate is not in [0, 1).
@@ -102,6 +114,7 @@ def salt_and_pepper(rate: ArrayLike, low: float = 0.0, high: float = 1.0) -> Tra
     _check_rate("salt_and_pepper", rate)
 
     def corrupt(rng, x):
+        # one uniform draw decides all three outcomes: the lowest rate / 2 is pepper, the next rate / 2 salt
         u = jax.random.uniform(rng, x.shape)
         return jnp.where(u < rate / 2, low, jnp.where(u < rate, high, x)).astype(x.dtype)
 
@@ -116,7 +129,7 @@ def patch_mask(patch: int, rate: float) -> Transform:
     smaller patches at its far edge.
 
     Args:
-      patch: side of a patch, pixels.
+      patch: side of a square patch, pixels, at least 1.
       rate: fraction of the patches that is hidden, in (0, 1).
 
     Raises:
@@ -143,11 +156,15 @@ def patch_mask(patch: int, rate: float) -> Transform:
             raise ValueError(f"patch_mask: images must be [B, H, W, C], got shape {batch.x.shape}")
         b, height, width, _ = batch.x.shape
         rows, columns = -(-height // patch), -(-width // patch)
+        # a fixed number per image: the loss then has the same number of elements in every example
         hidden = max(1, round(rate * rows * columns))
+        # the ranks of uniform draws are a random permutation: each image hides exactly `hidden` patches
         rank = jnp.argsort(jnp.argsort(jax.random.uniform(rng, (b, rows * columns)), -1), -1)
+        # patches to pixels; the last patch of an axis may be cut
         grid = (rank < hidden).reshape(b, rows, columns)
         mask = jnp.repeat(jnp.repeat(grid, patch, 1), patch, 2)[:, :height, :width, None]
         mask = jnp.broadcast_to(mask, batch.x.shape).astype(jnp.float32)
+        # an element counts if it is hidden and was observed
         counted = mask if batch.mask is None else mask * batch.mask
         return batch._replace(x=batch.x * (1 - mask), target=target_of(batch), mask=counted)
 

@@ -33,6 +33,7 @@ def scale_uint8() -> Transform:
     def scale(values):
         if values is None or values.dtype != jnp.uint8:
             return values
+        # floats pass unchanged, so that scaling twice does no harm
         return values.astype(jnp.float32) / 255.0
 
     return lambda rng, batch: batch._replace(x=scale(batch.x), target=scale(batch.target))
@@ -42,8 +43,8 @@ def standardise(mean: Array, scale: Array) -> Transform:
     """`(x - mean) / scale` on `x` and `target`, with statistics of the training data.
 
     Args:
-      mean: like one example, or broadcastable to it.
-      scale: the same, > 0; `fit_standardise` makes both.
+      mean: mean of the training rows, shaped like one example or broadcastable to it.
+      scale: standard deviation of the training rows, of the same shape, > 0; `fit_standardise` computes both.
 
     Example:
       >>> import jax.numpy as jnp
@@ -62,6 +63,9 @@ def standardise(mean: Array, scale: Array) -> Transform:
 def fit_standardise(x: Array) -> Transform:
     """`standardise` with the mean and standard deviation of the rows of `x`; constant features keep scale 1.
 
+    Args:
+      x: training rows `[N, ...]`.
+
     Example:
       >>> import jax.numpy as jnp
       >>> from jaxae import transforms
@@ -74,7 +78,13 @@ def fit_standardise(x: Array) -> Transform:
 
 
 def standardisation(x: np.ndarray) -> Standardisation:
-    """Mean and standard deviation of the rows of `x`, `[N, ...]`; constant features get scale 1.
+    """Mean and standard deviation of each feature; constant features get scale 1.
+
+    Args:
+      x: training rows `[N, ...]`.
+
+    Returns:
+      `Standardisation`, its fields shaped like one row.
 
     Example:
       >>> import numpy as np
@@ -82,6 +92,7 @@ def standardisation(x: np.ndarray) -> Standardisation:
       >>> transforms.standardisation(np.array([[0.0, 7.0], [2.0, 7.0]])).scale.tolist()
       [1.0, 1.0]
     """
+    # float64: sums over many rows lose the digits that tell a small deviation from none
     deviation = x.std(0, dtype=np.float64)
     # rounding leaves a constant feature of size m a deviation of about 1e-7 m; dividing by that invents outliers
     floor = 1e-6 * np.maximum(1.0, np.abs(x).max(0))
@@ -90,10 +101,10 @@ def standardisation(x: np.ndarray) -> Standardisation:
 
 
 def binarise() -> Transform:
-    """Dynamic binarisation: each element in 0..1 becomes 1 with that probability, anew at every call.
+    """Dynamic binarisation: each element in 0..1 becomes 1 with that probability, redrawn at every call.
 
     Without a key (`rng=None`) the value is rounded at 1/2. `x` and `target` get the same draws where they are the
-    same array; a separate target gets draws of its own.
+    same array; a separate target gets its own draws.
 
     Source: Salakhutdinov and Murray 2008; dynamic as in Burda et al. 2016, section 5.
 
@@ -108,9 +119,11 @@ def binarise() -> Transform:
     def draw(rng, values):
         if rng is None:
             return (values >= 0.5).astype(jnp.float32)
+        # redrawn at every call: the model never sees a fixed binarisation, as the bound's protocol wants
         return jax.random.bernoulli(rng, values).astype(jnp.float32)
 
     def apply(rng, batch):
+        # x and target differ here, so their draws are independent
         kx, kt = (None, None) if rng is None else jax.random.split(rng)
         target = None if batch.target is None else draw(kt, batch.target)
         return batch._replace(x=draw(kx, batch.x), target=target)

@@ -1,12 +1,12 @@
 """The contracts: NamedTuples of pure functions, and the values that travel between them.
 
 Three files: `values` (batches, codes, verdicts, ...), `functions` (a protocol for each function of a contract) and
-`parts` (the NamedTuples of such functions). This room imports nothing of the others, so everything else may import it.
-`B` counts the rows of a batch; a `PyTree` stands where a part may be structured. Everything per example is `[B]` and
-is reduced by the caller with `Batch.weight`: sum, then divide.
+`parts` (the NamedTuples of such functions). This room imports no other room, so every room may import it.
+`B` is the number of rows of a batch; a `PyTree` may be an array or a tree of arrays. Values per example are `[B]`, and
+the caller reduces them with `Batch.weight`: sum, then divide.
 
-Randomness: `rng` is a typed key (`jax.random.key`). `rng=None` means deterministic, and a state comes back as
-it went in; there is no train flag anywhere.
+Randomness: `rng` is a typed key (`jax.random.key`). `rng=None` means deterministic, and the state is returned
+unchanged; there is no train flag.
 """
 
 from jaxae.types.functions import (

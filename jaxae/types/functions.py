@@ -1,8 +1,9 @@
-"""The functions that parts are made of: one `typing.Protocol` each, so that readers and type checkers see the call.
+"""A `typing.Protocol` for each function of a contract, which shows its arguments to readers and type checkers.
 
-A function fits by its arguments alone: plain functions, lambdas, `functools.partial` and jitted functions all do.
-Arguments before a slash are passed by position. `rng` is a typed key; where it may be None, None means deterministic.
-Of arguments named `like` only shapes and dtypes are read, so they may be abstract (`jax.ShapeDtypeStruct`).
+A function satisfies a protocol by its arguments alone: plain functions, lambdas, `functools.partial` and jitted
+functions do. Arguments before a slash are passed by position. `rng` is a typed key; where it may be None, None means
+deterministic. Only shapes and dtypes of arguments named `like` are read, so they may be abstract
+(`jax.ShapeDtypeStruct`).
 """
 
 from typing import Any, Protocol, runtime_checkable
@@ -29,7 +30,7 @@ class NetworkApply(Protocol):
 
 @runtime_checkable
 class NetworkHidden(Protocol):
-    """What each layer gives on the way, `[[B, ...], ...]`, in the order of the layers."""
+    """Outputs of the layers, `[[B, ...], ...]`, in order."""
 
     def __call__(self, params: PyTree, x: PyTree, /, condition: PyTree | None = None) -> list[Array]: ...
 
@@ -43,7 +44,7 @@ class StatefulInit(Protocol):
 
 @runtime_checkable
 class StatefulNetworkApply(Protocol):
-    """`x -> (y, state)`. `rng=None`: running statistics, no dropout, the state as it was."""
+    """`x -> (y, state)`. `rng=None`: running statistics, no dropout, the state unchanged."""
 
     def __call__(
         self, params: PyTree, state: PyTree, rng: Array | None, x: PyTree, /, condition: PyTree | None = None
@@ -52,7 +53,7 @@ class StatefulNetworkApply(Protocol):
 
 @runtime_checkable
 class BottleneckApply(Protocol):
-    """`h [B, ..., D] -> (Code, state)`. `rng=None`: deterministic, the state as it was."""
+    """`h [B, ..., D] -> (Code, state)`. `rng=None`: deterministic, the state unchanged."""
 
     def __call__(
         self, params: PyTree, state: PyTree, rng: Array | None, h: Any, /, condition: PyTree | None = None
@@ -70,7 +71,7 @@ class LatentSample(Protocol):
 
 @runtime_checkable
 class SymbolLookup(Protocol):
-    """The latent that symbols stand for, to the bit what the decoder read; NaN for symbol -1."""
+    """The latent of symbols, equal to the bit to the decoder's input; NaN for symbol -1."""
 
     def __call__(self, params: PyTree, state: PyTree, symbols: Any, /, condition: PyTree | None = None) -> Any: ...
 
@@ -91,7 +92,7 @@ class PriorLogProb(Protocol):
 
 @runtime_checkable
 class PriorSample(Protocol):
-    """Draws shaped as `like`, one for each row of it."""
+    """Draws shaped like `like`, one for each of its rows."""
 
     def __call__(self, params: PyTree, rng: Array, like: Any, /, condition: PyTree | None = None) -> Any: ...
 
@@ -105,7 +106,7 @@ class PriorKL(Protocol):
 
 @runtime_checkable
 class PriorBound(Protocol):
-    """A random estimate `[B]`, nats, that training maximises in place of `log_prob`."""
+    """A random estimate `[B]`, nats, that training maximises instead of `log_prob`."""
 
     def __call__(self, params: PyTree, rng: Array, latent: Any, /, condition: PyTree | None = None) -> Array: ...
 
@@ -119,7 +120,7 @@ class LikelihoodLogProb(Protocol):
 
 @runtime_checkable
 class LikelihoodMean(Protocol):
-    """The reconstruction that a prediction stands for, shaped as `x`."""
+    """The reconstruction from a prediction, shaped like `x`."""
 
     def __call__(self, prediction: Any, /) -> Any: ...
 
@@ -133,7 +134,7 @@ class LikelihoodSample(Protocol):
 
 @runtime_checkable
 class AutoencoderApply(Protocol):
-    """One pass, `x -> (Output, state)`. `rng=None`: deterministic, the state as it was."""
+    """One pass, `x -> (Output, state)`. `rng=None`: deterministic, the state unchanged."""
 
     def __call__(
         self, params: PyTree, state: PyTree, rng: Array | None, x: PyTree, /, condition: PyTree | None = None
@@ -149,7 +150,7 @@ class AutoencoderEncode(Protocol):
 
 @runtime_checkable
 class AutoencoderDecode(Protocol):
-    """`latent -> prediction`, deterministic; `state`, the model's, is read where the decoder keeps some."""
+    """`latent -> prediction`, deterministic; `state` of the model, for decoders that have one."""
 
     def __call__(
         self, params: PyTree, latent: Any, /, condition: PyTree | None = None, state: PyTree | None = None
@@ -158,14 +159,14 @@ class AutoencoderDecode(Protocol):
 
 @runtime_checkable
 class ObjectiveInit(Protocol):
-    """`(params, state)`, dicts with the key "model", for batches like this one."""
+    """`(params, state)`, dicts with the key "model", for batches shaped like `batch`."""
 
     def __call__(self, rng: Array, batch: Batch, /) -> tuple[dict, dict]: ...
 
 
 @runtime_checkable
 class ObjectiveApply(Protocol):
-    """`(loss [B], (Output, state, metrics {name: [B]}))` at a training step, of which schedules are read."""
+    """`(loss [B], (Output, state, metrics {name: [B]}))` at a training step, at which schedules are read."""
 
     def __call__(
         self, params: Any, state: Any, rng: Array | None, batch: Batch, step: Array | int, /
@@ -174,7 +175,7 @@ class ObjectiveApply(Protocol):
 
 @runtime_checkable
 class Penalty(Protocol):
-    """A charge, `[B]` or a scalar, on one pass of a model; `params` and `state` are the model's own."""
+    """A penalty, `[B]` or a scalar, on one pass of a model; `params` and `state` are those of the model."""
 
     def __call__(self, params: Any, state: Any, rng: Array | None, batch: Batch, output: Output, /) -> Array: ...
 
@@ -188,7 +189,7 @@ class Transform(Protocol):
 
 @runtime_checkable
 class ScorerFit(Protocol):
-    """Everything that scoring needs, the model's arrays too; `reference` rows are normal."""
+    """Arrays that scoring reads, including the model's; `reference` holds normal rows."""
 
     def __call__(self, params: PyTree, state: PyTree, reference: Batch | None) -> PyTree: ...
 
@@ -202,7 +203,7 @@ class ScorerApply(Protocol):
 
 @runtime_checkable
 class ThresholdFit(Protocol):
-    """λ and what p-values need, from clean scores `[n]` and labelled ones `[m]` (1 anomaly, 0 normal; weights)."""
+    """λ and the arrays of p-values, from clean scores `[n]` and labelled scores `[m]` (1 anomaly, 0 normal)."""
 
     def __call__(
         self,
@@ -222,7 +223,7 @@ class ThresholdApply(Protocol):
 
 @runtime_checkable
 class DetectorFit(Protocol):
-    """A fitted scorer and a fitted threshold; `reference` reaches the scorer, the others the threshold."""
+    """A fitted scorer and threshold; the scorer reads `reference`, the threshold the other rows."""
 
     def __call__(
         self,

@@ -1,4 +1,4 @@
-"""The parts: NamedTuples of pure functions, each function's call given by its protocol."""
+"""The parts: NamedTuples of pure functions, each with a protocol for its arguments."""
 
 from typing import NamedTuple
 
@@ -40,7 +40,7 @@ class Network(NamedTuple):
     Attributes:
       init: `(rng, x, condition=None) -> params`; `x` may be abstract (only shape and dtype are read).
       apply: `(params, x, condition=None) -> y`.
-      hidden: `(params, x, condition=None) -> [[B, ...], ...]`, what each layer gives on the way; None where unknown.
+      hidden: `(params, x, condition=None) -> [[B, ...], ...]`, outputs of the layers; None where unknown.
     """
 
     init: NetworkInit
@@ -49,14 +49,15 @@ class Network(NamedTuple):
 
 
 class Bottleneck(NamedTuple):
-    """What stands between encoder and decoder. `rng=None`: deterministic, and the state comes back unchanged.
+    """The part between encoder and decoder. `rng=None`: deterministic, and the state is returned unchanged.
 
     Attributes:
       init: `(rng, h, condition=None) -> (params, state)`.
       apply: `(params, state, rng, h, condition=None) -> (Code, state)`.
-      sample: `(params, state, rng, h, condition=None) -> latent` from the prior; of `h` only the shape is read.
+      sample: `(params, state, rng, h, condition=None) -> latent` from the prior; only the shape of `h` is read.
       lookup: `(params, state, symbols, condition=None) -> latent`; discrete codes only, else None.
-      num_codes: symbols are below it: an int, or a tree of them like the symbols; None for continuous codes.
+      num_codes: number of codes, above every symbol: an int, or a tree of ints like the symbols; None for continuous
+        codes.
     """
 
     init: StatefulInit
@@ -67,12 +68,12 @@ class Bottleneck(NamedTuple):
 
 
 class StatefulNetwork(NamedTuple):
-    """A network with what a `Network` cannot hold: batch statistics, dropout. `jaxae.model.autoencoder` takes both.
+    """A network with batch statistics or dropout, which a `Network` cannot have; `jaxae.model.autoencoder` takes both.
 
     Attributes:
       init: `(rng, x, condition=None) -> (params, state)`; `x` may be abstract (only shape and dtype are read).
       apply: `(params, state, rng, x, condition=None) -> (y, state)`; `rng=None`: running statistics, no dropout, and
-        the state comes back as it went in.
+        the state is returned unchanged.
     """
 
     init: StatefulInit
@@ -85,10 +86,10 @@ class Prior(NamedTuple):
     Attributes:
       init: `(rng, latent, condition=None) -> params`.
       log_prob: `(params, latent, condition=None) -> [B]` nats.
-      sample: `(params, rng, latent, condition=None) -> latent`; of the given latent only the shape is read.
+      sample: `(params, rng, latent, condition=None) -> latent`; only the shape of the argument `latent` is read.
       kl: `(params, posterior, condition=None) -> [B, ..., D]` nats, the closed form, or None.
       bound: `(params, rng, latent, condition=None) -> [B]` nats, a random estimate that training maximises instead of
-        `log_prob`; None where there is no need of one.
+        `log_prob`; None where training uses `log_prob`.
     """
 
     init: PriorInit
@@ -99,14 +100,14 @@ class Prior(NamedTuple):
 
 
 class Likelihood(NamedTuple):
-    """Reads the decoder's raw output, the prediction; has no parameters of its own.
+    """A distribution of the data with the decoder's raw output, the prediction, as parameters.
 
     Attributes:
-      num_params: decoder output channels for each data channel.
-      log_prob: `(x, prediction) ->` like `x`: nats per element, not summed (masks need that).
+      num_params: number of decoder output channels for each data channel.
+      log_prob: `(x, prediction) -> [B, ...]` shaped like `x`: nats per element, not summed, as masks need elements.
       mean: `prediction -> x_hat`, the reconstruction.
       sample: `(rng, prediction) -> x`.
-      binary: of 0 and 1 alone; values between them are no data of it (`likelihoods.warn_of_grey`).
+      binary: whether the data are 0 and 1 alone (`likelihoods.warn_of_grey` warns of other values).
     """
 
     num_params: int
@@ -124,12 +125,12 @@ class Autoencoder(NamedTuple):
       apply: `(params, state, rng, x, condition=None) -> (Output, state)`.
       encode: `(params, state, x, condition=None) -> Code`, deterministic.
       decode: `(params, latent, condition=None, state=None) -> prediction`, deterministic; a decoder with state
-        needs the model's.
-      sample: `(params, state, rng, x, condition=None) -> latent`; of `x` only the shape is read. None where the
+        needs the model's state.
+      sample: `(params, state, rng, x, condition=None) -> latent`; only the shape of `x` is read. None where the
         bottleneck has no prior.
       lookup: `(params, state, symbols, condition=None) -> latent`; None for continuous codes.
       likelihood: the `Likelihood` that reads predictions.
-      num_codes: the bottleneck's.
+      num_codes: `num_codes` of the bottleneck.
     """
 
     init: StatefulInit
@@ -143,12 +144,12 @@ class Autoencoder(NamedTuple):
 
 
 class Objective(NamedTuple):
-    """What training minimises. `params` and `state` are dicts with the key "model"; a critic adds its own.
+    """The function that training minimises. `params` and `state` are dicts with the key "model"; a critic adds a key.
 
     Attributes:
       init: `(rng, batch) -> (params, state)`.
       apply: `(params, state, rng, batch, step) -> (loss [B], (Output, state, metrics {name: [B]}))`.
-      frozen: keys of `params["model"]` that a train step leaves as they are, whatever the optimizer (`partial`).
+      frozen: keys of `params["model"]` that no train step changes, whatever the optimizer (`partial`).
     """
 
     init: ObjectiveInit
@@ -157,12 +158,12 @@ class Objective(NamedTuple):
 
 
 class Scorer(NamedTuple):
-    """An anomaly score; `fitted` holds everything, the model's arrays too.
+    """An anomaly score; `fitted` holds all arrays that scoring reads, including the model's.
 
     Attributes:
-      fit: `(params, state, reference) -> fitted`; `params` and `state` are the model's own.
+      fit: `(params, state, reference) -> fitted`; `params` and `state` are those of the model.
       apply: `(fitted, rng, batch) -> [B]`, higher is more anomalous.
-      map: `(fitted, rng, batch) -> [B, ...]`, where in the example; None if there is no such thing.
+      map: `(fitted, rng, batch) -> [B, ...]`, score map of the positions in each example; None without one.
     """
 
     fit: ScorerFit
@@ -171,14 +172,15 @@ class Scorer(NamedTuple):
 
 
 class Threshold(NamedTuple):
-    """A rule that chooses λ.
+    """A threshold rule: it chooses λ.
 
     Attributes:
       fit: `(calibration [n], dev=None [m], labels=None [m], weight=None [m]) -> fitted`. Calibration scores are
         clean normals; dev scores carry labels (1 anomaly, 0 normal) and weights.
       apply: `(fitted, scores [B]) -> Verdict`.
-      reads: what λ depends on, which decides how its false-alarm rate can be bounded: "dev" (no calibration score),
-        "rank" (the calibration score of a rank that is fixed beforehand) or "calibration" (in any other way).
+      reads: kind of scores that λ depends on, which decides how its false-alarm rate can be bounded: "dev" (no
+        calibration score), "rank" (the calibration score of a rank that is fixed beforehand) or "calibration" (in any
+        other way).
     """
 
     fit: ThresholdFit

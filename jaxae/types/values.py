@@ -10,14 +10,14 @@ PyTree = Any
 
 
 class Batch(NamedTuple):
-    """What training, evaluation and scoring consume; `jaxae.numerics.as_batch(array)` makes one.
+    """Rows for training, evaluation and scoring; `jaxae.numerics.as_batch(array)` makes one.
 
     Attributes:
-      x: `[B, ...]`, what the encoder reads.
-      target: `[B, ...]`, what the likelihood scores; None stands for `x` itself.
-      mask: like the target, 1 where an element counts; None counts all.
-      condition: `[B, ...]` labels or positions; reaches encoder, prior and decoder.
-      weight: `[B]`, 0 where a row only pads; None weighs all rows 1.
+      x: `[B, ...]`, input of the encoder.
+      target: `[B, ...]`, data that the likelihood scores; None: `x` itself.
+      mask: array shaped like the target, 1 where an element counts; None counts all elements.
+      condition: `[B, ...]` labels or positions, which encoder, prior and decoder read.
+      weight: `[B]`, weight of each row, 0 where a row only pads; None weighs all rows 1.
     """
 
     x: PyTree
@@ -28,16 +28,16 @@ class Batch(NamedTuple):
 
 
 class Code(NamedTuple):
-    """What passes through a bottleneck.
+    """The output of a bottleneck.
 
     Attributes:
-      latent: `[B, ..., D]`, what the decoder reads.
-      penalty: `[B]`, what training is charged: KL in nats (with free bits), commitment, or zeros.
+      latent: `[B, ..., D]`, input of the decoder.
+      penalty: `[B]`, term that training adds to the negative log-likelihood: KL in nats (with free bits), commitment,
+        or zeros.
       rate: `[B]` nats, `log q(z|x) - log p(z)` at this latent; None without a probability model.
-      symbols: `[B, ...]` int32; None where the code is continuous.
-      posterior: e.g. `Gaussian(mean, log_variance)`.
-      terms: `{name: [B]}`, what the penalty is made of, each as it is charged (their sum is the penalty), for the
-        metrics; None where it has one part alone.
+      symbols: `[B, ...]` int32, indices of a discrete code; None for continuous codes.
+      posterior: distribution of the latent, e.g. `Gaussian(mean, log_variance)`; None without one.
+      terms: `{name: [B]}`, weighted terms whose sum is the penalty, for the metrics; None for a single term.
     """
 
     latent: PyTree
@@ -52,8 +52,8 @@ class Gaussian(NamedTuple):
     """A diagonal normal distribution.
 
     Attributes:
-      mean: `[B, ..., D]`.
-      log_variance: `[B, ..., D]`.
+      mean: `[B, ..., D]`, mean of each element.
+      log_variance: `[B, ..., D]`, log of the variance of each element.
     """
 
     mean: Array
@@ -61,10 +61,10 @@ class Gaussian(NamedTuple):
 
 
 class Output(NamedTuple):
-    """What one pass of an autoencoder gives.
+    """The output of one pass of an autoencoder.
 
     Attributes:
-      code: the bottleneck's `Code`.
+      code: `Code` of the bottleneck.
       prediction: `[B, ...]`, the decoder's raw output; `likelihood.mean(prediction)` is the reconstruction.
     """
 
@@ -95,12 +95,12 @@ class Verdict(NamedTuple):
 
     Attributes:
       score: `[B]` float32, higher is more anomalous.
-      threshold: `[B]` float32, the fitted λ, repeated.
+      threshold: `[B]` float32, the fitted λ for each example.
       p_value: `[B]` float32, `(1 + #{calibration scores >= score}) / (1 + n)`.
-      is_anomaly: `[B]` bool.
-      action: `[B]` int32 column of the cost table, or None.
-      map: `[B, ...]` float32 score map, or None.
-      prediction: `[B]` int32 class that an open-set classifier gives before λ is asked, or None.
+      is_anomaly: `[B]` bool, the decision.
+      action: `[B]` int32, column of the cost table; None without a cost table.
+      map: `[B, ...]` float32, score map; None without a map.
+      prediction: `[B]` int32, class that an open-set classifier gives before λ is asked; None without classes.
     """
 
     score: Array
@@ -127,13 +127,13 @@ class FittedDetector(NamedTuple):
 
 
 class CostTable(NamedTuple):
-    """What each action costs under each truth, in the deployment's unit.
+    """Costs of each action under each truth, in the deployment's unit.
 
-    Only differences within a row matter for the decision: what a truth costs whatever is done may be left out.
+    Only differences within a row affect the decision: a cost that all actions share under a truth may be left out.
 
     Attributes:
       costs: `[truths, actions]` float, not negative. Truths are normal and anomaly, or classes 0..K-1 and unknown;
-        actions are accept and flag, then perhaps reject (hand to a human), or classes 0..K-1 and "unknown" (see
+        actions are accept and flag, optionally reject (hand to a human), or classes 0..K-1 and "unknown" (see
         `scoring.cost_table`).
     """
 
@@ -141,7 +141,7 @@ class CostTable(NamedTuple):
 
     @classmethod
     def binary(cls, miss: ArrayLike, false_alarm: ArrayLike) -> "CostTable":
-        """A table of two truths and two actions: correct decisions are free.
+        """A cost table of two truths and two actions; correct decisions cost nothing.
 
         Args:
           miss: cost of accepting an anomaly, in the deployment's unit.
@@ -170,12 +170,12 @@ class CostTable(NamedTuple):
     def with_reject(
         cls, miss: ArrayLike, false_alarm: ArrayLike, reject: ArrayLike | tuple[ArrayLike, ArrayLike]
     ) -> "CostTable":
-        """A table of two truths and three actions: accept, flag, reject (hand to a human, who decides rightly).
+        """A cost table of two truths and three actions: accept, flag, reject (hand to a human, who decides correctly).
 
         Args:
-          miss: as for `binary`.
-          false_alarm: as for `binary`.
-          reject: what a human's look costs; a pair where it depends on the truth (normal, anomaly).
+          miss: cost of accepting an anomaly, in the deployment's unit.
+          false_alarm: cost of flagging a normal example, in the same unit.
+          reject: cost of a human decision; a pair (normal, anomaly) where it depends on the truth.
 
         Raises:
           ValueError: a cost is negative or not finite, or miss and false alarm are both zero.
@@ -189,8 +189,8 @@ class CostTable(NamedTuple):
         import numpy as np
 
         normal, anomaly = reject if isinstance(reject, tuple) else (reject, reject)
-        given = np.array([value for value in (normal, anomaly) if not isinstance(value, Tracer)], np.float64)
-        if not np.isfinite(given).all() or (given < 0).any():
+        reject_costs = np.array([value for value in (normal, anomaly) if not isinstance(value, Tracer)], np.float64)
+        if not np.isfinite(reject_costs).all() or (reject_costs < 0).any():
             raise ValueError(f"costs must be finite and not negative; got reject {reject}")
         columns = jnp.array([[normal], [anomaly]], jnp.float32)
         return cls(jnp.append(cls.binary(miss, false_alarm).costs, columns, axis=1))

@@ -1,19 +1,21 @@
-"""Confidence scores of a classifier: `score = -c(x)`, so that the unknown scores high.
+"""Confidence scores of a classifier: `score = -c(x)`, so that unknown examples score high.
 
 | score                              | reads      | the score                                          |
 | ---------------------------------- | ---------- | -------------------------------------------------- |
-| `max_softmax(logits)`              | logits     | what the chosen class's probability leaves over    |
-| `temperature_scaled(logits, K)`    | logits     | the same, at the temperature that fits held-out rows |
-| `max_logit(logits)`                | logits     | minus the largest logit                            |
-| `energy(logits)`                   | logits     | minus the log of the sum of their exponentials     |
-| `entropy(logits)`                  | logits     | of the class probabilities                         |
-| `mahalanobis(features, K)`         | features   | distance to the nearest class; `relative`: less that to all |
+| `max_softmax(logits)`              | logits     | probability of all classes but the chosen one      |
+| `temperature_scaled(logits, K)`    | logits     | `max_softmax` at the temperature that fits held-out rows |
+| `max_logit(logits)`                | logits     | negative largest logit                             |
+| `energy(logits)`                   | logits     | negative log-sum-exp of the logits                 |
+| `entropy(logits)`                  | logits     | entropy of the class probabilities                 |
+| `mahalanobis(features, K)`         | features   | distance to the nearest class; `relative`: less the distance to all
+rows |
 | `knn(features, k)`                 | features   | distance to the k-th nearest training row          |
-| `kl_matching(logits)`              | logits     | distance to any class's usual probabilities        |
-| `openmax(logits, K)`               | logits     | what a class of the unknown gets from classes whose mean is far |
-| `vim(logits, features)`            | both       | what is left outside of the principal features, less the energy |
-| `react(model, K)`, `ash(model, K)` | features   | the energy of features that were cut, or thinned   |
-| `odin(logits)`                     | logits     | of an input moved a little towards its class       |
+| `kl_matching(logits)`              | logits     | divergence from the mean probabilities of any class |
+| `openmax(logits, K)`               | logits     | log-probability of an unknown class, from distances to class means |
+| `vim(logits, features)`            | both       | norm outside of the principal directions of the features, less
+log-sum-exp |
+| `react(model, K)`, `ash(model, K)` | features   | energy of the logits of clipped, or pruned, features |
+| `odin(logits)`                     | logits     | `max_softmax` of an input perturbed towards its class |
 
 `logits` is `logits_of(model)`, or `ensemble_logits(logits_of(model))` for models trained with different seeds;
 `features` is `scoring.latent.encoded(model)`. All are `Scorer`s, so `prepared`, `averaged` and `detector` take them.
@@ -53,7 +55,7 @@ CONFIDENCES = {
     "openmax": lambda logits, features, num_classes, held_out: openmax(logits, num_classes),
     "vim": lambda logits, features, num_classes, held_out: vim(logits, features),
 }
-"""Name to `(logits, features, num_classes, held_out) -> Scorer`: what the command line offers."""
+"""Name to `(logits, features, num_classes, held_out) -> Scorer`: the choices of the command line."""
 
 __all__ = [
     "CONFIDENCES",

@@ -1,4 +1,4 @@
-"""Confidences that read a classifier's features: how far an example lies from what its classes look like."""
+"""Confidences that read a classifier's features: distances of an example from the classes."""
 
 import jax
 import jax.numpy as jnp
@@ -18,14 +18,14 @@ def mahalanobis(
 ) -> Scorer:
     """Squared Mahalanobis distance to the nearest class: `min_k (f - m_k)^T C^-1 (f - m_k)`.
 
-    C is the covariance within the classes, one for all. "Relative" takes off the distance `(f - m)^T S^-1 (f - m)` to
-    all rows as one class, with their mean m and covariance S: what no class explains and all share does not count.
+    C is the covariance within the classes, shared by all. With `relative` the distance `(f - m)^T S^-1 (f - m)` to all
+    rows, with their mean m and covariance S, is subtracted: directions that do not separate classes then cancel.
 
     Args:
-      features: `(params, state, batch) -> [B, D]`, such as `latent.encoded(model)`.
-      num_classes: K; the reference's `target` holds the labels, `[N, 1]`.
-      shrinkage: of both covariances, see `covariance.shrunk_covariance`.
-      relative: as said.
+      features: feature function `(params, state, batch) -> [B, D]`, such as `latent.encoded(model)`.
+      num_classes: number of classes K; the reference's `target` holds the labels, `[N, 1]`.
+      shrinkage: shrinkage of both covariances, see `covariance.shrunk_covariance`.
+      relative: whether the distance to all rows is subtracted from the distance to the nearest class.
 
     Raises:
       ValueError: an unknown shrinkage; in `fit`, no reference, labels that are not 0..K-1, or a class without rows.
@@ -49,15 +49,17 @@ def mahalanobis(
     def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> dict:
         rows, labels, weight = labelled_outputs(features, params, state, reference, num_classes)
         means = class_means(rows, labels, weight, num_classes)
+        # rows less their class's mean: the covariance within the classes
         _, within, _ = shrunk_covariance(rows - means[labels], shrinkage, weight)
         fitted = {"params": params, "state": state, "means": means, "within": whitening(within)}
         if relative:
-            mean, whole, _ = shrunk_covariance(rows, shrinkage, weight)
-            fitted |= {"mean": mean, "whole": whitening(whole)}
+            mean, overall, _ = shrunk_covariance(rows, shrinkage, weight)
+            fitted |= {"mean": mean, "whole": whitening(overall)}
         return fitted
 
     def apply(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
         rows = features(fitted["params"], fitted["state"], batch).astype(jnp.float32)
+        # W with |x W|^2 = x^T C^-1 x, so distances are sums of squares
         nearest = _squared(rows[:, None] - fitted["means"][None], fitted["within"]).min(-1)
         return nearest - _squared(rows - fitted["mean"][None], fitted["whole"]) if relative else nearest
 
@@ -65,11 +67,11 @@ def mahalanobis(
 
 
 def knn(features: Features, k: int = 50) -> Scorer:
-    """Distance to the k-th nearest training row, all features brought to length 1.
+    """Distance to the k-th nearest training row, with all features normalised to length 1.
 
     Args:
-      features: `(params, state, batch) -> [B, D]`, such as `latent.encoded(model)`.
-      k: neighbours; the reference needs no labels, and a part of a large one will do.
+      features: feature function `(params, state, batch) -> [B, D]`, such as `latent.encoded(model)`.
+      k: number of neighbours. The reference needs no labels; a random subset of a large one suffices.
 
     Raises:
       ValueError: as `latent.knn`.
@@ -90,22 +92,27 @@ def knn(features: Features, k: int = 50) -> Scorer:
 
 
 def unit_length(features: Features) -> Features:
-    """The same features, each divided by its length; features that are all 0 stay so."""
+    """Features divided by their length; zero vectors stay zero.
+
+    Args:
+      features: feature function `(params, state, batch) -> [B, D]`.
+    """
 
     def normalised(params: PyTree, state: PyTree, batch: Batch) -> Array:
         rows = features(params, state, batch).astype(jnp.float32)
+        # tiny instead of 0: a row of zeros stays zero
         return rows / jnp.maximum(jnp.linalg.norm(rows, axis=-1, keepdims=True), jnp.finfo(jnp.float32).tiny)
 
     return normalised
 
 
 def joined(*features: Features) -> Features:
-    """Features of several models side by side, each brought to length 1; params and state are tuples.
+    """Features of several models concatenated, each normalised to length 1; params and state are tuples.
 
-    Squared distances of what is joined are the sums of the models' own, so that `knn` compares examples by all.
+    Squared distances of the concatenation are sums over the models, so that `knn` compares examples by all of them.
 
     Args:
-      *features: one function a model, such as `latent.encoded(model)`.
+      *features: feature function of each model, such as `latent.encoded(model)`.
 
     Raises:
       ValueError: no features; (in use) as many params are not given.
@@ -115,36 +122,36 @@ def joined(*features: Features) -> Features:
       >>> from jaxae.scoring import confidence
       >>> from jaxae.scoring.scores import latent
       >>> from jaxae.types import Batch
-      >>> both = confidence.joined(latent.inputs, latent.inputs)
-      >>> [round(v, 2) for v in both(((), ()), ((), ()), Batch(jnp.array([[3.0, 4.0]])))[0].tolist()]
+      >>> features = confidence.joined(latent.inputs, latent.inputs)
+      >>> [round(v, 2) for v in features(((), ()), ((), ()), Batch(jnp.array([[3.0, 4.0]])))[0].tolist()]
       [0.6, 0.8, 0.6, 0.8]
     """
     if not features:
         raise ValueError("joined needs at least one feature function")
 
-    def together(params: PyTree, state: PyTree, batch: Batch) -> Array:
+    def concatenated(params: PyTree, state: PyTree, batch: Batch) -> Array:
         if not len(params) == len(state) == len(features):
             raise ValueError(f"{len(features)} models need as many params and states; got {len(params)}, {len(state)}")
         parts = [unit_length(f)(p, s, batch) for f, p, s in zip(features, params, state, strict=True)]
         return jnp.concatenate(parts, -1)
 
-    return together
+    return concatenated
 
 
 def four_turns(features: Features) -> Features:
-    """Features of an image turned by 0, 1, 2 and 3 quarters side by side, each brought to length 1: `[B, 4 D]`.
+    """Features of an image rotated by 0, 1, 2 and 3 quarter turns, each of length 1, concatenated: `[B, 4 D]`.
 
-    For a model that has learned to tell turned images (`downstream.turned`) each turn is an example of its own; an
-    unknown one that passes for a class the right way up may not on its side.
+    For a model that was trained to classify rotations (`downstream.turned`): an unknown image that resembles a class
+    upright may not resemble it rotated.
 
     Args:
-      features: `(params, state, batch) -> [B, D]`.
+      features: feature function `(params, state, batch) -> [B, D]`.
 
     Raises:
       ValueError: (in use) images that are not square, `[B, N, N, C]`.
 
-    Source: as Golan and El-Yaniv 2018, "Deep Anomaly Detection Using Geometric Transformations", with distances in the
-    place of probabilities.
+    Source: as Golan and El-Yaniv 2018, "Deep Anomaly Detection Using Geometric Transformations", with distances
+    instead of probabilities.
 
     Example:
       >>> import jax.numpy as jnp
@@ -157,13 +164,13 @@ def four_turns(features: Features) -> Features:
     """
     single = unit_length(features)
 
-    def turns(params: PyTree, state: PyTree, batch: Batch) -> Array:
+    def rotations(params: PyTree, state: PyTree, batch: Batch) -> Array:
         if batch.x.ndim != 4 or batch.x.shape[1] != batch.x.shape[2]:
             raise ValueError(f"four_turns: images must be square, [B, N, N, C], got shape {batch.x.shape}")
-        ways = (batch._replace(x=jnp.rot90(batch.x, quarter, (1, 2))) for quarter in range(4))
-        return jnp.concatenate([single(params, state, way) for way in ways], -1)
+        rotated_batches = (batch._replace(x=jnp.rot90(batch.x, quarter, (1, 2))) for quarter in range(4))
+        return jnp.concatenate([single(params, state, rotated) for rotated in rotated_batches], -1)
 
-    return turns
+    return rotations
 
 
 def _squared(rows: Float[Array, "*dims D"], whitening_: Float[Array, "D D"]) -> Float[Array, "*dims"]:

@@ -1,4 +1,4 @@
-"""How far an example's class probabilities are from those that are typical of any class."""
+"""Divergence of an example's class probabilities from the mean probabilities of each class."""
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +12,11 @@ from jaxae.types import Batch, PyTree, Scorer
 def kl_matching(logits: Logits) -> Scorer:
     """`min_k KL(p || d_k)`, nats, with d_k the mean probabilities of the reference rows that are classified as k.
 
-    Which classes are mixed up with which is itself telling: an example that is unsure between classes that are never
-    mixed up scores high, one that is unsure in a familiar way does not. Classes that no reference row is given match
-    nothing.
+    An example whose probability is spread over classes that are rarely confused scores high; one spread over classes
+    that are often confused does not. Classes that are predicted for no reference row are left out.
 
     Args:
-      logits: `(params, state, batch) -> [B, K]`; the reference needs no labels.
+      logits: logit function `(params, state, batch) -> [B, K]`; the reference needs no labels.
 
     Raises:
       ValueError: in `fit`, there is no reference.
@@ -38,16 +37,18 @@ def kl_matching(logits: Logits) -> Scorer:
     def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> dict:
         values, weight = reference_features(logits, params, state, reference)
         p = jax.nn.softmax(values)
+        # templates by predicted class: the reference may be unlabelled
         chosen = (values.argmax(-1)[:, None] == jnp.arange(values.shape[-1])[None]) * weight[:, None]
         count = chosen.sum(0)
         templates = chosen.T @ p / jnp.where(count > 0, count, 1)[:, None]
-        # probabilities that round to 0 would make a distance infinite
+        # a mean probability that rounds to 0 would make the divergence infinite
         log_templates = jnp.log(jnp.maximum(templates, jnp.finfo(jnp.float32).tiny))
         return {"params": params, "state": state, "templates": log_templates, "seen": count > 0}
 
     def apply(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
         log_p = jax.nn.log_softmax(logits(fitted["params"], fitted["state"], batch).astype(jnp.float32))
         gap = log_p[:, None] - fitted["templates"][None]
+        # KL(p || d) = sum p (log p - log d)
         divergence = jnp.sum(jnp.exp(log_p)[:, None] * gap, -1)
         return jnp.where(fitted["seen"][None], divergence, jnp.inf).min(-1)
 

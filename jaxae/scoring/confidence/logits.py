@@ -1,4 +1,4 @@
-"""Confidences that read a classifier's logits alone: the score is higher where the classifier is less sure."""
+"""Confidences that read a classifier's logits alone; the score is the negated confidence."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,10 @@ Logits = Callable[[PyTree, PyTree, Batch], Array]
 
 
 def logits_of(model: Autoencoder) -> Logits:
-    """What the classifier's head gives: `model.decode(params, model.encode(params, state, x).latent)`.
+    """The classifier's logits: `model.decode(params, model.encode(params, state, x).latent)`.
+
+    Args:
+      model: a classifier, such as one of `downstream.classifier`.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -38,7 +41,11 @@ def logits_of(model: Autoencoder) -> Logits:
 
 
 def known_logits(logits: Logits, num_classes: int) -> Logits:
-    """The first K logits of a head that has more: classes of turned or spliced images (`downstream.turned`).
+    """The first K logits of a head with further outputs for auxiliary classes (`downstream.turned`, `spliced`).
+
+    Args:
+      logits: logit function of the whole head.
+      num_classes: number of classes K.
 
     Example:
       >>> import jax.numpy as jnp
@@ -48,18 +55,19 @@ def known_logits(logits: Logits, num_classes: int) -> Logits:
       >>> confidence.known_logits(head, 2)({}, {}, Batch(jnp.array([[1.0, 2.0, 3.0]]))).tolist()
       [[1.0, 2.0]]
     """
+    # outputs of auxiliary classes would take probability from the known ones
     return lambda params, state, batch: logits(params, state, batch)[:, :num_classes]
 
 
 def ensemble_logits(logits: Logits, average: str = "probability") -> Logits:
-    """Logits of a deep ensemble, whose params and state carry a leading axis of M members.
+    """Logits of a deep ensemble, whose params and state have a leading axis of M members.
 
-    "probability": `log (1/M) sum_m softmax(l_m)`, the ensemble as one predictor, for maximum softmax and entropy.
-    "logit": `(1/M) sum_m l_m`, which keeps the logits' size, for maximum logit and energy.
+    "probability": `log (1/M) sum_m softmax(l_m)`, the mean prediction, for maximum softmax and entropy.
+    "logit": `(1/M) sum_m l_m`, which keeps the size of the logits, for maximum logit and energy.
 
     Args:
-      logits: of one member.
-      average: "probability" or "logit".
+      logits: logit function of one member.
+      average: quantity that is averaged, "probability" or "logit".
 
     Raises:
       ValueError: another average.
@@ -72,31 +80,32 @@ def ensemble_logits(logits: Logits, average: str = "probability") -> Logits:
       >>> from jaxae.scoring import confidence
       >>> from jaxae.types import Batch
       >>> member = lambda params, state, batch: params[None] * batch.x
-      >>> both = confidence.ensemble_logits(member, "logit")
-      >>> both(jnp.array([[1.0, 0.0], [3.0, 0.0]]), {}, Batch(jnp.array([[2.0, 2.0]]))).tolist()
+      >>> ensemble = confidence.ensemble_logits(member, "logit")
+      >>> ensemble(jnp.array([[1.0, 0.0], [3.0, 0.0]]), {}, Batch(jnp.array([[2.0, 2.0]]))).tolist()
       [[4.0, 0.0]]
     """
     if average not in ("probability", "logit"):
         raise ValueError(f'average must be "probability" or "logit"; got {average!r}')
 
     def combined(params: PyTree, state: PyTree, batch: Batch) -> Array:
-        each = jax.vmap(logits, (0, 0, None))(params, state, batch)
+        member_logits = jax.vmap(logits, (0, 0, None))(params, state, batch)
         if average == "logit":
-            return each.mean(0)
-        return jax.nn.logsumexp(jax.nn.log_softmax(each), 0) - jnp.log(each.shape[0])
+            return member_logits.mean(0)
+        # log of a mean of probabilities, in logs to keep small ones: logsumexp - log M
+        return jax.nn.logsumexp(jax.nn.log_softmax(member_logits), 0) - jnp.log(member_logits.shape[0])
 
     return combined
 
 
 def max_softmax(logits: Logits, temperature: ArrayLike = 1.0) -> Scorer:
-    """`1 - max_k p_k` with `p = softmax(l / T)`: how much probability the chosen class leaves to the others.
+    """`1 - max_k p_k` with `p = softmax(l / T)`: the probability of all classes but the chosen one.
 
-    The order is that of -c for the confidence `c = max_k p_k`. It is summed from the other classes, so that the
-    confident examples, whose c rounds to 1, do not all tie.
+    The order is that of -c for the confidence `c = max_k p_k`. It is summed over the other classes, so that confident
+    examples, whose c rounds to 1, do not tie.
 
     Args:
-      logits: `(params, state, batch) -> [B, K]`.
-      temperature: T > 0; see `temperature_scaled` for one that is fitted.
+      logits: logit function `(params, state, batch) -> [B, K]`.
+      temperature: temperature T > 0 of the softmax; `temperature_scaled` fits it.
 
     Raises:
       ValueError: the temperature is not positive.
@@ -117,7 +126,10 @@ def max_softmax(logits: Logits, temperature: ArrayLike = 1.0) -> Scorer:
 
 
 def max_logit(logits: Logits) -> Scorer:
-    """`-max_k l_k`: unlike the softmax it keeps how large the evidence is, not only how one-sided.
+    """`-max_k l_k`, which depends on the size of the logits, unlike the softmax.
+
+    Args:
+      logits: logit function `(params, state, batch) -> [B, K]`.
 
     Source: Hendrycks et al. 2022, "Scaling Out-of-Distribution Detection for Real-World Settings"; for open sets Vaze
     et al. 2022, "Open-Set Recognition: a Good Closed-Set Classifier is All You Need".
@@ -134,11 +146,11 @@ def max_logit(logits: Logits) -> Scorer:
 
 
 def energy(logits: Logits, temperature: ArrayLike = 1.0) -> Scorer:
-    """The free energy, `-T log sum_k exp(l_k / T)`: low where any class is likely.
+    """The free energy, `-T log sum_k exp(l_k / T)`: low where the logit of any class is high.
 
     Args:
-      logits: `(params, state, batch) -> [B, K]`.
-      temperature: T > 0; towards 0 the score becomes `max_logit`.
+      logits: logit function `(params, state, batch) -> [B, K]`.
+      temperature: temperature T > 0; the limit at 0 is `max_logit`.
 
     Raises:
       ValueError: the temperature is not positive.
@@ -154,11 +166,15 @@ def energy(logits: Logits, temperature: ArrayLike = 1.0) -> Scorer:
       -0.6931
     """
     _require_temperature(temperature)
+    # logsumexp stays finite for large logits, unlike the sum of exponentials
     return _scorer(logits, lambda values: -(temperature * jax.nn.logsumexp(values / temperature, -1)))
 
 
 def entropy(logits: Logits) -> Scorer:
-    """`-sum_k p_k log p_k`, nats: 0 where one class has it all, log K where all are alike.
+    """`-sum_k p_k log p_k`, nats: 0 where one class has probability 1, log K where all are equal.
+
+    Args:
+      logits: logit function `(params, state, batch) -> [B, K]`.
 
     Source: Shannon 1948; as a score: Macêdo et al. 2021, "Entropic Out-of-Distribution Detection".
 
@@ -172,6 +188,7 @@ def entropy(logits: Logits) -> Scorer:
     """
 
     def score(values: Array) -> Array:
+        # log_softmax instead of the log of softmax: a probability that underflows to 0 would make 0 * -inf
         log_p = jax.nn.log_softmax(values)
         return -jnp.sum(jnp.exp(log_p) * log_p, -1)
 
@@ -179,11 +196,16 @@ def entropy(logits: Logits) -> Scorer:
 
 
 def doubt(logits: Float[Array, "B K"]) -> Float[Array, " B"]:
-    """`1 - max_k softmax(l)_k`, to full relative precision where it is tiny."""
+    """`1 - max_k softmax(l)_k`, with full relative precision where it is small.
+
+    Args:
+      logits: `[B, K]`, logits of each example.
+    """
     top = logits.argmax(-1)
+    # p_k / p_max; with r their sum over the other classes, 1 - p_max = r / (1 + r)
     ratios = jnp.exp(logits - logits.max(-1, keepdims=True))
-    others = jnp.where(jnp.arange(logits.shape[-1])[None] == top[:, None], 0, ratios).sum(-1)
-    return others / (1 + others)
+    other_classes = jnp.where(jnp.arange(logits.shape[-1])[None] == top[:, None], 0, ratios).sum(-1)
+    return other_classes / (1 + other_classes)
 
 
 def _scorer(logits: Logits, score: Callable) -> Scorer:

@@ -1,4 +1,4 @@
-"""The softmax at a high temperature, of an input that was first moved a little towards its class."""
+"""The softmax at a high temperature, of an input that is perturbed towards its predicted class."""
 
 import math
 
@@ -14,13 +14,13 @@ from jaxae.types import Batch, PyTree, Scorer
 def odin(logits: Logits, temperature: float = 1000.0, step: float = 0.0014) -> Scorer:
     """`1 - max_k softmax(l(x') / T)_k` with `x' = x + step * sign(grad_x log max_k softmax(l(x) / T)_k)`.
 
-    The move helps examples of known classes more than others.
+    The perturbation raises the confidence of known classes more than that of unknown ones.
 
     Args:
-      logits: `(params, state, batch) -> [B, K]`, differentiable in a floating `batch.x`: put `scale_uint8` in front by
-        `scoring.prepared`.
-      temperature: T > 0.
-      step: in the unit of the scaled data, >= 0.
+      logits: logit function `(params, state, batch) -> [B, K]`, differentiable in a floating `batch.x`: put
+        `scale_uint8` in front by `scoring.prepared`.
+      temperature: temperature T > 0 of the softmax.
+      step: size of the perturbation, in the unit of the scaled data, >= 0.
 
     Raises:
       ValueError: the temperature is not positive, or the step negative.
@@ -33,8 +33,8 @@ def odin(logits: Logits, temperature: float = 1000.0, step: float = 0.0014) -> S
       >>> from jaxae.scoring import confidence
       >>> from jaxae.types import Batch
       >>> scorer = confidence.odin(lambda params, state, batch: batch.x, temperature=1.0, step=0.5)
-      >>> found = scorer.apply(scorer.fit({}, {}), None, Batch(jnp.array([[1.0, 0.0]])))
-      >>> round(float(found[0]), 4)  # of the logits 1.5 and -0.5
+      >>> scores = scorer.apply(scorer.fit({}, {}), None, Batch(jnp.array([[1.0, 0.0]])))
+      >>> round(float(scores[0]), 4)  # of the logits 1.5 and -0.5
       0.1192
     """
     if not (0 < temperature < math.inf and 0 <= step < math.inf):
@@ -45,7 +45,9 @@ def odin(logits: Logits, temperature: float = 1000.0, step: float = 0.0014) -> S
             values = logits(fitted["params"], fitted["state"], batch._replace(x=x))
             return values.astype(jnp.float32) / temperature
 
+        # examples are independent, so the gradient of the sum is each example's own
         direction = jax.grad(lambda x: jax.nn.log_softmax(scaled(x)).max(-1).sum())(batch.x)
+        # the sign of the gradient alone, so that every input moves by the same amount
         return doubt(scaled(batch.x + step * jnp.sign(direction)))
 
     return Scorer(fit_model, apply)

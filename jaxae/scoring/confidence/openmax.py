@@ -13,19 +13,19 @@ STEPS = 60  # of the bisection: beyond what float32 can tell
 
 
 def openmax(logits: Logits, num_classes: int, tail: int = 20, revised: int = 3) -> Scorer:
-    """`log P(unknown | x)`: logits of classes whose mean is far away are given to a class of the unknown.
+    """`log P(unknown | x)`: logits of classes whose mean is far are moved to an additional class, the unknown.
 
-    For each class a Weibull distribution F_k is fitted to the largest distances of its rows, those that are classified
-    right, from their mean logits m_k. With the classes in the order of their logits, i = 1, 2, ..., revised,
-    `v_k <- v_k (1 - c_i)`, `c_i = (revised + 1 - i) / revised * F_k(|v - m_k|)`, and the unknown class gets what was
-    taken, `v_0 = sum v_k c_i`; P is the softmax of all of them. Distances are fitted as they are, not shifted: such a
-    shift would make the result depend on their unit.
+    For each class a Weibull distribution F_k is fitted to the largest distances of its correctly classified rows from
+    their mean logits m_k. With the classes in the order of their logits, i = 1, 2, ..., revised,
+    `v_k <- v_k (1 - c_i)`, `c_i = (revised + 1 - i) / revised * F_k(|v - m_k|)`, and the unknown class gets the
+    difference, `v_0 = sum v_k c_i`; P is the softmax of all of them. Distances are fitted without a shift, which would
+    make the result depend on their unit.
 
     Args:
-      logits: `(params, state, batch) -> [B, K]`.
-      num_classes: K; the reference's `target` holds the labels, `[N, 1]`.
-      tail: the number of largest distances of a class, at least 2; a class with fewer rows gives all it has.
-      revised: how many of the largest logits are changed, at least 1; at most K are.
+      logits: logit function `(params, state, batch) -> [B, K]`.
+      num_classes: number of classes K; the reference's `target` holds the labels, `[N, 1]`.
+      tail: number of largest distances of a class that are fitted, at least 2; a class with fewer rows uses all.
+      revised: number of largest logits that are reduced, at least 1; K where it is more.
 
     Raises:
       ValueError: `tail` or `revised` is too small; in `fit`, no reference, labels that are not 0..K-1, or a class
@@ -50,28 +50,30 @@ def openmax(logits: Logits, num_classes: int, tail: int = 20, revised: int = 3) 
 
     def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> dict:
         rows, labels, weight = labelled_outputs(logits, params, state, reference, num_classes)
-        right = weight * (rows.argmax(-1) == labels)
-        means = class_means(rows, labels, right, num_classes)
+        correct_weight = weight * (rows.argmax(-1) == labels)
+        means = class_means(rows, labels, correct_weight, num_classes)
         distance = jnp.linalg.norm(rows - means[labels], axis=-1)
         count = min(tail, len(rows))
 
-        def of_class(k):
-            member = (labels == k) & (right > 0)
+        def fit_class(k):
+            member = (labels == k) & (correct_weight > 0)
             largest = jnp.sort(jnp.where(member, distance, -jnp.inf))[-count:]
             return fit_weibull(largest, jnp.isfinite(largest))
 
-        shape, scale = jax.lax.map(of_class, jnp.arange(num_classes))
+        shape, scale = jax.lax.map(fit_class, jnp.arange(num_classes))
         return {"params": params, "state": state, "means": means, "shape": shape, "scale": scale}
 
     def apply(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
         values = logits(fitted["params"], fitted["state"], batch).astype(jnp.float32)
         distance = jnp.linalg.norm(values[:, None] - fitted["means"][None], axis=-1)
-        far = -jnp.expm1(-((distance / fitted["scale"][None]) ** fitted["shape"][None]))
+        cdf = -jnp.expm1(-((distance / fitted["scale"][None]) ** fitted["shape"][None]))
+        # c_i of rank i = 1.. is (revised + 1 - i) / revised; ranks count from 0 here
         rank = jnp.argsort(jnp.argsort(-values, -1), -1)  # 0 for the largest
-        some = min(revised, num_classes)
-        taken = far * jnp.maximum(some - rank, 0) / some
-        unknown = jnp.sum(values * taken, -1)
-        known = jax.nn.logsumexp(values * (1 - taken), -1)
+        num_revised = min(revised, num_classes)
+        reduction = cdf * jnp.maximum(num_revised - rank, 0) / num_revised
+        unknown = jnp.sum(values * reduction, -1)
+        known = jax.nn.logsumexp(values * (1 - reduction), -1)
+        # log of exp(v_0) / (exp(v_0) + sum exp(v_k)) = -softplus(logsumexp(v) - v_0)
         return -jax.nn.softplus(known - unknown)
 
     return Scorer(fit, apply)
@@ -80,12 +82,12 @@ def openmax(logits: Logits, num_classes: int, tail: int = 20, revised: int = 3) 
 def fit_weibull(values: Float[Array, " n"], counts: Bool[Array, " n"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Shape and scale of `F(x) = 1 - exp(-(x / scale)^shape)` by maximum likelihood.
 
-    The shape solves `sum x^c log x / sum x^c - 1 / c = mean log x`; `scale = (mean x^c)^(1 / c)`. Values that are all
-    equal have a shape of 10,000, the largest that is looked for.
+    The shape solves `sum x^c log x / sum x^c - 1 / c = mean log x`; `scale = (mean x^c)^(1 / c)`. Equal values
+    have a shape of 10,000, the upper end of the search.
 
     Args:
-      values: not negative.
-      counts: which of them are observed, at least one.
+      values: `[n]`, values to fit, not negative.
+      counts: `[n]` bool, which values are observed, at least one.
 
     Example:
       >>> import jax.numpy as jnp
@@ -95,7 +97,7 @@ def fit_weibull(values: Float[Array, " n"], counts: Bool[Array, " n"]) -> tuple[
       [1.0, 1.0]
     """
     largest = jnp.maximum(jnp.where(counts, values, 0).max(), jnp.finfo(jnp.float32).tiny)
-    # in units of the largest no power overflows
+    # in units of the largest value no power exceeds 1
     logs = jnp.where(counts, jnp.log(jnp.maximum(values / largest, jnp.finfo(jnp.float32).tiny)), 0)
     total = counts.sum()
 
@@ -106,8 +108,9 @@ def fit_weibull(values: Float[Array, " n"], counts: Bool[Array, " n"]) -> tuple[
     def halved(_, bounds):
         low, high = bounds
         middle = (low + high) / 2
-        whole, first = moments(jnp.exp(middle))
-        too_small = first / whole - jnp.exp(-middle) < logs.sum() / total
+        power_sum, log_sum = moments(jnp.exp(middle))
+        # sum x^c log x / sum x^c - 1 / c rises with c: below the mean of log x, c is too small
+        too_small = log_sum / power_sum - jnp.exp(-middle) < logs.sum() / total
         return jnp.where(too_small, middle, low), jnp.where(too_small, high, middle)
 
     limits = jnp.log(jnp.float32(1e-2)), jnp.log(jnp.float32(1e4))

@@ -1,4 +1,4 @@
-"""Energies of features whose activations were first cut or thinned: large single activations mislead the head."""
+"""Energies of the logits of clipped or pruned features, as single large activations mislead the head."""
 
 import math
 from collections.abc import Callable
@@ -16,12 +16,12 @@ from jaxae.types import Autoencoder, Batch, PyTree, Scorer
 
 
 def react(model: Autoencoder, num_classes: int, quantile: ArrayLike = 0.9) -> Scorer:
-    """The energy of the logits of `min(f, c)`: features f are cut at c, a quantile of all the reference's.
+    """The energy of the logits of `min(f, c)`: features f are clipped at c, a quantile of the reference's features.
 
     Args:
-      model: a classifier whose features are one row an example.
-      num_classes: K; a head's further outputs are left out.
-      quantile: in (0, 1).
+      model: a classifier whose features are `[B, D]`.
+      num_classes: number of classes K; further outputs of the head are left out.
+      quantile: quantile level of c over all features of the reference, in (0, 1).
 
     Raises:
       ValueError: the quantile is outside (0, 1); in `fit`, there is no reference.
@@ -45,6 +45,7 @@ def react(model: Autoencoder, num_classes: int, quantile: ArrayLike = 0.9) -> Sc
 
     def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> dict:
         rows, weight = reference_features(features, params, state, reference)
+        # rows of weight 0 become NaN, which nanquantile leaves out
         counted = jnp.where(weight[:, None] > 0, rows, jnp.nan)
         return {"params": params, "state": state, "limit": jnp.nanquantile(counted, quantile)}
 
@@ -56,14 +57,14 @@ def react(model: Autoencoder, num_classes: int, quantile: ArrayLike = 0.9) -> Sc
 
 
 def ash(model: Autoencoder, num_classes: int, pruned: float = 0.65) -> Scorer:
-    """The energy of the logits of thinned features: the smallest become 0, the others grow by `exp(before / after)`.
+    """The energy of the logits of pruned features: the smallest become 0, the others are multiplied by `exp(s / s')`.
 
-    Each example loses the same share of its features, and "before" and "after" are its sums (ASH-S). Features must
-    not be negative, as those of `downstream.feature_encoder` are not.
+    Each example loses the same share of its features; s and s' are their sums before and after (ASH-S). Features must
+    not be negative; those of `downstream.feature_encoder` are not.
 
     Args:
-      model: a classifier whose features are one row an example.
-      num_classes: K; a head's further outputs are left out.
+      model: a classifier whose features are `[B, D]`.
+      num_classes: number of classes K; further outputs of the head are left out.
       pruned: share of the features that become 0, in (0, 1).
 
     Raises:
@@ -87,12 +88,14 @@ def ash(model: Autoencoder, num_classes: int, pruned: float = 0.65) -> Scorer:
 
     def apply(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
         rows = features(fitted["params"], fitted["state"], batch)
-        kept = max(1, rows.shape[-1] - math.floor(pruned * rows.shape[-1]))
-        least = jax.lax.top_k(rows, kept)[0][:, -1:]
+        # at least one feature is kept
+        num_kept = max(1, rows.shape[-1] - math.floor(pruned * rows.shape[-1]))
+        # ties at the least kept value are all kept
+        least = jax.lax.top_k(rows, num_kept)[0][:, -1:]
         thinned = jnp.where(rows >= least, rows, 0)
         tiny = jnp.finfo(jnp.float32).tiny
-        growth = jnp.exp(rows.sum(-1, keepdims=True) / jnp.maximum(thinned.sum(-1, keepdims=True), tiny))
-        return _energy(model, num_classes, fitted["params"], thinned * growth)
+        factor = jnp.exp(rows.sum(-1, keepdims=True) / jnp.maximum(thinned.sum(-1, keepdims=True), tiny))
+        return _energy(model, num_classes, fitted["params"], thinned * factor)
 
     return Scorer(fit_model, apply)
 

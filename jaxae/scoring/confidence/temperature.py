@@ -1,4 +1,4 @@
-"""The temperature that makes a classifier's probabilities honest, found on labelled rows that it was not trained on."""
+"""The temperature that calibrates a classifier's probabilities, fitted to labelled rows it was not trained on."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from jaxae.scoring.confidence.labelled import labelled_outputs
 from jaxae.scoring.confidence.logits import Logits, doubt
 from jaxae.types import Batch, PyTree, Scorer
 
-# log T lies between minus and plus this: logits that separate the rows without error have no best temperature
+# bound of |log T|: logits that separate the rows without error have no best temperature
 LIMIT = 5.0
 
 
@@ -17,16 +17,16 @@ def temperature_scaled(logits: Logits, num_classes: int, held_out: int | None = 
     """`1 - max_k softmax(l / T)_k` with the T that fits held-out labels best (`fit_temperature`).
 
     Args:
-      logits: `(params, state, batch) -> [B, K]`.
-      num_classes: K.
-      held_out: the number of last rows of the reference that no parameter was fitted to, and that T is fitted to;
-        None: the last fifth. The reference's `target` holds the labels, `[N, 1]`.
+      logits: logit function `(params, state, batch) -> [B, K]`.
+      num_classes: number of classes K.
+      held_out: number of held-out rows, the last of the reference, to which T is fitted; None: a fifth. The reference's
+        `target` holds the labels, `[N, 1]`.
 
     Returns:
       A `Scorer`; its fitted "temperature" is T.
 
     Raises:
-      ValueError: `held_out` is below 1; in `fit`, no reference, more rows held out than there are, or no labels.
+      ValueError: `held_out` is below 1; in `fit`, no reference, fewer rows than `held_out`, or no labels.
 
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2.
 
@@ -67,9 +67,9 @@ def fit_temperature(
     rounding.
 
     Args:
-      logits: `[N, K]`.
-      labels: `[N]` whole numbers 0..K-1.
-      weight: `[N]`, 0 where a row does not count; None: all weigh 1.
+      logits: `[N, K]`, logits of the rows.
+      labels: `[N]`, classes 0..K-1.
+      weight: `[N]`, weight of each row, 0 where a row does not count; None weighs all rows 1.
 
     Example:
       >>> import jax.numpy as jnp
@@ -79,10 +79,11 @@ def fit_temperature(
       1.0986
     """
     weight = jnp.ones(labels.shape) if weight is None else weight
-    # logits less the label's own: differences of large numbers are taken once, not at every step
+    # logits less the logit of the label: the cancellation of large numbers happens once, not at every step
     gap = logits - jnp.take_along_axis(logits, labels[:, None], -1)
 
     def slope(log_temperature: Array) -> Array:
+        # d loss / d(1/T) = E_p[l] - l_y, with l_y = 0 after the subtraction above
         p = jax.nn.softmax(gap * jnp.exp(-log_temperature))
         return jnp.sum(weight * jnp.sum(jnp.where(p > 0, p * gap, 0), -1))
 
@@ -92,5 +93,6 @@ def fit_temperature(
         too_sharp = slope(middle) > 0  # a larger 1/T would raise the loss: T must be at least this
         return jnp.where(too_sharp, middle, low), jnp.where(too_sharp, high, middle)
 
+    # 40 halvings of 2 * LIMIT reach float32 resolution
     low, high = jax.lax.fori_loop(0, 40, halve, (jnp.float32(-LIMIT), jnp.float32(LIMIT)))
     return jnp.exp((low + high) / 2)

@@ -1,4 +1,4 @@
-"""The part of an example's features that training rows do not have, as the logit of one more class."""
+"""The residual of an example's features outside of the principal directions, as the logit of one more class."""
 
 import jax
 import jax.numpy as jnp
@@ -10,16 +10,16 @@ from jaxae.types import Batch, PyTree, Scorer
 
 
 def vim(logits: Logits, features: Features, num_directions: int | None = None) -> Scorer:
-    """`a |r| - log sum_k exp(l_k)`, with r what is left of the features outside of their principal directions.
+    """`a |r| - log sum_k exp(l_k)`, with r the residual of the features outside of their principal directions.
 
-    a makes `a |r|` as large, on average over the reference, as the largest logit: it is the logit of a class "none of
-    them". Features are centred on the reference's mean, which serves heads of any form; the paper, for a linear head
-    `W f + b`, takes `-W^+ b`.
+    a makes the mean of `a |r|` over the reference equal to that of the largest logit: `a |r|` is the logit of an
+    additional class, "none of them". Features are centred on the reference's mean, which suits any head; the paper,
+    for a linear head `W f + b`, takes `-W^+ b`.
 
     Args:
-      logits: `(params, state, batch) -> [B, K]`.
-      features: `(params, state, batch) -> [B, D]`; the reference needs no labels.
-      num_directions: how many principal directions are taken off, below D; None: half of D.
+      logits: logit function `(params, state, batch) -> [B, K]`.
+      features: feature function `(params, state, batch) -> [B, D]`; the reference needs no labels.
+      num_directions: number of principal directions that are removed, below D; None: half of D.
 
     Raises:
       ValueError: in `fit`, no reference, or `num_directions` outside 1..D-1.
@@ -47,19 +47,21 @@ def vim(logits: Logits, features: Features, num_directions: int | None = None) -
         if not 1 <= count < width:
             raise ValueError(f"num_directions must lie in 1..{width - 1}, below the features' {width}; got {count}")
         total = weight.sum()
+        # principal directions of the reference's features, about their mean
         mean = weight @ rows / total
         centred = rows - mean[None]
         _, directions = jnp.linalg.eigh((centred * weight[:, None]).T @ centred / total)  # ascending variances
-        rest = directions[:, : width - count]
-        size = weight @ jnp.linalg.norm(_product(centred, rest), axis=-1)
-        scale = weight @ values.max(-1) / jnp.maximum(size, jnp.finfo(jnp.float32).tiny)
-        return {"params": params, "state": state, "mean": mean, "rest": rest, "scale": scale}
+        residual_directions = directions[:, : width - count]
+        residual_norm = weight @ jnp.linalg.norm(_product(centred, residual_directions), axis=-1)
+        # a = mean of the largest logit / mean of |r|; both sums share the weight's total
+        scale = weight @ values.max(-1) / jnp.maximum(residual_norm, jnp.finfo(jnp.float32).tiny)
+        return {"params": params, "state": state, "mean": mean, "rest": residual_directions, "scale": scale}
 
     def apply(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
         arrays = fitted["params"], fitted["state"], batch
         rows, values = (function(*arrays).astype(jnp.float32) for function in (features, logits))
-        left = jnp.linalg.norm(_product(rows - fitted["mean"][None], fitted["rest"]), axis=-1)
-        return fitted["scale"] * left - jax.nn.logsumexp(values, -1)
+        residual = jnp.linalg.norm(_product(rows - fitted["mean"][None], fitted["rest"]), axis=-1)
+        return fitted["scale"] * residual - jax.nn.logsumexp(values, -1)
 
     return Scorer(fit, apply)
 

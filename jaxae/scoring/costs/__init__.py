@@ -1,4 +1,4 @@
-"""What decisions cost at the deployment's anomaly rate."""
+"""Expected costs of decisions at the deployment's anomaly rate."""
 
 from jaxae.scoring.costs.bands import CostBands, cost_bands
 from jaxae.scoring.costs.expected import (

@@ -16,16 +16,16 @@ from jaxae.types import CostTable
 
 
 class CostBands(NamedTuple):
-    """Expected cost per example and regret at some λ, each with its interval; `*T` is there for stacked tables.
+    """Expected cost per example and regret at several λ, with intervals; `*T` is the axis of stacked cost tables.
 
     Attributes:
-      threshold: `[L]`, λ, highest first where none were given.
+      threshold: `[L]`, values of λ, in descending order where the caller gave none.
       cost: `[*T, L]`, expected cost of flagging `score >= threshold`.
-      cost_low: `[*T, L]`, lower end.
-      cost_high: `[*T, L]`, upper end.
+      cost_low: `[*T, L]`, lower end of the cost's interval.
+      cost_high: `[*T, L]`, upper end of the cost's interval.
       regret: `[*T, L]`, cost above the least of oracle λ, always-flag and never-flag.
-      regret_low: `[*T, L]`, lower end, not below 0.
-      regret_high: `[*T, L]`, upper end.
+      regret_low: `[*T, L]`, lower end of the regret's interval, at least 0.
+      regret_high: `[*T, L]`, upper end of the regret's interval.
     """
 
     threshold: Float[Array, " L"]
@@ -42,7 +42,7 @@ class _Ranked(NamedTuple):
 
     anomaly: Float[Array, " N"]
     weight: Float[Array, " N"]
-    is_end: Array  # [N + 1]: flagging so many from the top splits no tie
+    is_end: Array  # [N + 1]: whether flagging the n highest rows splits no tie
 
 
 def cost_bands(
@@ -58,25 +58,25 @@ def cost_bands(
 ) -> CostBands:
     """Expected cost and regret over λ with bootstrap intervals: (λ x resample x table) in one compiled call.
 
-    Normals and anomalies are resampled each among themselves, as the deployment's rate, not the data's, mixes them.
+    Normals and anomalies are resampled separately, since the deployment's anomaly rate, not the data's, weighs them.
     Scores are sorted once; a resample is a count for each row. The interval of the cost is the percentile interval.
-    The regret is measured against the best λ of each resample, which looks better than it is, there as in the data;
-    the interval of the regret is reflected about the estimate, which takes that back: `2 r - quantile`, at least 0.
+    The regret is measured against the best λ of each resample, whose cost is optimistic, as it is in the data. The
+    interval of the regret is reflected about the estimate, which corrects that bias: `2 r - quantile`, at least 0.
 
-    Intervals hold pointwise, for a λ fixed before these rows were seen. Where not one anomaly is missed the resamples
-    miss none either and the interval is too short: `scoring.bounds` bounds such a rate. With few rows it is a rough
-    guide.
+    Intervals hold pointwise, for a λ that was fixed without these rows. Where no anomaly is missed the resamples miss
+    none either and the interval is too short: `scoring.bounds` bounds such a rate. With few rows the intervals are
+    rough.
 
     Args:
       labels: `[N]`, 1 anomaly, 0 normal.
       scores: `[N]`, higher is more anomalous.
-      table: costs `[2, 2]`, or `[T, 2, 2]`, a stack of tables.
+      table: cost table `[2, 2]`, or a stack of them, `[T, 2, 2]`.
       rng: a key.
-      anomaly_rate: P, the deployment's share of anomalies; or `[T]`, one for each table.
-      weight: `[N]`, not negative, or None.
+      anomaly_rate: anomaly rate P of the deployment, in (0, 1); or `[T]`, a rate for each table.
+      weight: `[N]`, weight of each row, not negative; None weighs all rows 1.
       threshold: λ, a scalar or `[L]`; None takes at most 256 of the scores, evenly by rank, and +inf (flag none).
-      num: resamples; memory grows with `num * T * L`.
-      confidence: of the interval, in (0, 1).
+      num: number of resamples, at least 2; memory grows with `num * T * L`.
+      confidence: confidence level of the intervals, in (0, 1).
 
     Raises:
       ValueError: as `operating_points`; a class is missing, a rate or the confidence is outside (0, 1), costs have
@@ -99,17 +99,21 @@ def cost_bands(
     _require(labels, scores, table, anomaly_rate, weight, threshold, num, confidence)
     costs = jnp.reshape(jnp.asarray(table.costs, jnp.float32), (-1, 2, 2))
     share = jnp.broadcast_to(jnp.asarray(anomaly_rate, jnp.float32), costs.shape[:1])
+    # the rates of the classes enter the costs, so that a curve is a plain sum over rates
     costs = costs * jnp.stack([1 - share, share], axis=1)[:, :, None]
     rows, key = _rank(labels, scores, weight)
     if threshold is None:
+        # evenly by rank, so that λ is dense where scores are
         ranks = np.unique(np.linspace(0, len(key) - 1, min(256, len(key))).astype(int))
         limits = jnp.append(jnp.inf, -key[ranks])
     else:
         limits = jnp.atleast_1d(jnp.asarray(threshold, jnp.float32))
+    # number of rows with score >= λ: keys are negated scores in ascending order
     flagged = jnp.searchsorted(key, -limits, side="right")
 
     def measure(weight: Array) -> tuple[Array, Array]:
         curves = jax.vmap(_curve, (None, None, 0))(rows, weight, costs)
+        # only points that split no tie are decisions by some λ
         oracle = jnp.min(jnp.where(rows.is_end, curves, jnp.inf), axis=1, keepdims=True)
         return curves[:, flagged], curves[:, flagged] - oracle
 
@@ -123,9 +127,10 @@ def cost_bands(
     tail = (1 - confidence) / 2
     ends = jnp.stack([jnp.asarray(tail, jnp.float32), jnp.asarray(1 - tail, jnp.float32)])
     cost_low, cost_high = jnp.quantile(drawn_cost, ends, axis=0)
+    # reflected interval (Davison and Hinkley, section 5.2): the upper quantile gives the lower end
     upper, lower = jnp.quantile(drawn_regret, ends, axis=0)
-    found = (cost, cost_low, cost_high, regret, jnp.maximum(2 * regret - lower, 0), 2 * regret - upper)
-    return CostBands(limits, *(jnp.reshape(values, shape[:-2] + limits.shape) for values in found))
+    bands = (cost, cost_low, cost_high, regret, jnp.maximum(2 * regret - lower, 0), 2 * regret - upper)
+    return CostBands(limits, *(jnp.reshape(values, shape[:-2] + limits.shape) for values in bands))
 
 
 def _rank(labels, scores, weight) -> tuple[_Ranked, Float[Array, " N"]]:
@@ -137,10 +142,11 @@ def _rank(labels, scores, weight) -> tuple[_Ranked, Float[Array, " N"]]:
 
 
 def _curve(rows: _Ranked, weight: Array, costs: Array) -> Float[Array, " M"]:
-    """Expected cost of flagging the 0, 1 ... N highest; `costs` hold the classes' shares."""
+    """Expected cost of flagging the 0, 1 ... N highest rows; `costs` are multiplied by the classes' shares."""
     mass = jnp.stack([weight * (1 - rows.anomaly), weight * rows.anomaly])
     total = jnp.sum(mass, axis=1, keepdims=True)
     flagged = jnp.pad(jnp.cumsum(mass, axis=1), ((0, 0), (1, 0)))
+    # summed from the other end rather than as a difference, which leaves rounding where nothing is passed
     passed = jnp.pad(jax.lax.cumsum(mass, axis=1, reverse=True), ((0, 0), (0, 1)))
     return jnp.sum((costs[:, :1] * passed + costs[:, 1:] * flagged) / total, axis=0)
 

@@ -1,4 +1,4 @@
-"""Expected cost of a decision rule at the deployment's anomaly rate, and the λ that costs least."""
+"""Expected cost of decisions at the deployment's anomaly rate, and the λ of least cost."""
 
 from typing import NamedTuple
 
@@ -19,10 +19,10 @@ class CostCurve(NamedTuple):
     """Expected cost per example over λ.
 
     Attributes:
-      threshold: `[N + 1]`: +inf (flag none), then the scores in descending order.
-      cost: `[N + 1]`, expected cost of flagging `score >= threshold`, in the table's unit.
-      oracle: scalar, the least of them.
-      oracle_threshold: scalar, the highest λ that has it.
+      threshold: `[N + 1]`, +inf (flag none), then the scores in descending order.
+      cost: `[N + 1]`, expected cost of flagging `score >= threshold`, in the cost table's unit.
+      oracle: scalar, the least cost over λ.
+      oracle_threshold: scalar, the highest λ with the least cost.
       always: scalar, cost of flagging everything.
       never: scalar, cost of flagging nothing.
     """
@@ -36,10 +36,14 @@ class CostCurve(NamedTuple):
 
 
 def require_costs(costs: ArrayLike, name: str = "costs") -> None:
-    """Costs are finite and not negative.
+    """Raise unless costs are finite and not negative.
+
+    Args:
+      costs: array of any shape.
+      name: name of the array in the error.
 
     Raises:
-      ValueError: one is not; the first is named.
+      ValueError: a cost is negative or not finite; the message gives the first.
 
     Example:
       >>> import jax.numpy as jnp
@@ -66,9 +70,11 @@ def _check(table: CostTable, anomaly_rate: ArrayLike) -> None:
 
 
 def _cost(table: CostTable, anomaly_rate: ArrayLike, miss_rate: Array, false_alarm_rate: Array) -> Array:
+    # rows are truths (normal, anomaly), columns actions (accept, flag)
     (pass_normal, false_alarm), (miss, hit) = table.costs
     anomalies = miss * miss_rate + hit * (1 - miss_rate)
     normals = false_alarm * false_alarm_rate + pass_normal * (1 - false_alarm_rate)
+    # E[cost] = P E[cost | anomaly] + (1 - P) E[cost | normal]
     return anomaly_rate * anomalies + (1 - anomaly_rate) * normals
 
 
@@ -82,15 +88,15 @@ def expected_cost(
 ) -> Float[Array, ""]:
     """Expected cost per example of given decisions, `P C_miss miss_rate + (1 - P) C_fa false_alarm_rate`.
 
-    (Costs that a table charges for correct decisions are added likewise.)
+    Costs of correct decisions, if the table has any, are added in the same way.
 
     Args:
       labels: `[N]`, 1 anomaly, 0 normal.
       scores: `[N]`, higher is more anomalous; or, without a threshold, decisions (bool or 0/1).
-      table: costs `[2, 2]`.
-      anomaly_rate: P, the deployment's share of anomalies; the data's own share plays no role.
-      weight: `[N]`, not negative, or None.
-      threshold: λ; flags `score >= threshold`. None: `scores` are the decisions themselves.
+      table: cost table `[2, 2]`, truth (normal, anomaly) by action (accept, flag).
+      anomaly_rate: anomaly rate P of the deployment, in (0, 1); the data's share of anomalies is not used.
+      weight: `[N]`, weight of each row, not negative; None weighs all rows 1.
+      threshold: λ, `score >= threshold` is flagged; None: `scores` are the decisions themselves.
 
     Raises:
       ValueError: as `metrics.confusion`; a class is missing, the rate is outside (0, 1), the table is not 2 x 2.
@@ -116,16 +122,16 @@ def expected_cost_curve(
     anomaly_rate: ArrayLike = 0.05,
     weight: ArrayLike | None = None,
 ) -> CostCurve:
-    """Expected cost over λ, with the oracle's, always-flag's and never-flag's.
+    """Expected cost over λ, with the costs of the oracle λ, of always-flag and of never-flag.
 
-    The oracle knows the labels that it is judged by: regret against it is never negative.
+    The oracle λ is chosen on the labels that it is measured on, so regret against it is never negative.
 
     Args:
       labels: `[N]`, 1 anomaly, 0 normal.
       scores: `[N]`, higher is more anomalous.
-      table: costs `[2, 2]`.
-      anomaly_rate: P, the deployment's share of anomalies; the data's own share plays no role.
-      weight: `[N]`, not negative, or None.
+      table: cost table `[2, 2]`, truth (normal, anomaly) by action (accept, flag).
+      anomaly_rate: anomaly rate P of the deployment, in (0, 1); the data's share of anomalies is not used.
+      weight: `[N]`, weight of each row, not negative; None weighs all rows 1.
 
     Raises:
       ValueError: as `curves.operating_points`; a class is missing, the rate is outside (0, 1), the table is not
@@ -143,8 +149,10 @@ def expected_cost_curve(
     _check(table, anomaly_rate)
     points = operating_points(labels, scores, weight)
     require_labels(labels, weight, "the expected cost")
+    # rates within each class do not depend on the share of anomalies in the data
     miss_rate, false_alarm_rate = points.false_negatives / points.positives, points.false_positives / points.negatives
     cost = _cost(table, anomaly_rate, miss_rate, false_alarm_rate)
+    # argmin takes the first of ties, which is the highest λ
     best = jnp.argmin(cost)
     return CostCurve(points.threshold, cost, cost[best], points.threshold[best], cost[-1], cost[0])
 
@@ -158,15 +166,15 @@ def optimal_thresholds(
 ) -> Float[Array, " R"]:
     """The λ of the least expected cost for each cost ratio, all from one sort.
 
-    Only the ratio of a miss's cost to a false alarm's decides: `λ(r) = argmin_λ P r miss_rate(λ) + (1 - P)
+    λ depends only on the ratio of a miss's cost to a false alarm's: `λ(r) = argmin_λ P r miss_rate(λ) + (1 - P)
     false_alarm_rate(λ)`, the largest λ on ties, which never rises with r.
 
     Args:
       labels: `[N]`, 1 anomaly, 0 normal.
       scores: `[N]`, higher is more anomalous.
-      ratios: `[R]`, miss's cost in false alarms, not negative.
-      anomaly_rate: P, the deployment's share of anomalies.
-      weight: `[N]`, not negative, or None.
+      ratios: `[R]`, cost of a miss over cost of a false alarm, not negative.
+      anomaly_rate: anomaly rate P of the deployment, in (0, 1).
+      weight: `[N]`, weight of each row, not negative; None weighs all rows 1.
 
     Returns:
       `[R]`, each a score or +inf (flag none).
@@ -187,9 +195,11 @@ def optimal_thresholds(
     require_costs(ratios, "cost ratios")
     points = operating_points(labels, scores, weight)
     require_labels(labels, weight, "the expected cost")
+    # one sort serves every ratio: only the weights of the two rates change
     rates = points.false_negatives / points.positives, points.false_positives / points.negatives
 
     def choose(ratio):
+        # a cost table of ratio to 1: only the ratio matters for the argmin
         return points.threshold[jnp.argmin(_cost(CostTable.binary(ratio, 1.0), anomaly_rate, *rates))]
 
     return jax.vmap(choose)(jnp.asarray(ratios, jnp.float32))
@@ -208,10 +218,10 @@ def regret(
     Args:
       labels: `[N]`, 1 anomaly, 0 normal.
       scores: `[N]`, higher is more anomalous.
-      threshold: λ; flags `score >= threshold`.
-      table: costs `[2, 2]`.
-      anomaly_rate: P, the deployment's share of anomalies.
-      weight: `[N]`, not negative, or None.
+      threshold: λ, a scalar; `score >= threshold` is flagged.
+      table: cost table `[2, 2]`, truth (normal, anomaly) by action (accept, flag).
+      anomaly_rate: anomaly rate P of the deployment, in (0, 1).
+      weight: `[N]`, weight of each row, not negative; None weighs all rows 1.
 
     Raises:
       ValueError: as `expected_cost_curve`.
@@ -226,6 +236,7 @@ def regret(
       [0.0, 5.0]
     """
     curve = expected_cost_curve(labels, scores, table, anomaly_rate, weight)
-    # a point of the curve itself, as another order of summation might round to below the oracle's cost
+    # a point of the same curve: another order of summation might round to below the oracle's cost
     flagged = jnp.sum(jnp.asarray(scores, jnp.float32) >= threshold)
+    # the number of flagged rows is the index of the point, also between two scores
     return curve.cost[flagged] - curve.oracle

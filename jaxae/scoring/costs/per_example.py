@@ -1,4 +1,4 @@
-"""Costs of each example's own: a missed fraud costs its amount."""
+"""Expected costs with a cost per example: a missed fraud costs its amount."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,9 +17,10 @@ def expected_cost_per_example(
     """Mean cost of the actions taken, `sum_i w_i costs[i, a_i] / sum_i w_i`.
 
     Args:
-      costs: `[N, actions]`, what each action costs given the example's truth.
-      actions: `[N]`, 0..actions-1; or bool, True flags.
-      weight: `[N]`, not negative, or None; `metrics.prevalence_weight(labels, P)` gives the deployment's anomaly rate.
+      costs: `[N, actions]`, cost of each action given the example's truth.
+      actions: `[N]`, action taken for each example, 0..actions-1; or bool, True flags.
+      weight: `[N]`, weight of each row, not negative; None weighs all rows 1. `metrics.prevalence_weight(labels, P)`
+        reweights to the deployment's anomaly rate.
 
     Raises:
       ValueError: shapes do not fit, a cost is negative or not finite, an action is outside the columns.
@@ -34,29 +35,31 @@ def expected_cost_per_example(
     mass = _require(costs, weight, actions=actions)
     columns = np.shape(costs)[1]
     if not is_traced(actions):
-        found = np.asarray(actions)
-        if found.min() < 0 or found.max() >= columns:
+        values = np.asarray(actions)
+        if values.min() < 0 or values.max() >= columns:
             raise ValueError(
-                f"actions must lie in 0..{columns - 1}, the costs' columns; got {found.min()}..{found.max()}"
+                f"actions must lie in 0..{columns - 1}, the costs' columns; got {values.min()}..{values.max()}"
             )
     column = jnp.asarray(actions).astype(jnp.int32)[:, None]
-    taken = jnp.take_along_axis(jnp.asarray(costs, jnp.float32), column, axis=1)[:, 0]
-    return jnp.sum(mass * taken) / jnp.sum(mass)
+    # each row's own costs, at the column of its action
+    cost_taken = jnp.take_along_axis(jnp.asarray(costs, jnp.float32), column, axis=1)[:, 0]
+    return jnp.sum(mass * cost_taken) / jnp.sum(mass)
 
 
 def example_cost_curve(scores: ArrayLike, costs: ArrayLike, weight: ArrayLike | None = None) -> CostCurve:
-    """Expected cost over λ where each example has costs of its own; one sort.
+    """Expected cost over λ where each example has its own costs; scores are sorted once.
 
-    An example is one that flagging saves money on or one that it costs money on: the least each could cost, plus
-    what flagging would have saved below λ, plus what it costs from λ on.
+    Flagging an example either saves or adds cost. The expected cost is the least possible one, plus what flagging would
+    have saved on examples below λ, plus what it adds on examples from λ on.
 
     Args:
       scores: `[N]`, higher is more anomalous.
-      costs: `[N, 2]`, what accepting and flagging cost given the example's truth.
-      weight: `[N]`, not negative, or None; `metrics.prevalence_weight(labels, P)` gives the deployment's anomaly rate.
+      costs: `[N, 2]`, cost of accepting and of flagging given the example's truth.
+      weight: `[N]`, weight of each row, not negative; None weighs all rows 1. `metrics.prevalence_weight(labels, P)`
+        reweights to the deployment's anomaly rate.
 
     Returns:
-      A `CostCurve`; its `oracle_threshold` is the λ to take.
+      A `CostCurve`; its `oracle_threshold` is the λ of least cost.
 
     Raises:
       ValueError: shapes do not fit, a cost is negative or not finite, a score is not finite.
@@ -75,7 +78,9 @@ def example_cost_curve(scores: ArrayLike, costs: ArrayLike, weight: ArrayLike | 
         raise ValueError(f"a curve over λ needs costs of shape [N, 2], accept and flag; got {np.shape(costs)}")
     mass = _require(costs, weight, scores=scores)
     accept, flag = jnp.asarray(costs, jnp.float32).T
+    # an example is positive if flagging is cheaper, and weighs the difference: misses and false alarms are then costs
     points = operating_points((accept > flag).astype(jnp.int32), scores, mass * jnp.abs(accept - flag))
+    # the cost if each example got its cheaper action
     least = jnp.sum(mass * jnp.minimum(accept, flag))
     cost = (least + points.false_negatives + points.false_positives) / jnp.sum(mass)
     best = jnp.argmin(cost)
@@ -83,7 +88,7 @@ def example_cost_curve(scores: ArrayLike, costs: ArrayLike, weight: ArrayLike | 
 
 
 def _require(costs: ArrayLike, weight: ArrayLike | None, **vector: ArrayLike) -> Float[Array, " N"]:
-    """Weights, once shapes and values have been looked at."""
+    """Check shapes and values, and return the weights."""
     ((name, values),) = vector.items()
     size, rows = np.shape(values), np.shape(costs)
     if (

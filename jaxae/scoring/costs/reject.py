@@ -1,4 +1,4 @@
-"""More actions than accept and flag: the least expected cost under probabilities, and two thresholds with a human."""
+"""Actions beyond accept and flag: least expected cost under probabilities, and two thresholds with rejection."""
 
 import jax
 import jax.numpy as jnp
@@ -16,14 +16,14 @@ from jaxae.types import CostTable
 def bayes_action(probabilities: ArrayLike, table: CostTable) -> Int[Array, " N"]:
     """The action of the least expected cost, `argmin_a sum_t p(t) costs[t, a]`, the first on ties.
 
-    It is as good as the probabilities: they must be calibrated, and at the deployment's rates.
+    It is optimal only for probabilities that are calibrated at the deployment's rates.
 
     Args:
-      probabilities: `[N, truths]`, rows sum to 1.
-      table: costs `[truths, actions]`.
+      probabilities: `[N, truths]`, probability of each truth; rows sum to 1.
+      table: cost table `[truths, actions]`.
 
     Returns:
-      `[N]` int32, columns of the table.
+      `[N]` int32, columns of the cost table.
 
     Raises:
       ValueError: shapes do not fit, a probability is negative or not finite, rows do not sum to 1, a cost is negative
@@ -48,9 +48,12 @@ def bayes_action(probabilities: ArrayLike, table: CostTable) -> Int[Array, " N"]
     require_costs(probabilities, "probabilities")
     if not is_traced(probabilities):
         sums = np.asarray(probabilities, np.float64).sum(1)
-        off = np.flatnonzero(np.abs(sums - 1) > 1e-3)
-        if len(off):
-            raise ValueError(f"probabilities of each row must sum to 1; row {off[0]} sums to {sums[off[0]]:g}")
+        bad_rows = np.flatnonzero(np.abs(sums - 1) > 1e-3)
+        if len(bad_rows):
+            raise ValueError(
+                f"probabilities of each row must sum to 1; row {bad_rows[0]} sums to {sums[bad_rows[0]]:g}"
+            )
+    # E[cost of a] = sum_t p(t) costs[t, a], for all rows in one product
     values = jnp.asarray(probabilities, jnp.float32), jnp.asarray(table.costs, jnp.float32)
     return jnp.argmin(jnp.matmul(*values, precision=jax.lax.Precision.HIGHEST), axis=1).astype(jnp.int32)
 
@@ -62,22 +65,24 @@ def three_way(
     anomaly_rate: ArrayLike = 0.05,
     weight: ArrayLike | None = None,
 ) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
-    """The two thresholds of the least expected cost: accept below the lower, flag from the upper, a human between.
+    """The two thresholds of least expected cost: accept below the lower, flag from the upper, reject between.
 
-    The cost is a part for the lower threshold plus a part for the upper one, so that cumulative sums and a running
-    minimum give the best of all `N^2` pairs after one sort. Where a human's look is too dear, both are the λ of the
-    expected-cost rule and nobody is asked.
+    Rejected examples go to a human, who decides at the cost of the third column.
+
+    The cost is a term of the lower threshold plus a term of the upper one, so that cumulative sums and a running
+    minimum find the best of all `N^2` pairs after one sort. Where rejecting costs too much, both thresholds are the λ
+    of `expected_cost` and nothing is rejected.
 
     Args:
       labels: `[N]`, 1 anomaly, 0 normal.
       scores: `[N]`, higher is more anomalous.
-      table: costs `[2, 3]`, truth by action (accept, flag, reject); see `CostTable.with_reject`.
-      anomaly_rate: P, the deployment's share of anomalies; the data's own share plays no role.
-      weight: `[N]`, not negative, or None.
+      table: cost table `[2, 3]`, truth by action (accept, flag, reject); see `CostTable.with_reject`.
+      anomaly_rate: anomaly rate P of the deployment, in (0, 1); the data's share of anomalies is not used.
+      weight: `[N]`, weight of each row, not negative; None weighs all rows 1.
 
     Returns:
-      `(low, high, cost)`, `low <= high`, each threshold a score or +inf; the expected cost per example, on these very
-      scores (lower than on new ones: a pair is chosen among many).
+      `(low, high, cost)`: thresholds `low <= high`, each a score or +inf, and the expected cost per example on these
+      scores, which is optimistic for new ones, as the pair is chosen on them.
 
     Raises:
       ValueError: as `operating_points`; a class is missing, the rate is outside (0, 1), the table is not 2 x 3, a
@@ -103,30 +108,33 @@ def three_way(
     require_costs(table.costs)
     points = operating_points(labels, scores, weight)
     require_labels(labels, weight, "the expected cost")
+    # the rates of the classes enter the costs: the expected cost is then a sum over shares of each class
     costs = jnp.asarray(table.costs, jnp.float32) * jnp.array([[1 - anomaly_rate], [anomaly_rate]], jnp.float32)
     flagged = jnp.stack([points.false_positives / points.negatives, points.true_positives / points.positives])
     missed = points.false_negatives / points.positives
     accepted = jnp.stack([1 - flagged[0], missed])
 
-    # relative to asking a human about everything
+    # costs relative to rejecting everything, which make the two thresholds' terms independent
     upper = (costs[:, 1] - costs[:, 2]) @ flagged
     lower = (costs[:, 0] - costs[:, 2]) @ accepted
-    least = jax.lax.cummin(lower, reverse=True)  # of all lower thresholds that are not above this upper one
+    least = jax.lax.cummin(lower, reverse=True)  # least term of any lower threshold at or below each upper one
     high = jnp.argmin(upper + least)
+    # the first point at or below `high` that attains the least term
     low = jnp.argmax((jnp.arange(len(lower)) >= high) & (lower == least[high]))
 
-    def price(low, high):
-        between = jnp.stack([flagged[0, low] - flagged[0, high], missed[high] - missed[low]])
-        return jnp.sum(costs * jnp.stack([accepted[:, low], flagged[:, high], between], axis=1))
+    def cost_of(low, high):
+        # shares between the two thresholds, from differences on the side where they lose fewest digits
+        rejected = jnp.stack([flagged[0, low] - flagged[0, high], missed[high] - missed[low]])
+        return jnp.sum(costs * jnp.stack([accepted[:, low], flagged[:, high], rejected], axis=1))
 
-    # a very dear human leaves no digits for the rest in the sums above: compare with nobody asked
-    alone = jnp.argmin(costs[:, 0] @ accepted + costs[:, 1] @ flagged)
-    pair = jnp.where(price(alone, alone) <= price(low, high), jnp.array([alone, alone]), jnp.array([low, high]))
-    return points.threshold[pair[0]], points.threshold[pair[1]], price(pair[0], pair[1])
+    # where rejecting costs very much, the sums above round away the other costs: compare with rejecting nothing
+    single = jnp.argmin(costs[:, 0] @ accepted + costs[:, 1] @ flagged)
+    pair = jnp.where(cost_of(single, single) <= cost_of(low, high), jnp.array([single, single]), jnp.array([low, high]))
+    return points.threshold[pair[0]], points.threshold[pair[1]], cost_of(pair[0], pair[1])
 
 
 def three_way_action(scores: ArrayLike, low: ArrayLike, high: ArrayLike) -> Int[Array, " N"]:
-    """0 (accept) below `low`, 1 (flag) from `high` on, 2 (hand to a human) between, and for NaN.
+    """Action by two thresholds: 0 (accept) below `low`, 1 (flag) from `high` on, 2 (reject) between and for NaN.
 
     Args:
       scores: `[N]`, higher is more anomalous.

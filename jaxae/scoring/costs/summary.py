@@ -1,4 +1,4 @@
-"""The figures of a test, for a report: threshold-free ones and those of the decisions, with intervals."""
+"""Figures of a test for a report: threshold-free metrics and metrics of the decisions, with intervals."""
 
 import jax
 import jax.numpy as jnp
@@ -8,40 +8,40 @@ from jaxae.scoring import costs, metrics
 from jaxae.scoring.metrics.bootstrap import bootstrap
 from jaxae.types import CostTable, Verdict
 
-# each costs a pass over the test rows; the ends of an interval need a few hundred
+# number of bootstrap replicates, each a pass over the test rows; the ends of an interval need a few hundred
 REPLICATES = 500
 
 
 def summary(labels: np.ndarray, verdict: Verdict, table: CostTable, anomaly_rate: float) -> dict[str, float]:
-    """The figures of one test: as they would be at the deployment's anomaly rate and, as `..._raw`, as they are.
+    """The figures of one test, at the deployment's anomaly rate and, as `..._raw`, at that of the test rows.
 
-    Those that another draw of test rows would move have an interval of 95 %, `..._low` and `..._high`: percentiles of
-    a bootstrap within the classes, with a fixed key. It does not speak of another training run.
+    Figures that depend on the draw of test rows have a 95 % interval, `..._low` and `..._high`: percentiles of a
+    bootstrap within the classes, with a fixed key. The interval does not cover another training run.
 
     Args:
       labels: `[N]`, 1 anomaly, 0 normal.
-      verdict: a `Verdict` of N rows.
-      table: costs in the deployment's unit.
-      anomaly_rate: P, in (0, 1).
+      verdict: `Verdict` of the N rows.
+      table: cost table in the deployment's unit.
+      anomaly_rate: anomaly rate P of the deployment, in (0, 1).
 
     Returns:
-      Name to number. Without both classes among the labels: nothing.
+      Name to number; empty where the labels lack a class.
     """
     if labels.min() == labels.max():
         return {}
-    found = jax.jit(_figures)(labels, verdict.score, verdict.is_anomaly, table, anomaly_rate)
-    (value, low, high), plain = jax.device_get(found)
+    results = jax.jit(_figures)(labels, verdict.score, verdict.is_anomaly, table, anomaly_rate)
+    (value, low, high), without_interval = jax.device_get(results)
     figures = {}
     for name in value:
         figures |= {name: value[name], f"{name}_low": low[name], f"{name}_high": high[name]}
-    return {name: float(number) for name, number in (figures | plain).items()}
+    return {name: float(number) for name, number in (figures | without_interval).items()}
 
 
 def _figures(labels, scores, decisions, table, anomaly_rate):
-    both = jnp.stack([scores, jnp.asarray(decisions, scores.dtype)], 1)
+    columns = jnp.stack([scores, jnp.asarray(decisions, scores.dtype)], 1)
 
-    def moved_by_rows(labels, both, raw):
-        scores, decisions = both[:, 0], both[:, 1]
+    def with_interval(labels, columns, raw):
+        scores, decisions = columns[:, 0], columns[:, 1]
         raw = jnp.ones(labels.shape, jnp.int32) if raw is None else raw
         weight = metrics.prevalence_weight(labels, anomaly_rate, raw)
         return {
@@ -60,11 +60,11 @@ def _figures(labels, scores, decisions, table, anomaly_rate):
         }
 
     curve = costs.expected_cost_curve(labels, scores, table, anomaly_rate)
-    plain = {
+    without_interval = {
         "best_f1": metrics.best_f1(labels, scores, metrics.prevalence_weight(labels, anomaly_rate)),
         "expected_cost_oracle": curve.oracle,
         "expected_cost_always": curve.always,
         "expected_cost_never": curve.never,
         "test_anomaly_share": jnp.mean(labels),
     }
-    return bootstrap(moved_by_rows, labels, both, jax.random.key(0), REPLICATES), plain
+    return bootstrap(with_interval, labels, columns, jax.random.key(0), REPLICATES), without_interval

@@ -1,8 +1,8 @@
 """Upper bounds on the false-alarm and the miss rate of a λ that was fixed without the data that bound it.
 
-Exact binomial (Clopper and Pearson 1934): with probability at least `confidence` over the examples counted, the true
-rate is below the bound. Two things void that, and no formula can see either: a λ (or a model) chosen on the same
-examples, and deployment examples of another kind. A miss-rate bound holds for anomalies like those counted.
+Exact binomial bounds (Clopper and Pearson 1934): with probability at least `confidence` over the examples counted, the
+true rate is below the bound. They do not hold if λ (or the model) was chosen on the same examples, or if deployment
+examples differ in distribution; neither can be checked here. A miss-rate bound holds for anomalies like those counted.
 
 Computed in float32 to a relative 2e-5 against SciPy up to a million examples, and never below the rate observed.
 """
@@ -29,7 +29,7 @@ def upper_bound(errors: ArrayLike, count: ArrayLike, confidence: ArrayLike = 0.9
     Args:
       errors: number of errors, 0 to `count`.
       count: number of independent examples, at least 1.
-      confidence: in (0, 1), usually above one half.
+      confidence: confidence level of the bound, in (0, 1), usually above one half.
 
     Raises:
       ValueError: `confidence` is outside (0, 1), or there are not 0 <= errors <= count.
@@ -55,7 +55,7 @@ def interval(
     Args:
       errors: number of errors, 0 to `count`.
       count: number of independent examples, at least 1.
-      confidence: in (0, 1).
+      confidence: confidence level of the interval, in (0, 1).
 
     Raises:
       ValueError: as `upper_bound`.
@@ -72,14 +72,14 @@ def interval(
 
 
 def needed(alpha: float, confidence: float = 0.95, errors: int = 0) -> int:
-    """The least number of examples for which this many errors still bound the rate by alpha.
+    """The least number of examples for which a number of errors bounds the rate by alpha.
 
     Without errors `(1 - alpha)^n <= 1 - confidence`: 59 for 5 % at 95 %, 299 for 1 %.
 
     Args:
-      alpha: the bound wanted, in (0, 1).
-      confidence: in (0, 1).
-      errors: errors among them, at least 0.
+      alpha: upper bound on the rate, in (0, 1).
+      confidence: confidence level of the bound, in (0, 1).
+      errors: number of errors among the examples, at least 0.
 
     Raises:
       ValueError: a number is outside its range.
@@ -93,13 +93,15 @@ def needed(alpha: float, confidence: float = 0.95, errors: int = 0) -> int:
     require_open_unit("confidence", confidence)
     if errors < 0:
         raise ValueError(f"errors must not be negative; got {errors}")
-    risk = (1 - confidence) * (1 + 1e-9)  # 1 - 0.9 is below 0.1
+    risk = (1 - confidence) * (1 + 1e-9)  # 1 - 0.9 rounds to below 0.1
     log_p, log_q = math.log(alpha), math.log1p(-alpha)
 
+    # exact binomial tail in float64 by log factorials; called for few n only
     def enough(n: int) -> bool:
         logs = [math.lgamma(n + 1) - math.lgamma(j + 1) - math.lgamma(n - j + 1) for j in range(errors + 1)]
         return sum(math.exp(log + j * log_p + (n - j) * log_q) for j, log in enumerate(logs)) <= risk
 
+    # double until enough, then bisect: the tail probability falls with n
     low, high = errors, errors + 1
     while not enough(high):
         low, high = high, 2 * high
@@ -115,9 +117,9 @@ def false_alarm_bound(
     """Upper bound on the share of normal examples at or above λ, from clean scores that λ was not chosen on.
 
     Args:
-      scores: `[n]` of clean normals.
-      threshold: λ, a scalar; flags `score >= threshold`.
-      confidence: in (0, 1).
+      scores: `[n]`, scores of clean normals.
+      threshold: λ, a scalar; `score >= threshold` is flagged.
+      confidence: confidence level of the bound, in (0, 1).
       weight: must be None: a count of weighted rows has no binomial distribution.
 
     Raises:
@@ -130,6 +132,7 @@ def false_alarm_bound(
       0.0757
     """
     _check_rows(scores, confidence, weight, "normal")
+    # float32 on both sides, as the verdict compares them
     flagged = jnp.sum(jnp.asarray(scores, jnp.float32) >= jnp.asarray(threshold, jnp.float32))
     return upper_bound(flagged, jnp.size(scores), confidence)
 
@@ -140,9 +143,9 @@ def miss_rate_bound(
     """Upper bound on the share of anomalies below λ, from anomalies that neither λ nor the model was chosen on.
 
     Args:
-      scores: `[m]` of anomalies of the certify part, and of nothing else.
-      threshold: λ, a scalar; misses `score < threshold`.
-      confidence: in (0, 1).
+      scores: `[m]`, scores of the anomalies of the certify part, and of no other rows.
+      threshold: λ, a scalar; `score < threshold` is missed.
+      confidence: confidence level of the bound, in (0, 1).
       weight: must be None: a count of weighted rows has no binomial distribution.
 
     Raises:
@@ -162,14 +165,14 @@ def miss_rate_bound(
 def rank_bound(calibration: ArrayLike, threshold: ArrayLike, confidence: ArrayLike = 0.95) -> Float[Array, ""]:
     """Upper bound on the false-alarm rate of a λ that is the calibration score of a rank fixed beforehand.
 
-    So choose the rules `quantile`, `false_alarm_rate`, `conformal` and `false_alarm_bound`, and no others. The rate
-    above the score that has k others above it is Beta(k + 1, n - k) over calibration sets, whose quantile is
-    `upper_bound(k, n)`; ties with it count as above.
+    It applies to the threshold rules `quantile`, `false_alarm_rate`, `conformal` and `false_alarm_bound` alone. The
+    rate above the score with k others above it is Beta(k + 1, n - k) distributed over calibration sets, with the
+    quantile `upper_bound(k, n)`; scores tied with it count as above.
 
     Args:
-      calibration: `[n]` clean normals, those that λ was chosen on.
+      calibration: `[n]`, scores of the clean normals that λ was chosen on.
       threshold: λ, a scalar.
-      confidence: in (0, 1).
+      confidence: confidence level of the bound, in (0, 1).
 
     Raises:
       ValueError: scores are not a finite vector, or `confidence` is outside (0, 1).
@@ -189,20 +192,21 @@ def rank_bound(calibration: ArrayLike, threshold: ArrayLike, confidence: ArrayLi
     _check_rows(calibration, confidence, None, "normal")
     calibration = jnp.asarray(calibration, jnp.float32)
     below = calibration < jnp.asarray(threshold, jnp.float32)
+    # the rank is that of the highest calibration score below λ, with its ties counted as above
     highest_below = jnp.max(jnp.where(below, calibration, -jnp.inf))
     above = jnp.sum(calibration >= highest_below) - jnp.any(below)
     return upper_bound(above, calibration.size, confidence)
 
 
 def uniform_bound(errors: ArrayLike, count: ArrayLike, confidence: ArrayLike = 0.95) -> Float[Array, ""]:
-    """Upper bound that holds at every λ at once, so also at one chosen on the very scores that are counted.
+    """Upper bound that holds at every λ simultaneously, also at a λ chosen on the scores that are counted.
 
     `errors / count + sqrt(log(1 / (1 - confidence)) / (2 count))`, looser than `upper_bound` for small rates.
 
     Args:
-      errors: number of errors at the λ chosen, 0 to `count`.
+      errors: number of errors at the chosen λ, 0 to `count`.
       count: number of independent examples, at least 1.
-      confidence: in [1/2, 1).
+      confidence: confidence level of the bound, in [1/2, 1).
 
     Raises:
       ValueError: as `upper_bound`, or `confidence` is below one half.
@@ -218,31 +222,35 @@ def uniform_bound(errors: ArrayLike, count: ArrayLike, confidence: ArrayLike = 0
     if (number := as_number(confidence)) is not None and number < 0.5:
         raise ValueError(f"a bound at every λ at once needs a confidence of at least 0.5; got {confidence}")
     errors, count = jnp.asarray(errors, jnp.float32), jnp.asarray(count, jnp.float32)
+    # Dvoretzky-Kiefer-Wolfowitz, one-sided: P(sup F_n - F > e) <= exp(-2 n e^2)
     margin = jnp.sqrt(-jnp.log(jnp.asarray(1 - confidence, jnp.float32)) / (2 * count))
     return jnp.minimum(errors / count + margin, 1)
 
 
 def _solve(errors: Array, count: Array, risk: Array, lower: bool = False) -> Array:
-    """The rate above (below) the one observed at which so few (so many) errors have probability `risk`."""
+    """The rate at which at most (`lower`: at least) as many errors have probability `risk`, by bisection."""
+    # the tail probability is monotone between the observed rate and the end: bisection
     observed = errors / count
 
     def halve(_, ends):
-        inner, outer = ends
-        rate = (inner + outer) / 2
+        near, far = ends
+        rate = (near + far) / 2
         if lower:
-            inside = lower_tail(count - errors, count, 1 - rate, rate) > risk
+            # at least `errors` errors are at most count - errors successes
+            is_nearer = lower_tail(count - errors, count, 1 - rate, rate) > risk
         else:
-            inside = lower_tail(errors, count, rate, 1 - rate) > risk
-        return jnp.where(inside, rate, inner), jnp.where(inside, outer, rate)
+            is_nearer = lower_tail(errors, count, rate, 1 - rate) > risk
+        return jnp.where(is_nearer, rate, near), jnp.where(is_nearer, far, rate)
 
-    end = jnp.zeros_like(observed) if lower else jnp.ones_like(observed)
-    outer = jax.lax.fori_loop(0, HALVINGS, halve, (observed, end))[1]
-    return jnp.where(observed == end, end, outer)
+    limit = jnp.zeros_like(observed) if lower else jnp.ones_like(observed)
+    far = jax.lax.fori_loop(0, HALVINGS, halve, (observed, limit))[1]
+    # no rate beyond 0 or 1 exists: all errors give the bound 1, none the lower end 0
+    return jnp.where(observed == limit, limit, far)
 
 
 def _check(errors: ArrayLike, count: ArrayLike, confidence: ArrayLike) -> None:
     require_open_unit("confidence", confidence)
-    # NumPy: inside a compiled program jnp would trace these numbers as well
+    # NumPy, since jnp would trace concrete numbers inside a compiled program
     if not is_traced(count) and np.min(np.asarray(count)) < 1:
         raise ValueError(f"a rate needs at least one example; got {count}")
     if not is_traced(errors, count) and not np.all(

@@ -1,4 +1,4 @@
-"""Conformal p-values: how often a normal example would score at least as high, and what is proven about them.
+"""Conformal p-values: the probability that a normal example scores at least as high, and what is proven about them.
 
 | p-values                  | `P(p <= a)` for a new normal example                     | proven by              |
 | ------------------------- | -------------------------------------------------------- | ---------------------- |
@@ -7,8 +7,8 @@
 | `jackknife_plus_p_values` | at most 2a for n folds; + 2 (K - 1) / (n + K) for K      | Barber et al. 2021     |
 | `weighted_p_values`       | at most a for the true density ratio; else empirical     | Tibshirani et al. 2019 |
 
-All probabilities are over calibration set and example together, which must be exchangeable (but for the weighting).
-With anomalies among the calibration scores nothing is proven; they make p-values too large, mostly.
+All probabilities are over the calibration set and the example, which must be exchangeable (up to the weighting).
+Nothing is proven with anomalies among the calibration scores, which mostly make p-values too large.
 """
 
 import jax
@@ -26,7 +26,10 @@ LEAST = np.finfo(np.float32).min
 def p_value_table(count: int) -> np.ndarray:
     """`[n + 1]` float32, `(1 + k) / (1 + n)` for k calibration scores at or above.
 
-    Looked up instead of divided, so that comparisons with a rate come out alike on every device, jitted or not.
+    A table instead of a division, so that comparisons with a rate agree on every device, compiled or not.
+
+    Args:
+      count: number of calibration scores n.
     """
     return np.arange(1, count + 2, dtype=np.float32) / np.float32(count + 1)
 
@@ -35,10 +38,10 @@ def p_values(calibration: ArrayLike, scores: ArrayLike, rng: Array | None = None
     """Split conformal p-values, `(1 + #{calibration >= score}) / (1 + n)`: those of every verdict.
 
     Args:
-      calibration: `[n]` clean normals that the model was not trained on.
-      scores: `[m]`.
-      rng: None counts tied scores as at or above. A key counts the example and its ties with a uniform random share,
-        which makes the p-value of a normal example exactly uniform, and another one with every key.
+      calibration: `[n]`, scores of clean normals that the model was not trained on.
+      scores: `[m]`, scores of new examples.
+      rng: None counts tied scores as at or above. With a key the example and its ties count a uniform random share:
+        p-values of normal examples are then exactly uniform, and depend on the key.
 
     Raises:
       ValueError: scores are not finite vectors, or calibration is all equal.
@@ -56,21 +59,23 @@ def p_values(calibration: ArrayLike, scores: ArrayLike, rng: Array | None = None
     at_least = count - jnp.searchsorted(ordered, scores, side="left")
     if rng is None:
         return jnp.asarray(p_value_table(count))[at_least]
+    # without ties `above` equals `at_least`
     above = count - jnp.searchsorted(ordered, scores, side="right")
+    # (#{>} + U (#{=} + 1)) / (n + 1): the example itself is one of its ties
     return (above + jax.random.uniform(rng, scores.shape) * (at_least - above + 1)) / (count + 1)
 
 
 def cross_p_values(calibration: ArrayLike, folds: ArrayLike, scores: ArrayLike) -> Float[Array, " m"]:
-    """Cross-conformal p-values: every normal row calibrates, by the model of the folds that it is not in.
+    """Cross-conformal p-values: every normal row calibrates, scored by the model trained without the row's fold.
 
     `p = (K + #{i: calibration_i >= score of i's model}) / (K + n)`: the mean of K split p-values, each weighted by its
     fold's n_k + 1. Twice such a mean is a p-value whatever the dependence, so `P(p <= a) <= 2a`. None is below
     `K / (K + n)`: for as many folds as rows use `jackknife_plus_p_values`.
 
     Args:
-      calibration: `[n]`, each row scored by the model that was trained without the row's fold.
-      folds: `[n]` int, 0 to K - 1, drawn without a look at the rows.
-      scores: `[K, m]`, new examples scored by each of the K models.
+      calibration: `[n]`, score of each row by the model that was trained without the row's fold.
+      folds: `[n]` int, fold of each row, 0 to K - 1, drawn independently of the rows.
+      scores: `[K, m]`, scores of new examples by each of the K models.
 
     Raises:
       ValueError: shapes do not fit, a fold is empty or outside 0..K - 1, scores are not finite, or calibration is all
@@ -88,6 +93,7 @@ def cross_p_values(calibration: ArrayLike, folds: ArrayLike, scores: ArrayLike) 
     """
     counts, count = _at_least(calibration, folds, scores)
     groups = counts.shape[0]
+    # the sum of the K split numerators 1 + count_k over the sum of their denominators 1 + n_k
     return (groups + counts.sum(0)) / jnp.float32(groups + count)
 
 
@@ -95,13 +101,13 @@ def jackknife_plus_p_values(calibration: ArrayLike, folds: ArrayLike, scores: Ar
     """Jackknife+ p-values, `(1 + #{i: calibration_i >= score of i's model}) / (1 + n)`.
 
     `P(p <= a) <= 2a` where each fold holds one row (K = n); K folds of equal size (CV+) add at most the lesser of
-    `2 (K - 1) / (n + K)` and `(1 - K / n) / (K + 1)`. The model must treat its training rows alike. The proof is
-    written for residuals and uses nothing but the ranks of scores.
+    `2 (K - 1) / (n + K)` and `(1 - K / n) / (K + 1)`. The model must not depend on the order of its training rows.
+    The proof is stated for residuals and uses only ranks of scores.
 
     Args:
-      calibration: `[n]`, each row scored by the model that was trained without the row's fold.
-      folds: `[n]` int, 0 to K - 1; `arange(n)` for the jackknife+ proper.
-      scores: `[K, m]`, new examples scored by each of the K models.
+      calibration: `[n]`, score of each row by the model that was trained without the row's fold.
+      folds: `[n]` int, fold of each row, 0 to K - 1; `arange(n)` gives the jackknife+.
+      scores: `[K, m]`, scores of new examples by each of the K models.
 
     Raises:
       ValueError: as `cross_p_values`.
@@ -122,17 +128,17 @@ def jackknife_plus_p_values(calibration: ArrayLike, folds: ArrayLike, scores: Ar
 def weighted_p_values(
     calibration: ArrayLike, scores: ArrayLike, calibration_weight: ArrayLike, weight: ArrayLike
 ) -> Float[Array, " m"]:
-    """Split p-values under covariate shift: each row counts by its density ratio, deployment's over calibration's.
+    """Split p-values under covariate shift: each row counts by its density ratio, deployment over calibration.
 
     `p = (w(x) + sum of w_i over calibration_i >= score) / (w(x) + sum of all w_i)`. With the true ratio, known up to a
     factor, `P(p <= a) <= a`; with an estimated one the guarantee is empirical. Few rows may carry all the weight:
     `effective_count` says how many the p-values rest on.
 
     Args:
-      calibration: `[n]` clean normals.
-      scores: `[m]`.
-      calibration_weight: `[n]`, at least 0.
-      weight: `[m]`, at least 0, in the same unit.
+      calibration: `[n]`, scores of clean normals.
+      scores: `[m]`, scores of new examples.
+      calibration_weight: `[n]`, density ratio of each calibration row, at least 0.
+      weight: `[m]`, density ratio of each new example, at least 0, up to the same factor.
 
     Raises:
       ValueError: shapes differ, scores or weights are not finite, a weight is negative, or all of calibration's are 0.
@@ -153,15 +159,20 @@ def weighted_p_values(
         if not is_traced(mass) and (np.min(np.asarray(mass)) < 0 or (name != "weights" and not np.any(mass))):
             raise ValueError(f"{name} must not be negative, nor all 0; the least is {np.min(np.asarray(mass)):g}")
     ordered, mass = jax.lax.sort((_clean(calibration), jnp.asarray(calibration_weight, jnp.float32)), num_keys=1)
-    from_here = jnp.append(jax.lax.cumsum(mass, reverse=True), 0.0)
-    scores, own = _new(scores), jnp.asarray(weight, jnp.float32)
-    above = from_here[jnp.searchsorted(ordered, scores, side="left")] + own
-    whole = from_here[0] + own
-    return jnp.minimum(above / whole, 1)
+    # weight of the calibration rows from each position of the ascending order on
+    weight_from = jnp.append(jax.lax.cumsum(mass, reverse=True), 0.0)
+    scores, example_weight = _new(scores), jnp.asarray(weight, jnp.float32)
+    # the example counts itself with its own ratio, as it counts itself in 1 + k without weights
+    above = weight_from[jnp.searchsorted(ordered, scores, side="left")] + example_weight
+    total = weight_from[0] + example_weight
+    return jnp.minimum(above / total, 1)
 
 
 def effective_count(weight: ArrayLike) -> Float[Array, ""]:
-    """How many rows of equal weight would carry as much: `(sum w)^2 / sum w^2`.
+    """The effective number of rows, `(sum w)^2 / sum w^2`: as many rows of equal weight have the same variance.
+
+    Args:
+      weight: `[n]`, weight of each row, not negative.
 
     Source: Kish 1965, "Survey Sampling".
 
@@ -184,26 +195,27 @@ def _clean(calibration: ArrayLike) -> Array:
 def _new(scores: ArrayLike) -> Array:
     require_finite("scores", scores)
     scores = jnp.asarray(scores, jnp.float32)
-    # as in a verdict: a NaN that a compiled program meets is no evidence of a normal example
+    # as in a verdict: a NaN in a compiled program counts as the most anomalous score
     return jnp.where(jnp.isnan(scores), jnp.inf, scores)
 
 
 def _at_least(calibration: ArrayLike, folds: ArrayLike, scores: ArrayLike) -> tuple[Array, int]:
-    """For each fold and new example, how many of the fold's scores are at or above that of the fold's model."""
+    """`[K, m]`: number of a fold's calibration scores at or above the example's score by that fold's model; and n."""
     calibration = _clean(calibration)
     require_vectors(calibration=calibration, folds=folds)
     if jnp.ndim(scores) != 2:
         raise ValueError(f"scores must be [K, m], a row for each fold's model; got shape {jnp.shape(scores)}")
     count, groups = calibration.shape[0], jnp.shape(scores)[0]
     if not is_traced(folds):
-        found = np.unique(np.asarray(folds))
-        if not np.array_equal(found, np.arange(groups)):
+        fold_numbers = np.unique(np.asarray(folds))
+        if not np.array_equal(fold_numbers, np.arange(groups)):
             raise ValueError(
-                f"folds must be 0 to {groups - 1}, none empty, for {groups} models; got {len(found)} folds "
-                f"from {found[0]} to {found[-1]}"
+                f"folds must be 0 to {groups - 1}, none empty, for {groups} models; got {len(fold_numbers)} folds "
+                f"from {fold_numbers[0]} to {fold_numbers[-1]}"
             )
-    own = jnp.asarray(folds, jnp.int32)[None, :] == jnp.arange(groups)[:, None]
-    ordered = jnp.sort(jnp.where(own, calibration[None, :], -jnp.inf), axis=1)
-    # no score may count the rows of other folds, which stand at -inf
+    # a row is compared with scores of the model that has not seen its fold
+    is_member = jnp.asarray(folds, jnp.int32)[None, :] == jnp.arange(groups)[:, None]
+    ordered = jnp.sort(jnp.where(is_member, calibration[None, :], -jnp.inf), axis=1)
+    # rows of other folds are at -inf; no score may be that low, or it would count them
     new = jnp.maximum(_new(scores), LEAST)
     return count - jax.vmap(lambda row, score: jnp.searchsorted(row, score, side="left"))(ordered, new), count

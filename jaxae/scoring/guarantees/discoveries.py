@@ -1,4 +1,4 @@
-"""Which of many examples to report, with a bound on the share of normal ones among them."""
+"""Which of many examples to report as anomalies, with a bound on the share of normal ones among them."""
 
 from typing import NamedTuple
 
@@ -12,10 +12,10 @@ from jaxae.scoring.checks import is_traced, require_open_unit, require_vectors
 
 
 class Discoveries(NamedTuple):
-    """Which examples are reported as anomalies.
+    """The examples that are reported as anomalies.
 
     Attributes:
-      is_discovery: `[m]`, where the q-value is at most the level.
+      is_discovery: `[m]` bool, true where the q-value is at most the level.
       q_value: `[m]`, adjusted p-value: the least level at which the example is reported.
     """
 
@@ -26,16 +26,16 @@ class Discoveries(NamedTuple):
 def benjamini_hochberg(p_values: ArrayLike, level: ArrayLike = 0.1, null_share: ArrayLike = 1.0) -> Discoveries:
     """Reports the k smallest p-values, k the largest with `p_(k) <= level k / (m null_share)`.
 
-    The expected share of normal examples among the reported, the false discovery rate, is at most `level` times the
-    share of normal examples: proven for independent p-values and for split conformal ones of independent examples
-    that share a calibration set (which depend on each other positively). For cross, jackknife+ and weighted p-values
-    it is empirical. The least conformal p-value is 1 / (n + 1): without about `m / level` calibration scores a single
-    anomaly among m cannot be reported.
+    The false discovery rate, the expected share of normal examples among the reported, is at most `level` times the
+    share of normal examples. This is proven for independent p-values, and for split conformal p-values of independent
+    examples with a common calibration set, which are positively dependent. For cross, jackknife+ and weighted p-values
+    it is empirical. The least conformal p-value is 1 / (n + 1): a single anomaly among m is reported only with about
+    `m / level` calibration scores or more.
 
     Args:
-      p_values: `[m]`, in [0, 1].
-      level: the false discovery rate to keep to, in (0, 1).
-      null_share: the share of normal examples, from `storey_null_share` to report more; 1 knows nothing.
+      p_values: `[m]`, p-value of each example, in [0, 1].
+      level: false discovery rate allowed, in (0, 1).
+      null_share: share of normal examples, such as the estimate of `storey_null_share`; 1 is always valid.
 
     Raises:
       ValueError: p-values are not a vector in [0, 1], or `level` is outside (0, 1).
@@ -46,8 +46,8 @@ def benjamini_hochberg(p_values: ArrayLike, level: ArrayLike = 0.1, null_share: 
     Example:
       >>> import jax.numpy as jnp
       >>> from jaxae.scoring.guarantees.discoveries import benjamini_hochberg
-      >>> found = benjamini_hochberg(jnp.array([0.5, 0.01, 0.04, 0.03]), level=0.05)
-      >>> found.is_discovery.tolist(), [round(q, 4) for q in found.q_value.tolist()]
+      >>> discoveries = benjamini_hochberg(jnp.array([0.5, 0.01, 0.04, 0.03]), level=0.05)
+      >>> discoveries.is_discovery.tolist(), [round(q, 4) for q in discoveries.q_value.tolist()]
       ([False, True, False, False], [0.5, 0.04, 0.0533, 0.0533])
     """
     require_open_unit("level", level)
@@ -56,20 +56,24 @@ def benjamini_hochberg(p_values: ArrayLike, level: ArrayLike = 0.1, null_share: 
     count = p_values.shape[0]
     order = jnp.argsort(p_values)
     rank = np.arange(1, count + 1, dtype=np.float32)
+    # Benjamini and Hochberg: m p_(k) / k, the level at which rank k just passes
     scaled = p_values[order] * (np.float32(count) / rank) * null_share
+    # q-value of rank k: the minimum of m p_(j) / j over ranks j >= k, by an accumulated minimum from the end
     least = jnp.minimum(jnp.flip(jnp.minimum.accumulate(jnp.flip(scaled))), 1)
+    # back to the order of the examples
     q_values = jnp.zeros_like(p_values).at[order].set(least)
     return Discoveries(q_values <= level, q_values)
 
 
 def storey_null_share(p_values: ArrayLike, cut: ArrayLike = 0.5) -> Float[Array, ""]:
-    """The share of normal examples, from how many p-values lie above a cut: `(1 + #{p > cut}) / (m (1 - cut))`.
+    """An estimate of the share of normal examples, `(1 + #{p > cut}) / (m (1 - cut))`.
 
-    It may exceed 1, and has to: clipped, the proof of its use in `benjamini_hochberg` (for independent p-values) fails.
+    It may exceed 1 and must not be clipped: the proof of its use in `benjamini_hochberg` (for independent p-values)
+    would fail.
 
     Args:
-      p_values: `[m]`, in [0, 1].
-      cut: in (0, 1).
+      p_values: `[m]`, p-value of each example, in [0, 1].
+      cut: p-value above which examples count as normal, in (0, 1).
 
     Raises:
       ValueError: p-values are not a vector in [0, 1], or `cut` is outside (0, 1).
@@ -86,6 +90,7 @@ def storey_null_share(p_values: ArrayLike, cut: ArrayLike = 0.5) -> Float[Array,
     require_open_unit("cut", cut)
     _check(p_values)
     p_values = jnp.asarray(p_values, jnp.float32)
+    # p-values of normals are uniform: a share 1 - cut of them lies above the cut; the 1 keeps the estimate above 0
     return (1 + jnp.sum(p_values > cut)) / (p_values.shape[0] * (1 - jnp.asarray(cut, jnp.float32)))
 
 

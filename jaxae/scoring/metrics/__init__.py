@@ -1,8 +1,8 @@
-"""Figures of merit `(labels, scores, weight=None)`: pure, fixed shapes, scikit-learn's values on ties and weights.
+"""Metrics `(labels, scores, weight=None)`: pure, of fixed shapes, with scikit-learn's values on ties and weights.
 
 Labels are 1 for an anomaly and 0 for a normal example; higher scores are more anomalous; every decision is
 `score >= threshold`. Where a class is missing, ranking metrics raise a ValueError on concrete labels and give NaN
-under `jit` and `vmap`. To see a metric at the deployment's anomaly rate, pass `prevalence_weight(labels, rate)`.
+under `jit` and `vmap`. For a metric at the deployment's anomaly rate, pass `prevalence_weight(labels, rate)` as weight.
 """
 
 from jaxae.scoring.metrics.bootstrap import Interval, bootstrap

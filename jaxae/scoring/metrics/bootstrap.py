@@ -1,4 +1,4 @@
-"""Bootstrap intervals: rows are redrawn by whole weights, so that every metric keeps its shapes, jits and vmaps."""
+"""Bootstrap intervals: rows are resampled by integer weights, so that shapes stay fixed under `jit` and `vmap`."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -15,16 +15,16 @@ from jaxae.scoring.checks import require_open_unit
 from jaxae.scoring.metrics.curves import as_mass
 from jaxae.types import PyTree
 
-_ROWS_AT_ONCE = 2**21  # weights of this many rows at a time: 8 MB an array
+_ROWS_AT_ONCE = 2**21  # rows times replicates whose weights exist at a time: 8 MB an array
 
 
 class Interval(NamedTuple):
-    """A figure and the ends of its confidence interval, each of the metric's structure.
+    """A metric and the ends of its confidence interval, each with the structure of the metric's result.
 
     Attributes:
-      value: the metric of the rows as they are.
-      low: its lower end.
-      high: its upper end.
+      value: the metric on the rows themselves.
+      low: lower end of the interval.
+      high: upper end of the interval.
     """
 
     value: PyTree
@@ -43,28 +43,28 @@ def bootstrap(
     stratified: bool = True,
     method: str = "percentile",
 ) -> Interval:
-    """A metric with a bootstrap interval: how much another draw of these many rows would move it.
+    """A metric with a bootstrap interval: its variation over new samples of as many rows.
 
     Rows are drawn with replacement; a row drawn t times has weight t. The metric sorts the scores once, as the order
-    does not depend on weights, and memory stays bounded as replicates come in groups. The interval speaks of new test
-    rows alone, not of another training run. Under `jit` everything is one program.
+    does not depend on weights, and replicates are computed in groups, which bounds the memory. The interval covers new
+    test rows, not another training run. Under `jit` everything is one program.
 
     Args:
-      metric: `(labels, scores, weight) -> number`, array or tree of them: any of `jaxae.scoring.metrics`, or a
-        function of your own; other arrays of N rows may be closed over.
-      labels: `[N]`, 1 anomaly, 0 normal (or whatever the metric reads, with N rows).
-      scores: `[N, ...]`.
+      metric: function `(labels, scores, weight) -> number`, array or tree of arrays: a metric of
+        `jaxae.scoring.metrics` or any other; it may close over other arrays of N rows.
+      labels: `[N]`, 1 anomaly, 0 normal (or any array of N rows that the metric reads).
+      scores: `[N, ...]`, scores of the rows.
       rng: a key; the same key gives the same interval.
-      num: replicates.
-      confidence: of the interval, in (0, 1).
-      weight: `[N]`, not negative; rows of weight 0 only pad. None weighs all rows 1.
-      stratified: redraw rows within each label, which keeps the number of anomalies as it is (rates of either class
-        then vary as they do, and no replicate lacks a class). False also varies the share of anomalies.
-      method: "percentile", or "bca" (bias-corrected and accelerated: better where the metric is skewed, as near its
-        bounds). The acceleration is from the metric's derivative with respect to the weights.
+      num: number of replicates, at least 2.
+      confidence: confidence level of the interval, in (0, 1).
+      weight: `[N]`, weight of each row, not negative, 0 where a row only pads; None weighs all rows 1.
+      stratified: whether rows are redrawn within each label. That keeps the number of anomalies fixed, and no replicate
+        lacks a class. False also varies the share of anomalies.
+      method: "percentile", or "bca" (bias-corrected and accelerated), which is more accurate for skewed metrics, such
+        as those near their bounds. The acceleration comes from the metric's derivative with respect to the weights.
 
     Returns:
-      `Interval(value, low, high)`. Replicates without a value (NaN: a class is missing) are left out.
+      `Interval(value, low, high)`. Replicates that are NaN (a class is missing) are left out.
 
     Raises:
       ValueError: the metric's own; `num` below 2, `confidence` outside (0, 1), another `method`, shapes that differ.
@@ -87,18 +87,21 @@ def bootstrap(
     count = np.shape(labels)[0]
     base = jnp.ones(count, jnp.int32) if weight is None else as_mass(weight)
     strata = 2 * jnp.asarray(labels).astype(jnp.int32) if stratified else jnp.zeros(count, jnp.int32)
+    # padding rows are strata of their own: they replace each other and never a real row
     strata = strata + (base > 0)
     redraw = redraws(strata)
 
     def replicate(key):
         return metric(labels, scores, base * redraw(key))
 
-    together = max(1, min(num, _ROWS_AT_ONCE // max(1, np.size(scores))))
-    replicates = jax.lax.map(replicate, jax.random.split(rng, num), batch_size=together)
+    batch_size = max(1, min(num, _ROWS_AT_ONCE // max(1, np.size(scores))))
+    replicates = jax.lax.map(replicate, jax.random.split(rng, num), batch_size=batch_size)
+    # percentile interval: the quantiles of the replicates at both tails
     tails = (1 - jnp.asarray(confidence)) / 2, (1 + jnp.asarray(confidence)) / 2
     if method == "percentile":
         low, high = (jax.tree.map(lambda r, q=q: jnp.nanquantile(r, q, axis=0), replicates) for q in tails)
         return Interval(value, low, high)
+    # the empirical influence of a row is the derivative of the metric with respect to the row's weight
     influence = jax.jacrev(lambda w: metric(labels, scores, w))(base.astype(jnp.float32))
     ends = [
         jax.tree.map(lambda v, r, u, q=q: _accelerated(v, r, u * base, strata, q), value, replicates, influence)
@@ -108,7 +111,10 @@ def bootstrap(
 
 
 def redraws(strata: Int[Array, " N"]) -> Callable[[Array], Int[Array, " N"]]:
-    """`rng -> how often each row is drawn`, see `resample`; what does not depend on the key is done once, here.
+    """Function `rng -> [N]` of how often each row is drawn; see `resample`. Work without the key is done once.
+
+    Args:
+      strata: `[N]`, stratum of each row, whole numbers from 0.
 
     Example:
       >>> import jax
@@ -120,6 +126,7 @@ def redraws(strata: Int[Array, " N"]) -> Callable[[Array], Int[Array, " N"]]:
     """
     order = jnp.argsort(strata)
     ordered = strata[order]
+    # in the order by stratum, a row's stratum is the positions from `first` to before `after`
     first = jnp.searchsorted(ordered, ordered, side="left")
     after = jnp.searchsorted(ordered, ordered, side="right")
 
@@ -131,7 +138,11 @@ def redraws(strata: Int[Array, " N"]) -> Callable[[Array], Int[Array, " N"]]:
 
 
 def resample(rng: Array, strata: Int[Array, " N"]) -> Int[Array, " N"]:
-    """How often each row is drawn when as many rows as there are are drawn with replacement, within each stratum.
+    """How often each row is drawn if N rows are drawn with replacement within each stratum, `[N]` int32.
+
+    Args:
+      rng: a key.
+      strata: `[N]`, stratum of each row, whole numbers from 0.
 
     Example:
       >>> import jax
@@ -145,23 +156,30 @@ def resample(rng: Array, strata: Int[Array, " N"]) -> Int[Array, " N"]:
 
 
 def _accelerated(value, replicates, influence, strata, tail):
-    """The end of the BCa interval at one tail, of each element of an output."""
+    """End of the BCa interval at tail probability `tail`, for each element of a metric's result."""
 
-    def one(value, replicates, influence):
-        known = jnp.isfinite(replicates)
-        below = jnp.where(known, (replicates < value) + 0.5 * (replicates == value), 0).sum() / known.sum()
+    def end_of(value, replicates, influence):
+        is_valid = jnp.isfinite(replicates)
+        # bias correction z0 (Efron 1987): normal quantile of the share of replicates below the value, ties counting
+        # half
+        below = jnp.where(is_valid, (replicates < value) + 0.5 * (replicates == value), 0).sum() / is_valid.sum()
         bias = ndtri(jnp.clip(below, 1 / (2 * replicates.size), 1 - 1 / (2 * replicates.size)))
-        size = 2 * strata.size
-        total = jnp.zeros(size).at[strata].add(influence)
-        rows = jnp.zeros(size).at[strata].add(1.0)
-        centred = influence - (total / jnp.maximum(rows, 1))[strata]
+        num_strata = 2 * strata.size
+        # influences centred within each stratum: rows are exchanged only within it
+        total = jnp.zeros(num_strata).at[strata].add(influence)
+        counts = jnp.zeros(num_strata).at[strata].add(1.0)
+        centred = influence - (total / jnp.maximum(counts, 1))[strata]
         spread = jnp.sum(centred**2)
+        # a = sum l^3 / (6 (sum l^2)^1.5) of the empirical influences l of Efron 1987, section 7
         acceleration = jnp.where(spread > 0, jnp.sum(centred**3) / 6 / jnp.where(spread > 0, spread, 1) ** 1.5, 0)
+        # the tail moves to Phi(z0 + (z0 + z) / (1 - a (z0 + z)))
         shifted = bias + ndtri(tail)
         return jnp.nanquantile(replicates, ndtr(bias + shifted / (1 - acceleration * shifted)))
 
     shape, rows = jnp.shape(value), replicates.shape[0]
-    ends = jax.vmap(one, (0, 1, 0))(value.reshape(-1), replicates.reshape(rows, -1), influence.reshape(-1, strata.size))
+    ends = jax.vmap(end_of, (0, 1, 0))(
+        value.reshape(-1), replicates.reshape(rows, -1), influence.reshape(-1, strata.size)
+    )
     return ends.reshape(shape)
 
 

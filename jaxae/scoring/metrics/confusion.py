@@ -1,4 +1,4 @@
-"""Figures of merit of given decisions `(labels, scores, weight=None, threshold=None)`, and weights for a deployment."""
+"""Metrics of decisions `(labels, scores, weight=None, threshold=None)`, and weights for a deployment."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,15 +18,15 @@ def confusion(
     Args:
       labels: `[N]`, 1 anomaly, 0 normal.
       scores: `[N]`, higher is more anomalous; or, without a threshold, decisions (bool or 0/1).
-      weight: `[N]`, not negative, or None.
-      threshold: λ; flags `score >= threshold`. None: `scores` are the decisions themselves.
+      weight: `[N]`, weight of each row, not negative; None weighs all rows 1.
+      threshold: λ, `score >= threshold` is flagged; None: `scores` are the decisions themselves.
 
     Raises:
       ValueError: shapes differ, labels are not 0/1, or `scores` are no decisions and there is no threshold.
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.confusion import confusion
+      >>> from jaxae.scoring.metrics import confusion
       >>> confusion(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8]), threshold=0.4).tolist()
       [[1.0, 1.0], [1.0, 1.0]]
     """
@@ -37,26 +37,29 @@ def confusion(
             raise ValueError("without a threshold, decisions (bool or 0/1) are expected instead of scores")
         flagged = jnp.asarray(scores) > 0
     else:
+        # both sides in float32, as a detector compares them
         flagged = jnp.asarray(scores, jnp.float32) >= jnp.asarray(threshold, jnp.float32)
     mass = jnp.ones(jnp.shape(labels)) if weight is None else jnp.asarray(weight, jnp.float32)
+    # rows of the table are truths, columns decisions: cell number 2 truth + decision
     cell = 2 * jnp.asarray(labels, jnp.int32) + flagged
     return jnp.stack([jnp.sum(mass * (cell == index)) for index in range(4)]).reshape(2, 2)
 
 
-def _share(part: Array, whole: Array) -> Float[Array, ""]:
-    return jnp.where(whole > 0, part / jnp.where(whole > 0, whole, 1), 0)
+def _share(numerator: Array, denominator: Array) -> Float[Array, ""]:
+    # the inner where keeps the gradient finite where the denominator is 0
+    return jnp.where(denominator > 0, numerator / jnp.where(denominator > 0, denominator, 1), 0)
 
 
 def precision(
     labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None, threshold: ArrayLike | None = None
 ) -> Float[Array, ""]:
-    """The share of anomalies among what is flagged; 0 where nothing is.
+    """The share of anomalies among flagged rows; 0 where none is flagged.
 
     Depends on the share of anomalies: see `prevalence_weight`. Arguments and errors as in `confusion`.
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.ranking import precision
+      >>> from jaxae.scoring.metrics import precision
       >>> float(precision(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8]), threshold=0.4))
       0.5
     """
@@ -71,7 +74,7 @@ def recall(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.ranking import recall
+      >>> from jaxae.scoring.metrics import recall
       >>> float(recall(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8]), threshold=0.3))
       1.0
     """
@@ -88,7 +91,7 @@ def f1(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.ranking import f1
+      >>> from jaxae.scoring.metrics import f1
       >>> round(float(f1(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8]), threshold=0.3)), 4)
       0.8
     """
@@ -114,13 +117,14 @@ def f_beta(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.ranking import f_beta
+      >>> from jaxae.scoring.metrics import f_beta
       >>> labels, scores = jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8])
       >>> round(float(f_beta(labels, scores, threshold=0.3, beta=2.0)), 4)
       0.9091
     """
     require_beta(beta)
     (_, false_alarms), (misses, hits) = confusion(labels, scores, weight, threshold)
+    # F-beta from counts: no division by a precision or recall that may be 0 / 0
     scaled = (1 + beta**2) * hits
     return _share(scaled, scaled + beta**2 * misses + false_alarms)
 
@@ -138,7 +142,7 @@ def false_alarm_rate(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.ranking import false_alarm_rate
+      >>> from jaxae.scoring.metrics import false_alarm_rate
       >>> float(false_alarm_rate(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8]), threshold=0.4))
       0.5
     """
@@ -149,22 +153,22 @@ def false_alarm_rate(
 def prevalence_weight(
     labels: ArrayLike, anomaly_rate: ArrayLike, weight: ArrayLike | None = None
 ) -> Float[Array, " N"]:
-    """Weights under which anomalies make up `anomaly_rate` of the whole, which is 1.
+    """Weights that sum to 1 and under which anomalies have the share `anomaly_rate`.
 
-    Precision, F1 and average precision depend on the share of anomalies, and test sets hold far more of them than
-    a deployment sees; under these weights they are what the deployment would see.
+    Precision, F1 and average precision depend on the share of anomalies, which is far higher in test sets than in
+    deployments; under these weights they estimate the deployment's figures.
 
     Args:
       labels: `[N]`, 1 anomaly, 0 normal.
-      anomaly_rate: P, the deployment's share of anomalies, in (0, 1).
-      weight: `[N]` weights that rows have already, or None.
+      anomaly_rate: anomaly rate P of the deployment, in (0, 1).
+      weight: `[N]`, weight of each row before reweighting; None weighs all rows 1.
 
     Raises:
       ValueError: shapes differ, labels are not 0/1, a class is missing, the rate is outside (0, 1).
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.confusion import prevalence_weight
+      >>> from jaxae.scoring.metrics import prevalence_weight
       >>> prevalence_weight(jnp.array([0, 0, 1]), 0.5).tolist()
       [0.25, 0.25, 0.5]
     """
@@ -173,6 +177,8 @@ def prevalence_weight(
     require_labels(labels, weight, "reweighting to an anomaly rate")
     truth = jnp.asarray(labels, jnp.float32)
     mass = jnp.ones_like(truth) if weight is None else jnp.asarray(weight, jnp.float32)
+    # weights that rows had before count within their class
     anomalies, normals = mass * truth, mass * (1 - truth)
     rate = jnp.asarray(anomaly_rate, jnp.float32)
+    # each class is normalised by itself, so the rate alone decides their shares
     return rate * anomalies / anomalies.sum() + (1 - rate) * normals / normals.sum()

@@ -13,7 +13,7 @@ from jaxae.scoring.metrics.ordering import descending, order_key, sort_with_labe
 
 
 class OperatingPoints(NamedTuple):
-    """What flagging `score >= threshold` does, for every threshold that matters, highest first.
+    """Counts under `score >= threshold` for every threshold that changes a decision, highest first.
 
     Without weights, or with whole ones, the counts are int32 and exact; otherwise they are float32.
 
@@ -46,20 +46,20 @@ class OperatingPoints(NamedTuple):
         return self.true_positives + self.false_positives
 
     def reaches(self, recall: ArrayLike) -> Bool[Array, " M"]:
-        """Where at least this share of the anomalies is flagged."""
-        # Rounding in long sums may leave the last share a bit below 1; nothing missed is exactly 0, always.
+        """Where at least the share `recall` of the anomalies is flagged."""
+        # rounding in long sums may leave the last share below 1, but a count of no misses is exactly 0
         return (self.true_positives / self.positives >= recall) | (self.false_negatives == 0)
 
 
 def operating_points(labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None) -> OperatingPoints:
-    """True and false positives at every threshold, ties as one decision.
+    """True and false positives at every threshold; tied scores are one decision.
 
-    Under a `vmap` over weights alone the scores are sorted once for all of them.
+    Under a `vmap` over weights alone the scores are sorted once.
 
     Args:
       labels: `[N]`, 1 anomaly, 0 normal.
       scores: `[N]`, higher is more anomalous; compared as float32, 0.0 and -0.0 as equal.
-      weight: `[N]`, not negative; None weighs all rows 1 and sorts fastest.
+      weight: `[N]`, weight of each row, not negative; None weighs all rows 1 and sorts fastest.
 
     Raises:
       ValueError: shapes differ, labels are not 0/1, a score is not finite, a weight is negative.
@@ -77,18 +77,22 @@ def operating_points(labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | N
     scores, truth = jnp.asarray(scores, jnp.float32), jnp.asarray(labels).astype(jnp.int32)
     if weight is None:
         ordered, positive = sort_with_labels(scores, truth)
-        end = ends_of_ties(ordered)
-        hits = jnp.cumsum(positive)[end]
-        return OperatingPoints(*_from_none(ordered, hits, end + 1 - hits), _missed(hits, positive))
+        # without weights only scores and labels are sorted: false positives are the rows flagged less the hits
+        last = ends_of_ties(ordered)
+        hits = jnp.cumsum(positive)[last]
+        return OperatingPoints(*_from_none(ordered, hits, last + 1 - hits), _missed(hits, positive))
     order, mass = descending(scores), as_mass(weight)
     ordered, mass, truth = scores[order], mass[order], truth[order].astype(mass.dtype)
-    positive, end = mass * truth, ends_of_ties(ordered)
-    hits, alarms = jnp.cumsum(positive)[end], jnp.cumsum(mass * (1 - truth))[end]
-    return OperatingPoints(*_from_none(ordered, hits, alarms), _missed(hits, positive, end))
+    positive, last = mass * truth, ends_of_ties(ordered)
+    hits, alarms = jnp.cumsum(positive)[last], jnp.cumsum(mass * (1 - truth))[last]
+    return OperatingPoints(*_from_none(ordered, hits, alarms), _missed(hits, positive, last))
 
 
 def ends_of_ties(ordered: Float[Array, " N"]) -> Int[Array, " N"]:
-    """Of each sorted value, the index of the last that equals it.
+    """Index of the last value that equals each value.
+
+    Args:
+      ordered: `[N]`, sorted in either direction.
 
     Example:
       >>> import jax.numpy as jnp
@@ -97,12 +101,17 @@ def ends_of_ties(ordered: Float[Array, " N"]) -> Int[Array, " N"]:
       [0, 2, 2, 3]
     """
     count, key = ordered.shape[0], order_key(ordered)
+    # compared by key: on some devices subnormal floats compare as equal to 0
     is_last = jnp.append(key[1:] != key[:-1], True)
+    # the nearest last-of-a-tie at or after each position: a minimum accumulated from the end
     return jax.lax.cummin(jnp.where(is_last, jnp.arange(count), count - 1), reverse=True)
 
 
 def as_mass(weight: ArrayLike) -> Num[Array, " N"]:
-    """Weights as int32 where they are whole by type, so that their sums are exact, and as float32 otherwise.
+    """Weights as int32 if their dtype is integer or bool, so that sums are exact, and as float32 otherwise.
+
+    Args:
+      weight: `[N]`, weight of each row, not negative.
 
     Example:
       >>> import jax.numpy as jnp
@@ -115,7 +124,10 @@ def as_mass(weight: ArrayLike) -> Num[Array, " N"]:
 
 
 def area(points: OperatingPoints) -> Float[Array, ""]:
-    """Area under true over false positives, in pairs of an anomaly and a normal: each won counts 1, each tied 1/2.
+    """Area under true over false positives: number of pairs that the anomaly wins, ties counting half.
+
+    Args:
+      points: every operating point, from `operating_points`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -124,6 +136,7 @@ def area(points: OperatingPoints) -> Float[Array, ""]:
       3.0
     """
     hits, alarms = points.true_positives, points.false_positives
+    # trapezoids: a tie flags its anomalies and normals together, on a straight line, which is half of each pair
     return jnp.sum(jnp.diff(alarms).astype(jnp.float32) * (hits[1:] + hits[:-1]).astype(jnp.float32)) / 2
 
 
@@ -147,7 +160,7 @@ def roc_curve(
     Args:
       labels: `[N]`, 1 anomaly, 0 normal.
       scores: `[N]`, higher is more anomalous.
-      weight: `[N]` or None.
+      weight: `[N]`, weight of each row, not negative; None weighs all rows 1.
 
     Returns:
       `(false_positive_rate, true_positive_rate, threshold)`, each `[N + 1]`; tied scores repeat their point
@@ -158,12 +171,13 @@ def roc_curve(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.ranking import roc_curve
+      >>> from jaxae.scoring.metrics import roc_curve
       >>> [v.tolist() for v in roc_curve(jnp.array([0, 1]), jnp.array([0.1, 0.9]))[:2]]
       [[0.0, 0.0, 1.0], [0.0, 1.0, 1.0]]
     """
     points = operating_points(labels, scores, weight)
     require_labels(labels, weight, "the ROC curve")
+    # 0 / 0 is NaN where a class is missing, as documented
     return points.false_positives / points.negatives, points.true_positives / points.positives, points.threshold
 
 
@@ -175,7 +189,7 @@ def precision_recall_curve(
     Args:
       labels: `[N]`, 1 anomaly, 0 normal.
       scores: `[N]`, higher is more anomalous.
-      weight: `[N]` or None.
+      weight: `[N]`, weight of each row, not negative; None weighs all rows 1.
 
     Returns:
       `(precision, recall, threshold)`, each `[N + 1]`, highest threshold first (scikit-learn's order reversed);
@@ -186,12 +200,13 @@ def precision_recall_curve(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.ranking import precision_recall_curve
+      >>> from jaxae.scoring.metrics import precision_recall_curve
       >>> [v.tolist() for v in precision_recall_curve(jnp.array([0, 1]), jnp.array([0.1, 0.9]))[:2]]
       [[1.0, 1.0, 0.5], [0.0, 1.0, 1.0]]
     """
     points = operating_points(labels, scores, weight)
     require_labels(labels, weight, "the precision-recall curve", both=False)
     flagged = points.flagged
+    # the inner where keeps 0 / 0 out of the gradient
     precision = jnp.where(flagged > 0, points.true_positives / jnp.where(flagged > 0, flagged, 1), 1)
     return precision, points.true_positives / points.positives, points.threshold

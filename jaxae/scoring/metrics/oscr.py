@@ -15,15 +15,15 @@ def oscr(
 ) -> Float[Array, ""]:
     """Area under the correct-classification rate over the false-positive rate, as λ falls from flag-all.
 
-    At λ, the one is the share of the known rows that have the right class and `confidence >= λ`, the other the share
-    of the unknown rows with `confidence >= λ`. The area is the chance that a known row is right and more confident
-    than an unknown one, ties counting half; so it is at most the closed-set accuracy.
+    At λ, the correct-classification rate is the share of known rows with the right class and `confidence >= λ`, the
+    false-positive rate the share of unknown rows with `confidence >= λ`. The area is the probability that a known row
+    is right and more confident than an unknown row, ties counting half; it is at most the closed-set accuracy.
 
     Args:
       is_known: `[N]`, 1 where the row's class is one of the classifier's, 0 where it is unknown.
       correct: `[N]`, 1 where the predicted class is right; not read for unknown rows.
-      confidence: `[N]`, c(x): higher is more surely known (the negated anomaly score).
-      weight: `[N]`, not negative, or None.
+      confidence: `[N]`, confidence c(x) that a row is known (the negated anomaly score).
+      weight: `[N]`, weight of each row, not negative; None weighs all rows 1.
 
     Raises:
       ValueError: shapes differ, `is_known` or `correct` is not 0/1, a confidence is not finite, known or unknown rows
@@ -33,17 +33,20 @@ def oscr(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.ranking import oscr
+      >>> from jaxae.scoring.metrics import oscr
       >>> float(oscr(jnp.array([1, 1, 0, 0]), jnp.array([1, 0, 0, 0]), jnp.array([0.9, 0.8, 0.3, 0.7])))
       0.5
     """
     require_vectors(is_known=is_known, correct=correct, confidence=confidence, weight=weight)
     _require(is_known, correct, weight)
     known = jnp.asarray(is_known).astype(jnp.int32)
+    # integer counts where there are no weights: their sums are exact
     mass = jnp.ones(known.shape, jnp.int32) if weight is None else as_mass(weight)
-    right = jnp.asarray(correct).astype(mass.dtype)
-    counted = jnp.where(known == 1, mass * right, mass)
+    is_correct = jnp.asarray(correct).astype(mass.dtype)
+    # known rows with a wrong class can never be counted: weight 0 removes them from the numerator
+    counted = jnp.where(known == 1, mass * is_correct, mass)
     points = operating_points(known, jnp.asarray(confidence, jnp.float32), counted)
+    # the divisor is all known rows, wrong ones included
     return area(points) / jnp.sum(mass * known) / jnp.sum(mass * (1 - known))
 
 

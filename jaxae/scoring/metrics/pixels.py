@@ -1,4 +1,4 @@
-"""Metrics of score maps against masks of where the anomaly is."""
+"""Metrics of score maps against masks of the anomalous pixels."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,31 +12,33 @@ from jaxae.scoring.metrics.curves import OperatingPoints, area, as_mass, operati
 
 
 def pixel_auroc(masks: ArrayLike, maps: ArrayLike, weight: ArrayLike | None = None) -> Float[Array, ""]:
-    """AUROC of single pixels, those of all images together. Large anomalies outweigh small ones: see
-    `per_region_overlap`.
+    """AUROC of the pixels of all images together.
+
+    Large anomalies outweigh small ones: see `per_region_overlap`.
 
     Args:
       masks: `[n, H, W]`, 1 where a pixel is anomalous, 0 elsewhere.
       maps: `[n, H, W]`, higher is more anomalous.
-      weight: `[n]`, each image's, not negative, or None.
+      weight: `[n]`, weight of each image, not negative; None weighs all images 1.
 
     Raises:
       ValueError: shapes differ, a mask is not 0/1, a score is not finite, normal or anomalous pixels are missing.
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.ranking import pixel_auroc
+      >>> from jaxae.scoring.metrics import pixel_auroc
       >>> float(pixel_auroc(jnp.array([[[0, 1], [0, 0]]]), jnp.array([[[0.1, 0.4], [0.2, 0.8]]])))
       0.6666666865348816
     """
     masks, maps, weight = _flat(masks, maps, weight)
     points = operating_points(masks, maps, weight)
     require_labels(masks, weight, "pixel AUROC")
+    # pairs of an anomalous and a normal pixel, over all images
     return area(points) / points.positives / points.negatives
 
 
 def region_share(masks: ArrayLike) -> Float[np.ndarray, "n H W"]:
-    """Of each anomalous pixel its share in its region, `1 / pixels of the region`; 0 elsewhere.
+    """Share of each anomalous pixel in its region, `1 / pixels of the region`; 0 elsewhere.
 
     Regions are connected through edges and corners, within one image.
 
@@ -45,20 +47,21 @@ def region_share(masks: ArrayLike) -> Float[np.ndarray, "n H W"]:
 
     Example:
       >>> import numpy as np
-      >>> from jaxae.scoring.metrics.ranking import region_share
+      >>> from jaxae.scoring.metrics import region_share
       >>> region_share(np.array([[[1, 1, 0, 1], [0, 0, 0, 0]]])).tolist()
       [[[0.5, 0.5, 0.0, 1.0], [0.0, 0.0, 0.0, 0.0]]]
     """
     from scipy import ndimage
 
-    given = np.asarray(masks)
-    if given.ndim != 3:
-        raise ValueError(f"masks must be [n, H, W]; got shape {given.shape}")
-    require_labels(given.ravel())
-    share = np.zeros(given.shape, np.float32)
-    for image, mask in zip(share, given, strict=True):
+    mask_array = np.asarray(masks)
+    if mask_array.ndim != 3:
+        raise ValueError(f"masks must be [n, H, W]; got shape {mask_array.shape}")
+    require_labels(mask_array.ravel())
+    share = np.zeros(mask_array.shape, np.float32)
+    for image, mask in zip(share, mask_array, strict=True):
         regions = np.zeros(mask.shape, np.int32)
         ndimage.label(mask, structure=np.ones((3, 3), int), output=regions)
+        # label 0 is the background, which is never looked up
         sizes = np.bincount(regions.ravel())
         image[regions > 0] = 1 / sizes[regions[regions > 0]]
     return share
@@ -69,16 +72,16 @@ def per_region_overlap(
 ) -> Float[Array, ""]:
     """PRO: the mean share of an anomalous region that is flagged, averaged over false-positive rates up to a limit.
 
-    Every region counts the same, small or large; the false-positive rate is that of normal pixels.
+    All regions count equally, whatever their size; the false-positive rate is that of normal pixels.
 
     Args:
-      masks: `[n, H, W]`, 1 where a pixel is anomalous, 0 elsewhere; or, to trace, floats from `region_share`.
+      masks: `[n, H, W]`, 1 where a pixel is anomalous, 0 elsewhere; under `jit`, floats from `region_share`.
       maps: `[n, H, W]`, higher is more anomalous.
-      weight: `[n]`, each image's, not negative, or None.
-      max_fpr: the false-positive rate to average up to, in (0, 1].
+      weight: `[n]`, weight of each image, not negative; None weighs all images 1.
+      max_fpr: largest false-positive rate of the average, in (0, 1].
 
     Returns:
-      Between 0 and 1, which is a perfect map; one that says nothing has `max_fpr / 2`.
+      A scalar in 0..1; a perfect map has 1, an uninformative one `max_fpr / 2`.
 
     Raises:
       ValueError: shapes differ, a mask is not 0/1, a score is not finite, normal or anomalous pixels are missing,
@@ -88,7 +91,7 @@ def per_region_overlap(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.ranking import per_region_overlap
+      >>> from jaxae.scoring.metrics import per_region_overlap
       >>> masks, maps = jnp.array([[[1, 1, 0, 1]]]), jnp.array([[[0.9, 0.1, 0.2, 0.8]]])
       >>> float(per_region_overlap(masks, maps))
       0.75
@@ -102,6 +105,7 @@ def per_region_overlap(
     share, maps, weight = _flat(masks, maps, weight)
     inside = share > 0
     mass = jnp.ones(share.shape) if weight is None else weight.astype(jnp.float32)
+    # anomalous pixels weigh the inverse of their region's size, so that every region has weight 1
     mass = jnp.where(inside, share, 1) * mass
     points = operating_points(inside.astype(jnp.int32), maps, mass)
     require_labels(inside, mass, "PRO")
@@ -109,11 +113,13 @@ def per_region_overlap(
 
 
 def _area_up_to(points: OperatingPoints, limit: ArrayLike) -> Array:
-    """Area under recall from false-positive rate 0 to `limit`, straight between points."""
+    """Area under recall from false-positive rate 0 to `limit`, linear between points."""
     x, y = points.false_positives / points.negatives, points.true_positives / points.positives
     width, rise = jnp.diff(x), jnp.diff(y)
-    part = jnp.clip((limit - x[:-1]) / jnp.where(width > 0, width, 1), 0, 1)
-    return jnp.sum(part * width * (y[:-1] + part * rise / 2))
+    # the share of each segment that lies below the limit; a segment without width has no area
+    fraction = jnp.clip((limit - x[:-1]) / jnp.where(width > 0, width, 1), 0, 1)
+    # trapezoid up to the limit: the height at its end is y + fraction * rise
+    return jnp.sum(fraction * width * (y[:-1] + fraction * rise / 2))
 
 
 def _flat(masks, maps, weight):

@@ -1,4 +1,4 @@
-"""How far p-values of normal examples are from what they promise: `P(p <= a) <= a` at every level a."""
+"""Validity of p-values of normal examples, `P(p <= a) <= a` at every level a, as a curve and its largest excess."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,8 +17,8 @@ def p_value_curve(
 
     Args:
       labels: `[N]`, 1 anomaly, 0 normal; anomalies are not counted.
-      p_values: `[N]` in [0, 1].
-      weight: `[N]`, not negative, or None.
+      p_values: `[N]`, p-value of each row, in [0, 1].
+      weight: `[N]`, weight of each row, not negative; None weighs all rows 1.
 
     Returns:
       `(level, share)`, each `[N + 1]`, rising from (0, 0); tied p-values repeat their point.
@@ -28,7 +28,7 @@ def p_value_curve(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.ranking import p_value_curve
+      >>> from jaxae.scoring.metrics import p_value_curve
       >>> [v.tolist() for v in p_value_curve(jnp.array([0, 0, 1]), jnp.array([0.5, 0.25, 0.125]))]
       [[0.0, 0.125, 0.25, 0.5], [0.0, 0.0, 0.5, 1.0]]
     """
@@ -37,9 +37,11 @@ def p_value_curve(
         if not ((values >= 0) & (values <= 1)).all():
             odd = values[~((values >= 0) & (values <= 1))][0]
             raise ValueError(f"p-values must lie in [0, 1]; got {odd} (are these scores?)")
+    # small p-values flag: with -p as score, false positives are the normals with p <= level
     points = operating_points(labels, -jnp.asarray(p_values, jnp.float32), weight)
     if not is_traced(labels, weight) and not float(points.negatives) > 0:
         raise ValueError(f"p-values are judged on normals; none of the {np.size(labels)} rows is one (with weight)")
+    # the first point, +inf as threshold, becomes level 0
     level = jnp.concatenate([jnp.zeros(1), -points.threshold[1:]])
     return level, points.false_positives / points.negatives
 
@@ -47,16 +49,17 @@ def p_value_curve(
 def p_value_excess(labels: ArrayLike, p_values: ArrayLike, weight: ArrayLike | None = None) -> Float[Array, ""]:
     """The most that the share of normals with `p <= a` exceeds a: `max_a F(a) - a`, 0 where it never does.
 
-    The one-sided Kolmogorov-Smirnov statistic. p-values of one calibration set of n rows share its luck: even exact
-    ones show an excess of about `0.6 / sqrt(n)` on average, however many examples are tested.
+    The one-sided Kolmogorov-Smirnov statistic. All p-values of one calibration set of n rows depend on its draw: valid
+    ones have an excess of about `0.6 / sqrt(n)` on average, however many examples are tested.
 
     Arguments and errors as in `p_value_curve`.
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.ranking import p_value_excess
+      >>> from jaxae.scoring.metrics import p_value_excess
       >>> float(p_value_excess(jnp.array([0, 0, 1]), jnp.array([0.5, 0.25, 0.125])))
       0.5
     """
     level, share = p_value_curve(labels, p_values, weight)
+    # the share steps up at p-values alone, so the maximum is at one of them
     return jnp.max(share - level)

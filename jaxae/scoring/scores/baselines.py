@@ -1,8 +1,7 @@
-"""Classical anomaly scores through scikit-learn, to be measured beside an autoencoder's.
+"""Classical anomaly scores through scikit-learn, to compare with those of an autoencoder.
 
-A baseline is fitted to rows of training normals, `[n, D]` as the caller has scaled them, and gives a function
-`x [m, D] -> [m]` float64, higher is more anomalous, as every score here. scikit-learn is not among the library's
-own dependencies and is imported when a baseline is fitted: `pip install scikit-learn`.
+A baseline is fitted to training normals `[n, D]`, scaled by the caller, and returns a function `x [m, D] -> [m]`
+float64, higher is more anomalous. scikit-learn is imported when a baseline is fitted: `pip install scikit-learn`.
 """
 
 from collections.abc import Callable
@@ -18,6 +17,9 @@ Baseline = Callable[[np.ndarray], Score]
 
 def knn(k: int = 5) -> Baseline:
     """Distance to the k-th nearest training row.
+
+    Args:
+      k: rank of the neighbour; at most the number of training rows is used.
 
     Example:
       >>> import numpy as np
@@ -37,7 +39,7 @@ def pca(variance: float | int | None = 0.9) -> Baseline:
     """Squared distance to the subspace of the leading principal components.
 
     Args:
-      variance: the share of the variance the components hold, in (0, 1), or their number.
+      variance: share of the variance that the components explain, in (0, 1), or their number.
 
     Example:
       >>> import numpy as np
@@ -59,7 +61,7 @@ def mahalanobis(shrinkage: float = 0.0) -> Baseline:
     """Squared Mahalanobis distance to the training mean, `(x - m)^T S^+ (x - m)`.
 
     Args:
-      shrinkage: the share of the covariance replaced by a multiple of the identity with the same trace, in [0, 1].
+      shrinkage: weight of the multiple of the identity with the same trace in the covariance, in [0, 1].
 
     Example:
       >>> import numpy as np
@@ -77,10 +79,10 @@ def mahalanobis(shrinkage: float = 0.0) -> Baseline:
 
 
 def kde(bandwidth: float | str = "scott") -> Baseline:
-    """Minus the log density of a normal kernel at every training row.
+    """Negative log-density of a kernel density estimate with a normal kernel.
 
     Args:
-      bandwidth: the kernel's standard deviation in the data's unit, or "scott" or "silverman".
+      bandwidth: standard deviation of the kernel in the data's unit, or the rule "scott" or "silverman".
 
     Example:
       >>> import numpy as np
@@ -97,11 +99,11 @@ def kde(bandwidth: float | str = "scott") -> Baseline:
 
 
 def one_class_svm(nu: float = 0.5, gamma: float | str = "scale") -> Baseline:
-    """Minus the decision function of a one-class support vector machine with a radial kernel.
+    """Negative decision function of a one-class support vector machine with a radial kernel.
 
     Args:
-      nu: upper bound on the share of training rows left outside, in (0, 1].
-      gamma: the kernel is `exp(-gamma |x - y|^2)`; "scale" is 1 / (D var(x)).
+      nu: upper bound on the share of training rows outside the region, in (0, 1].
+      gamma: inverse width of the kernel `exp(-gamma |x - y|^2)`; "scale" is 1 / (D var(x)).
 
     Example:
       >>> import numpy as np
@@ -119,7 +121,12 @@ def one_class_svm(nu: float = 0.5, gamma: float | str = "scale") -> Baseline:
 
 
 def isolation_forest(trees: int = 100, max_samples: int | str = "auto", seed: int = 0) -> Baseline:
-    """How few random cuts isolate a row: `2^(-E[depth] / c(n))`, in (0, 1).
+    """Isolation score `2^(-E[depth] / c(n))` in (0, 1): few random cuts isolate an anomaly.
+
+    Args:
+      trees: number of trees.
+      max_samples: number of training rows of each tree; "auto" is at most 256.
+      seed: seed of rows and cuts.
 
     Example:
       >>> import numpy as np
@@ -140,7 +147,10 @@ def isolation_forest(trees: int = 100, max_samples: int | str = "auto", seed: in
 
 
 def lof(k: int = 20) -> Baseline:
-    """Local outlier factor: the density of a row's k neighbours over its own; about 1 for normals.
+    """Local outlier factor: density at a row's k neighbours over the density at the row, about 1 for normals.
+
+    Args:
+      k: number of neighbours; less than the number of training rows is used.
 
     Example:
       >>> import numpy as np
@@ -166,7 +176,7 @@ BASELINES: dict[str, Callable[..., Baseline]] = {
     "isolation_forest": isolation_forest,
     "lof": lof,
 }
-"""Name to constructor; without arguments each has the setting it is usually quoted with."""
+"""Name to constructor; the defaults are the settings that are usually reported."""
 
 
 def _sklearn(module: str) -> Any:

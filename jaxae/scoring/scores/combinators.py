@@ -1,4 +1,4 @@
-"""Scorers made of scorers. Each passes `map` through."""
+"""Scorers made of scorers; each passes `map` through."""
 
 from collections.abc import Callable
 
@@ -11,14 +11,14 @@ from jaxae.types import Batch, PyTree, Scorer
 
 
 def prepared(base: Scorer, transform: Callable) -> Scorer:
-    """Score what a transform makes of the batch: scaling from uint8, a corruption, a mask.
+    """A scorer of transformed batches: scaling from uint8, a corruption, a mask.
 
-    The objective's own transform makes scores see what training saw. The map is that of the same draw.
+    With the transform of the objective, scoring reads what training read. The map belongs to the same random draw.
 
     Args:
-      base: the scorer.
-      transform: `(rng, Batch) -> Batch`; gets None where the scorer gets no key. `fit` prepares the reference
-        with a fixed key.
+      base: scorer of transformed batches.
+      transform: transform `(rng, Batch) -> Batch`, with `rng` None where the scorer gets no key. `fit` transforms the
+        reference with a fixed key.
 
     Example:
       >>> import jax.numpy as jnp
@@ -32,12 +32,13 @@ def prepared(base: Scorer, transform: Callable) -> Scorer:
 
     def through(function: Callable) -> Callable:
         def call(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
-            own, inner = split_keys(rng, 2)
-            return function(fitted, inner, transform(own, batch))
+            transform_rng, score_rng = split_keys(rng, 2)
+            return function(fitted, score_rng, transform(transform_rng, batch))
 
         return call
 
     def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> PyTree:
+        # a fixed key, so that the same reference gives the same fit
         prepared_reference = None if reference is None else transform(jax.random.key(0), reference)
         return base.fit(params, state, prepared_reference)
 
@@ -45,11 +46,11 @@ def prepared(base: Scorer, transform: Callable) -> Scorer:
 
 
 def averaged(base: Scorer, num: int) -> Scorer:
-    """The mean of `num` scores with keys of their own: many corruptions, masks or samples, in one vmap.
+    """The mean of `num` scores with different keys: many corruptions, masks or samples, in one vmap.
 
     Args:
-      base: a scorer that draws, such as `prepared(reconstruction(model), corruption)`.
-      num: how many draws; memory grows with it.
+      base: a random scorer, such as `prepared(reconstruction(model), corruption)`.
+      num: number of draws; memory grows with it.
 
     Raises:
       ValueError: `num` is below 1; in `apply`, there is no key to draw with.
@@ -78,15 +79,14 @@ def averaged(base: Scorer, num: int) -> Scorer:
 
 
 def ensemble(base: Scorer, reduce: str = "mean") -> Scorer:
-    """The score of K models, whose params and state carry a leading axis of members (`train.ensemble` makes them).
+    """The score of K models, whose params and state have a leading axis of members (`train.ensemble` makes them).
 
-    "mean", "median", "min" and "max" are of the members' scores; "spread" is their standard deviation: how far the
-    members disagree, which they do on what none has learned. The map is reduced likewise. All members see the same
-    key, so the same corruption.
+    Members tend to disagree on examples that none has learned, which their standard deviation measures. The map is
+    reduced in the same way. All members get the same key, so the same corruption.
 
     Args:
       base: the scorer of one model.
-      reduce: one of the above.
+      reduce: reduction over the members' scores: "mean", "median", "min", "max" or "spread", the standard deviation.
 
     Raises:
       ValueError: an unknown `reduce`.
@@ -113,11 +113,13 @@ def ensemble(base: Scorer, reduce: str = "mean") -> Scorer:
 
     def through(function: Callable) -> Callable:
         def call(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
+            # the key is not mapped: every member scores the same corruption
             return reduced(jax.vmap(lambda member: function(member, rng, batch))(fitted), axis=0)
 
         return call
 
     def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> PyTree:
+        # members differ in params and state and share the reference
         return jax.vmap(base.fit, (0, 0, None))(params, state, reference)
 
     return Scorer(fit, through(base.apply), None if base.map is None else through(base.map))

@@ -1,4 +1,4 @@
-"""Means and covariances from few rows: shrunk, weighted, and turned into a whitening that never divides by zero."""
+"""Means and covariances from few rows: shrinkage, weights, and a whitening that never divides by zero."""
 
 import jax.numpy as jnp
 from jax import Array
@@ -16,12 +16,12 @@ def shrunk_covariance(
     """Mean and `(1 - a) S + a (tr S / D) I`, with S the covariance (divided by N) and a the shrinkage.
 
     Args:
-      x: `[N, D]` rows.
-      shrinkage: "ledoit_wolf" or "oas", which estimate a from the rows, or the number a itself, in [0, 1].
-      weight: `[N]`, 0 where a row does not count; None: all weigh 1.
+      x: `[N, D]`, rows.
+      shrinkage: estimator of a, "ledoit_wolf" or "oas", or the number a itself, in [0, 1].
+      weight: `[N]`, weight of each row, 0 where a row does not count; None weighs all rows 1.
 
     Returns:
-      `(mean [D], covariance [D, D], a)`.
+      `(mean [D], covariance [D, D], a)`, a the shrinkage applied.
 
     Raises:
       ValueError: an unknown name, or a number outside [0, 1].
@@ -40,7 +40,7 @@ def shrunk_covariance(
     weight = jnp.ones(x.shape[0]) if weight is None else weight
     x = x.astype(jnp.float32)
     count, width = weight.sum(), x.shape[1]
-    # where: a row that does not count may be anything
+    # where, not a product: a row of weight 0 may hold infinities or NaN
     mean = jnp.where(weight[:, None] > 0, x * weight[:, None], 0).sum(0) / count
     centred = jnp.where(weight[:, None] > 0, x - mean[None], 0)
     sample = (centred * weight[:, None]).T @ centred / count
@@ -54,7 +54,10 @@ def shrunk_covariance(
 
 
 def whitening(covariance: Float[Array, "D D"]) -> Float[Array, "D D"]:
-    """W with `|x W|^2 = x C^-1 x`; directions in which nothing varies weigh as if they varied by rounding.
+    """W with `|x W|^2 = x C^-1 x`; directions without variance count as if they had the variance of rounding.
+
+    Args:
+      covariance: `[D, D]`, symmetric and positive semi-definite.
 
     Example:
       >>> import jax.numpy as jnp
@@ -62,14 +65,16 @@ def whitening(covariance: Float[Array, "D D"]) -> Float[Array, "D D"]:
       >>> [round(abs(w), 3) for w in jnp.diag(whitening(jnp.diag(jnp.array([4.0, 25.0])))).tolist()]
       [0.5, 0.2]
     """
+    # C = V diag(v) V^T, so W = V diag(v^-1/2)
     variance, directions = jnp.linalg.eigh(covariance)
     eps, tiny = jnp.finfo(jnp.float32).eps, jnp.finfo(jnp.float32).tiny
+    # eigenvalues below eps * D times the largest are rounding errors of eigh
     least = jnp.maximum(variance[-1] * eps * covariance.shape[0], tiny)
     return directions / jnp.sqrt(jnp.maximum(variance, least))[None]
 
 
 def require_shrinkage(shrinkage: str | ArrayLike) -> None:
-    """A known name, or a number in [0, 1] (an array, perhaps traced, passes)."""
+    """Raise unless `shrinkage` is a known name or a number in [0, 1]; arrays, perhaps traced, pass."""
     if isinstance(shrinkage, str) and shrinkage not in SHRINKAGES:
         raise ValueError(f"unknown shrinkage {shrinkage!r}; there are {', '.join(SHRINKAGES)}, or a number in [0, 1]")
     if (number := as_number(shrinkage)) is not None and not 0 <= number <= 1:
@@ -77,8 +82,9 @@ def require_shrinkage(shrinkage: str | ArrayLike) -> None:
 
 
 def _ledoit_wolf(sample, spherical, centred, weight):
-    """`min(b^2, d^2) / d^2`: b^2 the sample covariance's own error, d^2 its distance from the sphere."""
+    """`min(b^2, d^2) / d^2`: b^2 the error of the sample covariance, d^2 its distance from the multiple of I."""
     distance = jnp.sum((sample - spherical) ** 2)
+    # b^2 = mean |x x^T - S|^2 / n, and mean |x x^T - S|^2 = mean |x|^4 - |S|^2
     fourth = jnp.sum(weight * jnp.sum(centred**2, -1) ** 2) / weight.sum()
     error = jnp.maximum(fourth - jnp.sum(sample**2), 0) / weight.sum()
     return jnp.where(distance > 0, jnp.minimum(error, distance) / jnp.where(distance > 0, distance, 1), 0.0)
@@ -86,6 +92,7 @@ def _ledoit_wolf(sample, spherical, centred, weight):
 
 def _oas(sample, spherical, centred, weight):
     width = sample.shape[0]
+    # equation 23 with D^2 in common: tr(S^2) / D^2 and tr(S)^2 / D^2
     squares, level = jnp.mean(sample**2), spherical[0, 0] ** 2
     denominator = (weight.sum() + 1) * (squares - level / width)
     return jnp.where(

@@ -1,4 +1,4 @@
-"""Why an example is anomalous: where in an image, which columns of a table, and the normal example it is nearest to."""
+"""Explanations of a score: a heat map, the contribution of each column, and the nearest normal examples."""
 
 from typing import NamedTuple
 
@@ -14,11 +14,11 @@ from jaxae.types import Batch, PyTree, Scorer
 
 
 class Contributions(NamedTuple):
-    """What each element adds to a score, the largest first.
+    """Contribution of each element to a score, the largest first.
 
     Attributes:
-      element: `[B, D]` int32, the element's place in the flattened example; for a table the column.
-      value: `[B, D]`, in the score's unit; each row's sum is the score.
+      element: `[B, D]` int32, index of the element in the flattened example; for a data table the column.
+      value: `[B, D]`, contribution in the score's unit; a row sums to the score.
     """
 
     element: Int[Array, "B D"]
@@ -26,11 +26,11 @@ class Contributions(NamedTuple):
 
 
 class Nearest(NamedTuple):
-    """The reference's examples that are most like an example.
+    """The nearest examples of the reference.
 
     Attributes:
-      row: `[B, k]` int32, rows of the reference, the nearest first.
-      distance: `[B, k]`, Euclidean, in feature space.
+      row: `[B, k]` int32, row of the reference, the nearest first.
+      distance: `[B, k]`, Euclidean distance in feature space.
     """
 
     row: Int[Array, "B k"]
@@ -38,16 +38,16 @@ class Nearest(NamedTuple):
 
 
 def heat_maps(base: Scorer, held_out: int | None = None, quantile: float = 0.99) -> Scorer:
-    """The scorer with maps of one value a pixel, in units of what is high among normals.
+    """A scorer whose maps have one value a pixel, in units of a high value among normals.
 
-    A map is the mean of the base's over its last axis (an image's channels), divided by the `quantile` of the highest
-    pixels of held-out normals: above 1 is a pixel higher than the highest one of nearly every normal example. The score
-    is the base's own.
+    The map of `base` is averaged over its last axis (an image's channels) and divided by a quantile of the highest
+    pixel of held-out normals: a value above 1 exceeds the highest pixel of nearly every normal example. The score is
+    that of `base`.
 
     Args:
       base: a scorer with a map `[B, ..., C]`.
-      held_out: the number of last rows of the reference that no parameter was fitted to; None: a fifth.
-      quantile: of the held-out normals' highest pixels, in (0, 1).
+      held_out: number of held-out rows, the last of the reference, to which no parameter was fitted; None: a fifth.
+      quantile: quantile level over the highest pixels of held-out normals, in (0, 1).
 
     Raises:
       ValueError: `base` has no map, or the quantile is outside (0, 1); in `fit`, as `held_out.divided`.
@@ -69,18 +69,21 @@ def heat_maps(base: Scorer, held_out: int | None = None, quantile: float = 0.99)
     base_map = base.map
 
     def pixels(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
+        # channels of one pixel are one place in the image
         return base_map(fitted, rng, batch).mean(-1)
 
     def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> dict:
-        first, rows = divided(reference, held_out)
-        fitted, key = base.fit(params, state, first), jax.random.key(0)
+        fitting_rows, rows = divided(reference, held_out)
+        fitted, key = base.fit(params, state, fitting_rows), jax.random.key(0)
 
         def highest(batch: Batch) -> Array:
             values = pixels(fitted, key, batch)
             return values.reshape(values.shape[0], -1).max(-1)
 
+        # rows of weight 0 become NaN, which nanquantile leaves out
         high = jnp.where(row_weights(rows) > 0, in_chunks(highest, rows), jnp.nan)
         unit = jnp.nanquantile(high, quantile)
+        # maps that are 0 on all held-out normals have no unit of their own: tiny avoids 0 / 0
         return {"base": fitted, "unit": jnp.maximum(unit, jnp.finfo(jnp.float32).tiny)}
 
     def apply(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
@@ -93,14 +96,14 @@ def heat_maps(base: Scorer, held_out: int | None = None, quantile: float = 0.99)
 
 
 def contributions(score: Float[Array, " B"], score_map: Float[Array, "B *dims"]) -> Contributions:
-    """A score parted among the elements in proportion to its map, the largest part first.
+    """A score divided among the elements in proportion to its map, the largest first.
 
-    For scores that are a mean or a sum over the map these are the exact addends. An example whose map is all zeros has
-    its score parted equally.
+    For scores that are a mean or a sum over the map these are the exact summands. Where a map is all zeros the score is
+    divided equally.
 
     Args:
-      score: `[B]`, from `scorer.apply`.
-      score_map: `[B, ...]`, not negative, from `scorer.map` with the same batch and key.
+      score: `[B]`, scores from `scorer.apply`.
+      score_map: `[B, ...]`, non-negative map from `scorer.map` with the same batch and key.
 
     Returns:
       `Contributions`.
@@ -108,12 +111,13 @@ def contributions(score: Float[Array, " B"], score_map: Float[Array, "B *dims"])
     Example:
       >>> import jax.numpy as jnp
       >>> from jaxae.scoring.scores.explain import contributions
-      >>> found = contributions(jnp.array([2.0]), jnp.array([[1.0, 5.0, 0.0]]))
-      >>> found.element.tolist(), [round(v, 3) for v in found.value[0].tolist()]
+      >>> explained = contributions(jnp.array([2.0]), jnp.array([[1.0, 5.0, 0.0]]))
+      >>> explained.element.tolist(), [round(v, 3) for v in explained.value[0].tolist()]
       ([[1, 0, 2]], [1.667, 0.333, 0.0])
     """
     flat = score_map.reshape(score_map.shape[0], -1)
     total = flat.sum(-1, keepdims=True)
+    # a map of zeros has no proportions: equal shares
     shares = jnp.where(total > 0, flat / jnp.where(total > 0, total, 1), 1 / flat.shape[1])
     order = jnp.argsort(-shares, -1)
     value = jnp.take_along_axis(shares, order, -1) * score[:, None]
@@ -126,18 +130,18 @@ def nearest_normals(
     """The k normal examples that are nearest to each example.
 
     Args:
-      features: in which they are compared: `latent.encoded(model)`, `latent.inputs`, or another.
-      params: the model's own.
-      state: the model's own.
-      reference: the normal examples; rows of weight 0 are passed over.
-      batch: the examples to explain.
-      k: how many.
+      features: feature function in which distances are taken, such as `latent.encoded(model)` or `latent.inputs`.
+      params: parameters of the model.
+      state: state of the model.
+      reference: normal examples; rows of weight 0 are left out.
+      batch: examples to explain.
+      k: number of neighbours, at least 1.
 
     Returns:
       `Nearest`.
 
     Raises:
-      ValueError: k below 1, or the reference has fewer rows that count.
+      ValueError: k below 1, or fewer than k rows of the reference have weight.
 
     Example:
       >>> import jax.numpy as jnp

@@ -8,28 +8,28 @@ from jaxtyping import Float
 from jaxae.scoring.scores.held_out import divided, in_chunks, row_weights
 from jaxae.types import Batch, PyTree, Scorer
 
-# the share of held-out normals whose excess over the rest gives the tail its unit
+# share of held-out normals that make the tail; their mean excess is its unit
 TAIL = 0.1
-# of the tail: 0 would be exponential; 0.5 keeps a single huge score from deciding alone
+# shape of the generalised Pareto tail: 0 is exponential; 0.5 keeps one very high member from deciding alone
 SHAPE = 0.5
 
 
 def fused(*scorers: Scorer, held_out: int | None = None, by: str = "rank") -> Scorer:
-    """The mean of several scores, each first turned into how unusual it is among held-out normals.
+    """The mean of several scores, each first expressed relative to its distribution on held-out normals.
 
     - "rank": `-log p`, p the share of held-out normals that score as high. Beyond the 90 % quantile u the p-value
       goes on as a generalised Pareto tail of shape 0.5, so that no score saturates:
       `-log p(s) = -log p(u) + 2 log(1 + (s - u) / (2 m))`, m the mean excess of the normals above u.
     - "z": `(s - median) / (1.4826 median |s - median|)`.
-    - "log": the same of log s, for scores above 0: what counts is how many times as high as usual.
+    - "log": "z" of log s, for scores above 0: the ratio to a usual score counts.
 
-    Below u the rank is the same under every increasing change of a member's score; the tail is so under changes of
-    scale. Members are fitted to the reference without its held-out rows.
+    Below u, "rank" does not change under increasing maps of a member's score; the tail does not change under changes
+    of scale. Members are fitted to the reference without its held-out rows.
 
     Args:
-      *scorers: at least one.
-      held_out: the number of last rows of the reference that no parameter was fitted to; None: a fifth.
-      by: "rank", "z" or "log".
+      *scorers: members to fuse, at least one.
+      held_out: number of held-out rows, the last of the reference, to which no parameter was fitted; None: a fifth.
+      by: common scale of the scores, "rank", "z" or "log".
 
     Raises:
       ValueError: no scorer, or an unknown `by`; in `fit`, as `held_out.divided` and the members.
@@ -52,14 +52,15 @@ def fused(*scorers: Scorer, held_out: int | None = None, by: str = "rank") -> Sc
         raise ValueError(f'fused needs at least one scorer and by "rank", "z" or "log"; got {len(scorers)} and {by!r}')
 
     def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> dict:
-        first, rows = divided(reference, held_out)
-        members = [scorer.fit(params, state, first) for scorer in scorers]
+        fitting_rows, rows = divided(reference, held_out)
+        members = [scorer.fit(params, state, fitting_rows) for scorer in scorers]
+        # a fixed key: held-out scores of random members do not change from fit to fit
         key = jax.random.key(0)
 
-        def each(batch: Batch) -> list[Array]:
+        def member_scores(batch: Batch) -> list[Array]:
             return [scorer.apply(fitted, key, batch) for scorer, fitted in zip(scorers, members, strict=True)]
 
-        scores = unit(jnp.stack(in_chunks(each, rows)))
+        scores = unit(jnp.stack(in_chunks(member_scores, rows)))
         weight = row_weights(rows)
         return {"members": members, "usual": jax.vmap(lambda s: describe(s, weight))(scores)}
 
@@ -67,7 +68,7 @@ def fused(*scorers: Scorer, held_out: int | None = None, by: str = "rank") -> Sc
     unit = _log if by == "log" else lambda scores: scores
 
     def apply(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
-        scores = [scorer.apply(own, rng, batch) for scorer, own in zip(scorers, fitted["members"], strict=True)]
+        scores = [scorer.apply(member, rng, batch) for scorer, member in zip(scorers, fitted["members"], strict=True)]
         return jax.vmap(compare)(fitted["usual"], unit(jnp.stack(scores))).mean(0)
 
     return Scorer(fit, apply)
@@ -75,32 +76,35 @@ def fused(*scorers: Scorer, held_out: int | None = None, by: str = "rank") -> Sc
 
 def _fit_rank(scores: Float[Array, " n"], weight: Float[Array, " n"]) -> dict:
     order = jnp.argsort(scores)
-    # weight at or above each of the sorted scores; 1 for the new example itself, so that p is never 0
+    # p = (1 + weight at or above the score) / (1 + weight); the 1 is the new example itself, so that p is never 0
     scores, weight = scores[order], weight[order]
     above = jnp.cumsum(weight[::-1])[::-1]
     nats = jnp.log1p(weight.sum()) - jnp.log1p(jnp.append(above, 0.0))
-    # the first normal with at most TAIL of them at or above it; the highest where there are too few
+    # u is the first normal with at most a share TAIL at or above it, or the highest one where there are few
     high = (weight > 0) & (above <= jnp.maximum(TAIL * weight.sum(), above.min(initial=jnp.inf, where=weight > 0)))
     start = jnp.argmax(high)
     threshold = scores[start]
     beyond = jnp.where(scores > threshold, weight, 0)
     excess = (beyond * (scores - threshold)).sum() / jnp.maximum(beyond.sum(), 1)
-    # where no normal lies beyond, the unit is the spread of them all
+    # where no normal lies above u, the unit is the standard deviation of all normals
     spread = jnp.sqrt((weight * (scores - (weight * scores).sum() / weight.sum()) ** 2).sum() / weight.sum())
+    # a unit that is not 0, whatever the scale of the scores
     least = jnp.finfo(jnp.float32).eps * jnp.maximum(jnp.abs(threshold), 1e-6)
     unit = jnp.maximum(jnp.where(excess > 0, excess, spread), least)
     return {"sorted": scores, "nats": nats, "threshold": threshold, "at_threshold": nats[start], "unit": unit}
 
 
 def _rank(usual: dict, scores: Float[Array, " B"]) -> Float[Array, " B"]:
-    place = jnp.searchsorted(usual["sorted"], scores, side="left")
+    rank = jnp.searchsorted(usual["sorted"], scores, side="left")
     beyond = jnp.maximum(scores - usual["threshold"], 0) / usual["unit"]
+    # -log of a generalised Pareto tail: log(1 + shape * excess / unit) / shape
     tail = usual["at_threshold"] + jnp.log1p(SHAPE * beyond) / SHAPE
-    return jnp.where(scores >= usual["threshold"], tail, jnp.minimum(usual["nats"][place], usual["at_threshold"]))
+    return jnp.where(scores >= usual["threshold"], tail, jnp.minimum(usual["nats"][rank], usual["at_threshold"]))
 
 
 def _fit_z(scores: Float[Array, " n"], weight: Float[Array, " n"]) -> dict:
     middle = _median(scores, weight)
+    # 1.4826 times the median absolute deviation is the standard deviation of a normal distribution
     spread = 1.4826 * _median(jnp.abs(scores - middle), weight)
     return {"middle": middle, "spread": jnp.maximum(spread, jnp.finfo(jnp.float32).tiny)}
 

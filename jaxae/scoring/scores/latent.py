@@ -1,4 +1,4 @@
-"""Scores of where an example lies among the normals: in latent space, in a classifier's features, or as it is."""
+"""Distances from normal examples as scores: in latent space, in a classifier's features, or in input space."""
 
 from collections.abc import Callable
 
@@ -18,14 +18,17 @@ from jaxae.types import Autoencoder, Batch, PyTree, Scorer
 Features = Callable[[PyTree, PyTree, Batch], Array]
 """`(params, state, batch) -> [B, D]`: `encoded(model)`, `inputs`, or any function of this form."""
 
-# reference rows that `fit` passes through the feature function at a time
+# number of reference rows that `fit` passes through the feature function at a time
 CHUNK = 1024
-# a covariance of this width takes a gigabyte
+# widest features with a covariance matrix, which then takes a gigabyte
 WIDEST = 16384
 
 
 def encoded(model: Autoencoder) -> Features:
-    """The features that the model's own latents are: `model.encode(x).latent`, each example's as one row.
+    """The model's latents as features: `model.encode(x).latent`, flattened to one row per example.
+
+    Args:
+      model: the autoencoder whose latents are compared.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -46,7 +49,12 @@ def encoded(model: Autoencoder) -> Features:
 
 
 def inputs(params: PyTree, state: PyTree, batch: Batch) -> Array:
-    """The features that the examples are themselves, each as one row; no model is read.
+    """The examples themselves as features, flattened to one row per example; the model is not read.
+
+    Args:
+      params: parameters of the model, not read.
+      state: state of the model, not read.
+      batch: examples `[B, ...]`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -59,16 +67,16 @@ def inputs(params: PyTree, state: PyTree, batch: Batch) -> Array:
 
 
 def knn(features: Features, k: int = 5, reduce: str = "kth") -> Scorer:
-    """Distance to the nearest normals: Euclidean, in feature space, exact.
+    """Euclidean distance to the nearest normals in feature space, by exact search.
 
     With d_1 <= d_2 <= ... the distances to the reference's rows: "kth" is `d_k`, "mean" is `(d_1 + ... + d_k) / k`.
-    Rows of the reference with `weight` 0 are not in the bank. The bank is one row a reference example: give `fit` a
-    part of a large set. Scoring holds a few megabytes of distances at a time, row by row as well.
+    Rows of the reference with `weight` 0 are not in the bank. The bank holds a row per reference example: give `fit`
+    a subset of a large data set. Scoring needs a few megabytes for distances, row by row as well.
 
     Args:
-      features: `(params, state, batch) -> [B, D]`.
-      k: neighbours.
-      reduce: "kth" or "mean".
+      features: feature function `(params, state, batch) -> [B, D]`.
+      k: number of neighbours, at least 1.
+      reduce: reduction over the k distances, "kth" or "mean".
 
     Raises:
       ValueError: k below 1 or an unknown `reduce`; in `fit`, no reference, fewer than k rows, or features that are not
@@ -96,20 +104,22 @@ def knn(features: Features, k: int = 5, reduce: str = "kth") -> Scorer:
     def apply(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
         queries = features(fitted["params"], fitted["state"], batch)
         distances, _ = nearest_rows(queries, fitted["bank"], k, fitted["weight"])
+        # nearest first: the last column is the k-th neighbour
         return distances[:, -1] if reduce == "kth" else distances.mean(-1)
 
     return Scorer(fit, apply)
 
 
 def mahalanobis(features: Features, shrinkage: str | ArrayLike = "ledoit_wolf") -> Scorer:
-    """Squared distance from the normals' mean, each direction in units of how far the normals spread along it.
+    """Squared Mahalanobis distance from the normals' mean: each direction in units of the normals' deviation along it.
 
     `(f - m)^T C^-1 (f - m)` with m and C the mean and the shrunk covariance of the reference's features; rows of
     `weight` 0 do not count.
 
     Args:
-      features: `(params, state, batch) -> [B, D]`.
-      shrinkage: of the covariance, see `covariance.shrunk_covariance`: "ledoit_wolf", "oas" or a number in [0, 1].
+      features: feature function `(params, state, batch) -> [B, D]`.
+      shrinkage: shrinkage of the covariance, "ledoit_wolf", "oas" or a number in [0, 1]; see
+        `covariance.shrunk_covariance`.
 
     Raises:
       ValueError: an unknown shrinkage; in `fit`, no reference, fewer than 2 rows, or features that are not one row an
@@ -133,11 +143,13 @@ def mahalanobis(features: Features, shrinkage: str | ArrayLike = "ledoit_wolf") 
         rows, weight = reference_features(features, params, state, reference, at_least=2)
         if rows.shape[1] > WIDEST:
             raise ValueError(f"features {rows.shape[1]} wide have too large a covariance; the limit is {WIDEST}")
+        # shrinkage keeps the covariance invertible with fewer rows than features
         mean, covariance, _ = shrunk_covariance(rows, shrinkage, weight)
         return {"params": params, "state": state, "mean": mean, "whitening": whitening(covariance)}
 
     def apply(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
         centred = features(fitted["params"], fitted["state"], batch) - fitted["mean"][None]
+        # W whitens: |(f - m) W|^2 = (f - m)^T C^-1 (f - m), a sum of squares that cannot be negative
         white = jnp.matmul(centred, fitted["whitening"], precision=jax.lax.Precision.HIGHEST)
         return jnp.sum(white**2, -1)
 
@@ -147,7 +159,14 @@ def mahalanobis(features: Features, shrinkage: str | ArrayLike = "ledoit_wolf") 
 def reference_features(
     features: Features, params: PyTree, state: PyTree, reference: Batch | None, at_least: int = 1
 ) -> tuple[Float[Array, "N D"], Float[Array, " N"]]:
-    """The features of a reference's rows, computed chunk by chunk, and the rows' weights.
+    """The features of a reference's rows, computed in chunks, and the rows' weights.
+
+    Args:
+      features: feature function `(params, state, batch) -> [B, D]`.
+      params: parameters of the model.
+      state: state of the model.
+      reference: normal examples.
+      at_least: least number of rows with weight.
 
     Raises:
       ValueError: no reference, fewer than `at_least` rows that count, or features that are not one row an example.
@@ -166,6 +185,7 @@ def reference_features(
     count = num if is_traced(weight) else int(np.count_nonzero(np.asarray(weight) > 0))
     if min(num, count) < at_least:
         raise ValueError(f"this score needs at least {at_least} reference rows; got {count} that count, of {num}")
+    # the encoder's activations exist for one chunk at a time
     rows = in_chunks(lambda batch: features(params, state, batch), reference, CHUNK)
     if rows.ndim != 2:
         raise ValueError(f"features must be one row an example, [B, D]; got {rows.shape}")
@@ -175,4 +195,5 @@ def reference_features(
 def _joined(tree: PyTree) -> Array:
     leaves = [jnp.asarray(leaf, jnp.float32) for leaf in jax.tree.leaves(tree)]
     flat = [leaf.reshape(leaf.shape[0], -1) for leaf in leaves]
+    # latents of several levels or groups are one row
     return flat[0] if len(flat) == 1 else jnp.concatenate(flat, -1)

@@ -1,4 +1,4 @@
-"""Reconstruction error in the encoder's hidden layers: what the input and its reconstruction mean to it."""
+"""Reconstruction error in the encoder's hidden layers, between the input and its reconstruction."""
 
 import jax.numpy as jnp
 from jax import Array
@@ -13,16 +13,16 @@ def pathway(model: Autoencoder, encoder: Network, with_input: bool = True) -> Fe
     """The features `h_i(x) - h_i(x̂)`, side by side: all hidden layers i of the encoder, x̂ the reconstruction.
 
     Args:
-      model: an autoencoder whose reconstruction is like its input.
-      encoder: the model's own; the networks made here from Flax Linen modules know their layers. A preset's is
-        `networks.default_encoder(shape, outputs)`. Where the non-linearity is no module, its input is compared.
-      with_input: whether `x - x̂` is the first of them.
+      model: an autoencoder whose reconstruction has the shape of its input.
+      encoder: encoder of the model, with `Network.hidden`, which networks of Flax Linen modules have. A preset's is
+        `networks.default_encoder(shape, outputs)`. Where a non-linearity is not a module, its input is compared.
+      with_input: whether `x - x̂` is the first difference.
 
     Returns:
       `(params, state, batch) -> [B, D]`.
 
     Raises:
-      ValueError: the encoder does not know its layers; (from the features) input and reconstruction differ in shape.
+      ValueError: the encoder has no `hidden`; (from the features) input and reconstruction differ in shape.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -45,10 +45,12 @@ def pathway(model: Autoencoder, encoder: Network, with_input: bool = True) -> Fe
         reconstruction = model.likelihood.mean(output.prediction).astype(jnp.float32)
         if reconstruction.shape != x.shape:
             raise ValueError(f"the reconstruction's shape {reconstruction.shape} is not the input's {x.shape}")
-        both = [[x, reconstruction]] if with_input else []
+        pairs = [[x, reconstruction]] if with_input else []
+        # the reconstruction passes through the same encoder as the input did
         layers = [hidden(params["encoder"], side, batch.condition) for side in (x, reconstruction)]
-        both += list(zip(*layers, strict=True))
-        differences = [(a - b).astype(jnp.float32).reshape(x.shape[0], -1) for a, b in both]
+        pairs += list(zip(*layers, strict=True))
+        # each layer as one row per example, so that layers of any shape stand side by side
+        differences = [(a - b).astype(jnp.float32).reshape(x.shape[0], -1) for a, b in pairs]
         return jnp.concatenate(differences, -1)
 
     return features
@@ -58,9 +60,9 @@ def simple_pathway(model: Autoencoder, encoder: Network, with_input: bool = True
     """Sum of squared differences along the encoder's layers: `sum_i |h_i(x) - h_i(x̂)|^2` (SAP).
 
     Args:
-      model: as for `pathway`.
-      encoder: as for `pathway`.
-      with_input: as for `pathway`.
+      model: an autoencoder whose reconstruction has the shape of its input.
+      encoder: encoder of the model, see `pathway`.
+      with_input: whether `x - x̂` counts as a layer.
 
     Raises:
       ValueError: as `pathway`.
@@ -90,13 +92,14 @@ def simple_pathway(model: Autoencoder, encoder: Network, with_input: bool = True
 def normalised_pathway(
     model: Autoencoder, encoder: Network, shrinkage: str | ArrayLike = "ledoit_wolf", with_input: bool = True
 ) -> Scorer:
-    """The same differences, centred and whitened on the reference: their squared Mahalanobis distance (NAP).
+    """Squared Mahalanobis distance of the differences along the encoder's layers from those of the reference (NAP).
 
     Args:
-      model: as for `pathway`.
-      encoder: as for `pathway`.
-      shrinkage: as for `latent.mahalanobis`; 0 is the paper's score, up to the number of reference rows.
-      with_input: as for `pathway`.
+      model: an autoencoder whose reconstruction has the shape of its input.
+      encoder: encoder of the model, see `pathway`.
+      shrinkage: shrinkage of the covariance, as in `latent.mahalanobis`; 0 is the paper's score, up to the number of
+        reference rows.
+      with_input: whether `x - x̂` counts as a layer.
 
     Raises:
       ValueError: as `pathway` and `latent.mahalanobis`.

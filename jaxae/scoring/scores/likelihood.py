@@ -1,4 +1,4 @@
-"""How unlikely an example is under a model with a probability of its latents: bounds on the log-likelihood."""
+"""Negative bounds on the log-likelihood as scores, for models with a prior and a posterior of latents."""
 
 import math
 
@@ -10,20 +10,20 @@ from jaxae.objectives.iwae import log_weights
 from jaxae.scoring.scores.reconstruction import fit_model
 from jaxae.types import Autoencoder, Batch, PyTree, Scorer
 
-# latents that are decoded at a time, for each example
+# number of latents per example that are decoded at a time
 CHUNK = 16
 
 
 def bound(model: Autoencoder, num_samples: int = 1, num_averages: int = 1) -> Scorer:
     """The negative bound on `log p(x)`, nats: `-mean_m log mean_k p(x, z_mk) / q(z_mk | x)`.
 
-    `num_samples` 1 is the negative ELBO; more tighten the bound (importance-weighted); `num_averages` takes noise out
-    of it. Every score needs `num_samples * num_averages` passes of the decoder, of which 16 exist at a time.
+    `num_samples` 1 is the negative ELBO, more samples tighten the bound (importance weighting). `num_averages` reduces
+    its variance. A score takes `num_samples * num_averages` passes of the decoder, 16 at a time.
 
     Args:
       model: an `Autoencoder` whose code has a rate, `log q(z|x) - log p(z)`, such as one with a gaussian bottleneck.
-      num_samples: K, latents inside the logarithm.
-      num_averages: M, bounds that are averaged.
+      num_samples: number of latents K inside the logarithm.
+      num_averages: number of bounds M that are averaged.
 
     Raises:
       ValueError: a number below 1; in `apply`, no key to draw with, or a bottleneck without a rate.
@@ -55,8 +55,10 @@ def bound(model: Autoencoder, num_samples: int = 1, num_averages: int = 1) -> Sc
         keys = jax.random.split(rng, (chunks, size))
         # the key is for the latents: dropout stays off
         state = evaluated(fitted["state"])
-        some = jax.lax.map(lambda k: log_weights(model, fitted["params"], state, k, batch)[0], keys)
-        weights = some.reshape(chunks * size, -1)[:total].reshape(num_averages, num_samples, -1)
+        chunk_weights = jax.lax.map(lambda k: log_weights(model, fitted["params"], state, k, batch)[0], keys)
+        # the last chunk may hold more latents than are needed
+        weights = chunk_weights.reshape(chunks * size, -1)[:total].reshape(num_averages, num_samples, -1)
+        # log mean exp over K in a stable form: logsumexp - log K
         return -(jax.nn.logsumexp(weights, 1) - math.log(num_samples)).mean(0)
 
     return Scorer(fit_model, apply)

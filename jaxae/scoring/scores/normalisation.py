@@ -1,4 +1,4 @@
-"""Scores in units of what is usual for normals: for each element, or for inputs of that complexity."""
+"""Scores relative to usual values of normals: of each element, or of inputs of the same complexity."""
 
 from collections.abc import Callable
 
@@ -18,16 +18,16 @@ def normalised(
 ) -> Scorer:
     """Each element's error divided by that element's mean error on held-out normals, then averaged.
 
-    Elements that are always hard to reconstruct no longer drown the others. With e_i the map of `base` and m_i its
+    Elements that are always hard to reconstruct no longer dominate the score. With e_i the map of `base` and m_i its
     mean over the held-out normals, the map is `e_i / max(m_i, floor * m)`, m the mean of all m_i; the score is its mean
     over the elements that count.
 
     Args:
       base: a scorer with a map that is not negative, such as `reconstruction(model, "l2")`.
-      held_out: the number of last rows of the reference that no parameter was fitted to; None: a fifth.
-      floor: the least divisor, as a share of the mean one, > 0: an element that is constant among normals would
-        otherwise count without end.
-      fraction: average the largest values alone, as "top_fraction" does; None: all.
+      held_out: number of held-out rows, the last of the reference, to which no parameter was fitted; None: a fifth.
+      floor: least divisor as a share of the mean divisor, > 0: it bounds the values of elements that are constant
+        among normals.
+      fraction: share of the largest values that is averaged, as in "top_fraction"; None averages all.
 
     Raises:
       ValueError: `base` has no map, or the floor is not above 0; in `fit`, as `held_out.divided`.
@@ -52,10 +52,12 @@ def normalised(
     base_map = base.map
 
     def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> dict:
-        first, rows = divided(reference, held_out)
-        fitted = base.fit(params, state, first)
+        fitting_rows, rows = divided(reference, held_out)
+        fitted = base.fit(params, state, fitting_rows)
         key = jax.random.key(0)
+        # maps of all held-out rows would not fit in memory; only their running mean is kept
         mean = mean_in_chunks(lambda batch: base_map(fitted, key, batch), rows)
+        # the floor is relative, so that it does not depend on the unit of the error
         overall = mean.mean()
         tiny = jnp.finfo(mean.dtype).tiny
         return {"base": fitted, "divisor": jnp.maximum(mean, jnp.maximum(floor * overall, tiny))}
@@ -71,7 +73,10 @@ def normalised(
 
 
 def energy(batch: Batch) -> Array:
-    """`log(1 + sum of squares)` of each example's target: how much there is in it, `[B]`.
+    """`log(1 + sum of squares)` of each example's target, `[B]`: a measure of its content.
+
+    Args:
+      batch: examples with a numeric target.
 
     Example:
       >>> import jax.numpy as jnp
@@ -80,11 +85,15 @@ def energy(batch: Batch) -> Array:
       >>> [round(e, 3) for e in energy(Batch(jnp.array([[0.0, 0.0], [1.0, 1.0]]))).tolist()]
       [0.0, 1.099]
     """
+    # log1p: an empty input has complexity 0 instead of -inf
     return jnp.log1p(sum_per_example(jnp.asarray(target_of(batch), jnp.float32) ** 2, batch.mask))
 
 
 def roughness(batch: Batch) -> Array:
-    """`log(1 + sum of squared differences between neighbouring pixels)` of images `[B, H, W, C]`, `[B]`.
+    """`log(1 + sum of squared differences between neighbouring pixels)`, `[B]`.
+
+    Args:
+      batch: examples whose target is images `[B, H, W, C]`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -101,15 +110,16 @@ def roughness(batch: Batch) -> Array:
 
 
 def relative(base: Scorer, exponent: ArrayLike = 1.0, offset: ArrayLike = 1.0) -> Scorer:
-    """The score divided by how much there is in the input: `score / (offset + sum of squares)^exponent`.
+    """The score divided by the energy of the target: `score / (offset + sum of squares)^exponent`.
 
-    With a squared error and exponent 1, or a distance and exponent 1/2, this is the relative error: whether an image is
-    faint or strong, small or large, then plays no part. Nothing is fitted. The map is divided alike.
+    With a squared error and exponent 1, or a distance and exponent 1/2, this is the relative error, which does not
+    depend on the contrast or the size of an image. Nothing is fitted. The map is divided by the same number.
 
     Args:
       base: a scorer whose score is not negative.
-      exponent: 0 leaves the score as it is.
-      offset: in the unit of a sum of squares, above 0; what counts as an empty input.
+      exponent: power of the energy; 0 leaves the score unchanged.
+      offset: energy added to that of the target, in the unit of a sum of squares, above 0; it keeps the score of empty
+        inputs finite.
 
     Raises:
       ValueError: the offset is not above 0.
@@ -125,19 +135,20 @@ def relative(base: Scorer, exponent: ArrayLike = 1.0, offset: ArrayLike = 1.0) -
     if (number := as_number(offset)) is not None and not number > 0:
         raise ValueError(f"offset must be above 0; got {offset}")
 
-    def amount(batch: Batch) -> Array:
+    def divisor(batch: Batch) -> Array:
         squares = sum_per_example(jnp.asarray(target_of(batch), jnp.float32) ** 2, batch.mask)
         return jnp.power(offset + squares, exponent)
 
     def apply(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
-        return base.apply(fitted, rng, batch) / amount(batch)
+        return base.apply(fitted, rng, batch) / divisor(batch)
 
     base_map = base.map
 
     def score_map(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
         assert base_map is not None
         values = base_map(fitted, rng, batch)
-        return values / amount(batch).reshape(-1, *(1,) * (values.ndim - 1))
+        # one number per example for all elements of its map, so that map and score stay in one unit
+        return values / divisor(batch).reshape(-1, *(1,) * (values.ndim - 1))
 
     return Scorer(base.fit, apply, None if base_map is None else score_map)
 
@@ -145,23 +156,23 @@ def relative(base: Scorer, exponent: ArrayLike = 1.0, offset: ArrayLike = 1.0) -
 def complexity_normalised(
     base: Scorer, measure: Callable[[Batch], Array] = energy, held_out: int | None = None
 ) -> Scorer:
-    """The score divided by what is usual for an input of that complexity.
+    """The score divided by the usual score of inputs of the same complexity.
 
-    Small and simple images always reconstruct well, whatever is on them. On held-out normals `log score` is regressed
+    Small and simple images reconstruct well, anomalous or not. On held-out normals `log score` is regressed
     on `measure` by least squares, `log score ~ a + b c(x)`, and the score becomes `score / exp(a + b c(x))`: about 1
-    for a normal of any complexity. A slope b below 0 is taken as 0: complex normals must not be excused.
+    for a normal of any complexity. A slope b below 0 is set to 0: it would raise the scores of complex inputs.
 
     Args:
       base: a scorer whose score is not negative.
-      measure: `Batch -> [B]`: `energy`, `roughness`, or any other, of the batch as `base` gets it (put `prepared`
-        outside, so that pixels are scaled).
-      held_out: the number of last rows of the reference that no parameter was fitted to; None: a fifth.
+      measure: complexity `Batch -> [B]`, such as `energy` or `roughness`, of the batch that `base` reads (put
+        `prepared` outside, so that pixels are scaled).
+      held_out: number of held-out rows, the last of the reference, to which no parameter was fitted; None: a fifth.
 
     Raises:
       ValueError: in `fit`, as `held_out.divided`.
 
-    Source: that likelihoods follow complexity: Serrà et al. 2020, "Input Complexity and Out-of-distribution Detection
-    with Likelihood-based Generative Models"; the regression is ours.
+    Source: on likelihood and complexity: Serrà et al. 2020, "Input Complexity and Out-of-distribution Detection
+    with Likelihood-based Generative Models"; the regression is not from the paper.
 
     Example:
       >>> import jax.numpy as jnp
@@ -175,29 +186,32 @@ def complexity_normalised(
     """
 
     def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> dict:
-        first, rows = divided(reference, held_out)
-        fitted = base.fit(params, state, first)
+        fitting_rows, rows = divided(reference, held_out)
+        fitted = base.fit(params, state, fitting_rows)
         key = jax.random.key(0)
         scores, complexity = in_chunks(lambda batch: (base.apply(fitted, key, batch), measure(batch)), rows)
+        # a ratio of scores is a difference of logs, which a regression can remove
         logs = jnp.log(jnp.maximum(scores, jnp.finfo(jnp.float32).tiny))
         weight = row_weights(rows) / row_weights(rows).sum()
         mean_log, mean_complexity = (logs * weight).sum(), (complexity * weight).sum()
+        # weighted least squares of log score on complexity: b = covariance / variance, a = mean log - b mean complexity
         offset = complexity - mean_complexity
         variance, covariance = (offset**2 * weight).sum(), (offset * (logs - mean_log) * weight).sum()
+        # a constant complexity has variance 0: slope 0, a plain division by the geometric mean
         slope = jnp.maximum(covariance, 0) / jnp.where(variance > 0, variance, 1)
         return {"base": fitted, "slope": slope, "intercept": mean_log - slope * mean_complexity}
 
-    def usual(fitted: PyTree, batch: Batch) -> Array:
+    def usual_score(fitted: PyTree, batch: Batch) -> Array:
         return jnp.exp(fitted["intercept"] + fitted["slope"] * measure(batch))
 
     def apply(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
-        return base.apply(fitted["base"], rng, batch) / usual(fitted, batch)
+        return base.apply(fitted["base"], rng, batch) / usual_score(fitted, batch)
 
     base_map = base.map
 
     def score_map(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
         assert base_map is not None
         values = base_map(fitted["base"], rng, batch)
-        return values / usual(fitted, batch).reshape(-1, *(1,) * (values.ndim - 1))
+        return values / usual_score(fitted, batch).reshape(-1, *(1,) * (values.ndim - 1))
 
     return Scorer(fit, apply, None if base_map is None else score_map)

@@ -1,4 +1,4 @@
-"""Anomaly scores of an autoencoder, one number for each example, and where in the example they come from."""
+"""Reconstruction errors as anomaly scores, one number for each example, with their maps."""
 
 import math
 
@@ -23,7 +23,7 @@ def reconstruction(
     sigma: float = 1.0,
     data_range: ArrayLike = 1.0,
 ) -> Scorer:
-    """How badly the model reconstructs an example, without noise (`rng=None` inside the model).
+    """The reconstruction error of an example, without noise (`rng=None` inside the model).
 
     With t the target and x̂ the reconstruction, elements i that the mask counts:
 
@@ -31,19 +31,19 @@ def reconstruction(
     - "top_fraction": mean of the largest `ceil(fraction * n)` of the n values `(t_i - x̂_i)^2`, for small defects.
     - "nll": sum of `-log p(t_i | prediction)`, nats.
     - "smooth": images only; mean of `(G * (t - x̂))_i^2`, the signed residual blurred by a normal of `sigma` pixels
-      before it is squared: noise of single pixels cancels, missing or added structure stays.
-    - "ssim": images only; 1 less the mean structural similarity of t and x̂ (`similarity.ssim`).
+      before it is squared: noise of single pixels averages out, missing or added structure stays.
+    - "ssim": images only; 1 less the mean structural similarity of t and x̂ (`ssim.ssim`).
 
     `Scorer.map` is `[B, ...]` like the target, channels kept, what each element adds (0 where masked): its sum
     over the counted elements is the "nll" score, its mean any other; for "top_fraction" it is the squared error of all
     elements. Sum or average the last axis for one value a pixel.
 
     Args:
-      model: the autoencoder; `fit` takes its own parameters and state and needs no reference.
-      kind: one of the above.
+      model: the autoencoder; `fit` takes its parameters and state and needs no reference.
+      kind: kind of error, one of the above.
       fraction: share of the elements that "top_fraction" averages, in (0, 1].
-      sigma: width of the blur of "smooth", pixels, > 0.
-      data_range: for "ssim", the largest value less the least that the scaled data can have, > 0.
+      sigma: standard deviation of the blur of "smooth", pixels, > 0.
+      data_range: largest possible value of the scaled data less the least one, > 0; for "ssim".
 
     Raises:
       ValueError: unknown kind, a fraction outside (0, 1], sigma or data_range not above 0; in `apply`, target and
@@ -75,6 +75,7 @@ def reconstruction(
     def difference(target: Array, reconstruction: Array) -> Array:
         if kind == "ssim":
             return 1 - ssim(_images(target, kind), _images(reconstruction, kind), data_range)
+        # signed before the blur: independent pixel noise cancels, a shared sign adds up
         residual = target - reconstruction
         if kind == "smooth":
             residual = gaussian_blur(_images(residual, kind), sigma)
@@ -96,7 +97,7 @@ def reconstruction(
         if reconstruction.shape != target.shape:
             raise ValueError(f"the reconstruction's shape {reconstruction.shape} is not the target's {target.shape}")
         reconstruction = reconstruction.astype(jnp.float32)
-        if batch.mask is not None:  # what is missing may be NaN, and a window must not carry it to its neighbours
+        if batch.mask is not None:  # a missing element may be NaN, which a window would spread to its neighbours
             counts = jnp.broadcast_to(batch.mask, target.shape) > 0
             target, reconstruction = (jnp.where(counts, a, 0) for a in (target, reconstruction))
         return difference(target, reconstruction)
@@ -128,22 +129,24 @@ def top_mean(values: Float[Array, "B *dims"], fraction: ArrayLike, mask: Array |
       [3.0]
     """
     flat = values.reshape(values.shape[0], -1)
-    # Bits of floats that are not negative, read as integers, keep their order. The k-th largest value is then found
-    # bit by bit: 31 counts instead of a sort (about ten times faster on a CPU), and k may differ between examples.
+    # Bits of non-negative floats, read as integers, keep their order. So the k-th largest value is built bit by bit:
+    # 31 counts instead of a sort (about ten times faster on a CPU), and k may differ between examples.
     keys = jax.lax.bitcast_convert_type(flat, jnp.int32)
     if mask is not None:
         keys = jnp.where(jnp.broadcast_to(mask, values.shape).reshape(flat.shape) > 0, keys, -1)
     count = (keys >= 0).sum(-1)
-    size = jnp.maximum(jnp.ceil(fraction * (1 - 1e-6) * count), 1)  # 0.1 * 30 is 3.0000001
+    size = jnp.maximum(jnp.ceil(fraction * (1 - 1e-6) * count), 1)  # 0.1 * 30 is 3.0000001 in float32, whose ceil is 4
 
     def set_bit(step: Array, limit: Array) -> Array:
         larger = limit | (1 << (30 - step))
+        # the bit stays set if at least k keys reach the number with it: the limit is the k-th largest key
         return jnp.where((keys >= larger[:, None]).sum(-1) >= size, larger, limit)
 
     limit = jax.lax.fori_loop(0, 31, set_bit, jnp.zeros_like(count, jnp.int32))
     above = keys > limit[:, None]
-    rest = (size - above.sum(-1)) * jax.lax.bitcast_convert_type(limit, jnp.float32)
-    return (jnp.where(above, flat, 0).sum(-1) + rest) / size
+    # of keys equal to the limit, as many count as are missing to k
+    tied_sum = (size - above.sum(-1)) * jax.lax.bitcast_convert_type(limit, jnp.float32)
+    return (jnp.where(above, flat, 0).sum(-1) + tied_sum) / size
 
 
 def _images(values: Array, kind: str) -> Array:

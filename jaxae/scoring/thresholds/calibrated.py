@@ -1,4 +1,4 @@
-"""Rules that read clean calibration scores alone, so they need no anomaly at all."""
+"""Threshold rules that read clean calibration scores alone and need no anomalies."""
 
 import math
 
@@ -20,10 +20,10 @@ from jaxae.types import Threshold
 def quantile(q: ArrayLike) -> Threshold:
     """λ is the q-quantile of the calibration scores, linear between order statistics (NumPy's default).
 
-    About 1 - q of normal examples are flagged; `false_alarm_rate` and `conformal` are exact about it.
+    About a share 1 - q of normal examples is flagged; `false_alarm_rate` and `conformal` bound that share.
 
     Args:
-      q: in (0, 1).
+      q: quantile level, in (0, 1).
 
     Raises:
       ValueError: `q` is outside (0, 1); in `fit`, scores are not finite or all equal.
@@ -33,8 +33,8 @@ def quantile(q: ArrayLike) -> Threshold:
     Example:
       >>> import jax.numpy as jnp
       >>> from jaxae.scoring import thresholds
-      >>> rule = thresholds.quantile(0.5)
-      >>> float(rule.fit(jnp.array([1.0, 2.0, 4.0, 9.0]))["threshold"])
+      >>> threshold_rule = thresholds.quantile(0.5)
+      >>> float(threshold_rule.fit(jnp.array([1.0, 2.0, 4.0, 9.0]))["threshold"])
       3.0
     """
     require_open_unit("q", q)
@@ -48,24 +48,25 @@ def false_alarm_rate(alpha: ArrayLike) -> Threshold:
     stricter by one score: its false-alarm rate is at most alpha on average over calibration sets.
 
     Args:
-      alpha: in (0, 1).
+      alpha: largest share of the calibration scores that is flagged, in (0, 1).
 
     Raises:
       ValueError: `alpha` is outside (0, 1); in `fit`, scores are not finite or all equal, or there are fewer than
-        1 / alpha of them, when not one may be flagged.
+        1 / alpha of them, so that none may be flagged.
 
     Example:
       >>> import jax.numpy as jnp
       >>> from jaxae.scoring import thresholds
-      >>> rule = thresholds.false_alarm_rate(0.25)
-      >>> fitted = rule.fit(jnp.array([1.0, 2.0, 4.0, 9.0]))
-      >>> rule.apply(fitted, jnp.array([4.0, 5.0])).is_anomaly.tolist()
+      >>> threshold_rule = thresholds.false_alarm_rate(0.25)
+      >>> fitted = threshold_rule.fit(jnp.array([1.0, 2.0, 4.0, 9.0]))
+      >>> threshold_rule.apply(fitted, jnp.array([4.0, 5.0])).is_anomaly.tolist()
       [False, True]
     """
     require_open_unit("alpha", alpha)
 
     def choose(calibration, dev, labels, weight):
         count = calibration.shape[0]
+        # share k / n flagged if λ is the k-th highest score; compared in float32, as the scores are
         shares = np.arange(1, count + 1, dtype=np.float32) / np.float32(count)
         _require_enough(count, shares[0], alpha, math.ceil)
         return _above(calibration, jnp.sum(shares <= jnp.float32(alpha)))
@@ -76,16 +77,16 @@ def false_alarm_rate(alpha: ArrayLike) -> Threshold:
 def conformal(alpha: ArrayLike) -> Threshold:
     """Flags exactly where `p_value <= alpha`: a new normal example is flagged with probability at most alpha.
 
-    The probability is over calibration set and example together, which must be exchangeable; nothing is assumed
-    about their distribution or the score. λ is the least number above the calibration score of rank
+    The probability is over the calibration set and the example, which must be exchangeable; no distribution of the
+    data or the score is assumed. λ is the least number above the calibration score of rank
     `floor(alpha (n + 1))` from the top.
 
     Args:
-      alpha: in (0, 1).
+      alpha: false-alarm rate allowed, in (0, 1).
 
     Raises:
       ValueError: `alpha` is outside (0, 1); in `fit`, scores are not finite or all equal, or there are fewer than
-        1 / alpha - 1 of them, when nothing could ever be flagged.
+        1 / alpha - 1 of them, so that no score could be flagged.
 
     Source: Vovk, Gammerman and Shafer 2005, "Algorithmic Learning in a Random World", proposition 2.4; Laxhammar
     and Falkman 2010, "Conformal prediction for distribution-independent anomaly detection".
@@ -93,8 +94,8 @@ def conformal(alpha: ArrayLike) -> Threshold:
     Example:
       >>> import jax.numpy as jnp
       >>> from jaxae.scoring import thresholds
-      >>> rule = thresholds.conformal(0.25)
-      >>> verdict = rule.apply(rule.fit(jnp.array([1.0, 2.0, 9.0])), jnp.array([9.0, 9.5]))
+      >>> threshold_rule = thresholds.conformal(0.25)
+      >>> verdict = threshold_rule.apply(threshold_rule.fit(jnp.array([1.0, 2.0, 9.0])), jnp.array([9.0, 9.5]))
       >>> verdict.p_value.tolist(), verdict.is_anomaly.tolist()
       ([0.5, 0.25], [False, True])
     """
@@ -102,23 +103,25 @@ def conformal(alpha: ArrayLike) -> Threshold:
 
     def choose(calibration, dev, labels, weight):
         count = calibration.shape[0]
+        # the p-values of verdicts, so that λ flags exactly where p <= alpha
         shares = p_value_table(count)
         _require_enough(count, shares[0], alpha, lambda needed: math.ceil(needed) - 1)
+        # p = (1 + k) / (1 + n) <= alpha for k scores at or above: the number of such shares is k + 1
         return _above(calibration, jnp.sum(shares <= jnp.float32(alpha)) - 1)
 
     return rule(choose, reads="rank")
 
 
 def false_alarm_bound(alpha: ArrayLike, confidence: ArrayLike = 0.95) -> Threshold:
-    """λ whose false-alarm rate is at most alpha with the given confidence over the calibration set.
+    """λ whose false-alarm rate is at most alpha, at a confidence level over the calibration set.
 
-    `conformal` keeps to alpha on average over calibration sets: about half of them give a λ that exceeds it. Here at
-    most a share `1 - confidence` does: λ is the least number above the calibration score that has k others above it,
-    k the largest with `P(Binomial(n, alpha) <= k) <= 1 - confidence`. Tied scores only make it stricter.
+    `conformal` bounds the rate on average over calibration sets: about half of them give a λ whose rate exceeds alpha.
+    Here at most a share `1 - confidence` of them does: λ is the least number above the calibration score that has k
+    others above it, k the largest with `P(Binomial(n, alpha) <= k) <= 1 - confidence`. Ties make it stricter.
 
     Args:
-      alpha: in (0, 1).
-      confidence: in (0, 1), usually above one half.
+      alpha: false-alarm rate allowed, in (0, 1).
+      confidence: confidence level of the bound, in (0, 1), usually above one half.
 
     Raises:
       ValueError: a number is outside (0, 1); in `fit`, scores are not finite or all equal, or too few: without one
@@ -155,7 +158,7 @@ def false_alarm_bound(alpha: ArrayLike, confidence: ArrayLike = 0.95) -> Thresho
 def _tolerated(count: int, alpha: ArrayLike, confidence: ArrayLike) -> Array:
     """The largest k with `P(Binomial(count, alpha) <= k) <= 1 - confidence`; -1 where not even 0 is."""
     alpha = jnp.asarray(alpha, jnp.float32)
-    # 1 - 0.9 is below 0.1: the margin keeps the sample sizes that are needed exactly
+    # 1 - 0.9 rounds to below 0.1: the margin keeps the exact least sample sizes
     risk = jnp.asarray(1 - confidence, jnp.float32) * (1 + 1e-6)
 
     def halve(_, ends):
@@ -164,15 +167,16 @@ def _tolerated(count: int, alpha: ArrayLike, confidence: ArrayLike) -> Array:
         allowed = lower_tail(k, count, alpha, 1 - alpha) <= risk
         return jnp.where(allowed, k, few), jnp.where(allowed, many, k)
 
-    # the tail is summed up to the mean, beyond which confidences are below one half
+    # the tail is summed up to the mean, beyond which its probability exceeds one half
     many = jnp.floor(count * alpha).astype(jnp.int32) + 1
+    # the tail grows with k: bisection between k = -1, which is always allowed, and the first k beyond the mean
     return jax.lax.fori_loop(0, count.bit_length() + 1, halve, (jnp.full_like(many, -1), many))[0]
 
 
 def _above(calibration: Array, allowed: Array) -> Array:
     """The least λ with at most `allowed` of the ascending calibration scores at or above it."""
     count = calibration.shape[0]
-    # Unchecked under vmap over alpha: too few scores allow none, which rank -1 says and the clip must not hide.
+    # under vmap over alpha the count is not checked: too few scores give rank -1, which the clip must not hide
     limit = next_above(calibration[jnp.clip(count - 1 - allowed, 0, count - 1)])
     return jnp.where(allowed < 0, jnp.inf, limit)
 

@@ -20,8 +20,8 @@ class Tail(NamedTuple):
     """A generalised Pareto distribution of what exceeds a level.
 
     Attributes:
-      level: scalar, the score from which on the tail is modelled.
-      share: scalar, the share of scores above the level.
+      level: scalar t, the score above which the tail is modelled.
+      share: scalar, share of the scores above the level.
       shape: scalar ξ; above 0 the tail is heavy, below 0 it ends.
       scale: scalar σ, in the score's unit.
     """
@@ -35,13 +35,13 @@ class Tail(NamedTuple):
 def extreme_value(alpha: ArrayLike, tail_share: ArrayLike = 0.1) -> Threshold:
     """λ is exceeded with probability alpha if the tail of the scores is generalised Pareto (peaks over threshold).
 
-    `λ = t + σ / ξ ((share / alpha)^ξ - 1)`, t the score above which the tail begins. It reads calibration scores
-    alone and goes where `conformal` cannot, to rates below 1 / n; the price is a model in place of a proof. The theory
-    holds as the tail gets thin; anomalies among the scores lift λ.
+    `λ = t + σ / ξ ((share / alpha)^ξ - 1)`, t the score above which the tail begins. It reads
+    calibration scores alone and reaches rates below 1 / n, which `conformal` cannot; it rests on a model of the tail,
+    not on a proof. The model is exact in the limit of high t; anomalies among the scores raise λ.
 
     Args:
-      alpha: the false-alarm rate wanted, in (0, 1), below `tail_share`.
-      tail_share: the share of the scores that is the tail, in (0, 1).
+      alpha: false-alarm rate, in (0, 1) and below `tail_share`.
+      tail_share: share of the scores that is the tail, in (0, 1).
 
     Raises:
       ValueError: a number is outside its range; in `fit`, scores are not finite or all equal, fewer than 10 of them
@@ -82,11 +82,11 @@ def fit_tail(ordered: ArrayLike, tail_share: ArrayLike = 0.1) -> Tail:
     """A generalised Pareto fit to the highest scores by probability-weighted moments.
 
     With Y the k excesses in ascending order, `a0 = mean(Y)` and `a1 = mean(Y_j (k - j) / (k - 1))`:
-    `ξ = 2 - a0 / (a0 - 2 a1)`, `σ = 2 a0 a1 / (a0 - 2 a1)`. Meant for ξ below 1/2.
+    `ξ = 2 - a0 / (a0 - 2 a1)`, `σ = 2 a0 a1 / (a0 - 2 a1)`. The estimates have a finite variance for ξ below 1/2.
 
     Args:
-      ordered: `[n]`, ascending.
-      tail_share: the share of scores that is the tail, in (0, 1).
+      ordered: `[n]`, scores in ascending order.
+      tail_share: share of the scores that is the tail, in (0, 1).
 
     Example:
       >>> import jax.numpy as jnp
@@ -97,15 +97,18 @@ def fit_tail(ordered: ArrayLike, tail_share: ArrayLike = 0.1) -> Tail:
     """
     ordered = jnp.asarray(ordered, jnp.float32)
     count = ordered.shape[0]
+    # the margin 1e-6: 0.1 * 30 may round to below 3; at least 2 peaks for the second moment
     peaks = jnp.clip(
         jnp.floor(jnp.asarray(tail_share, jnp.float32) * count * (1 + 1e-6)).astype(jnp.int32), 2, count - 1
     )
     level = ordered[count - 1 - peaks]
     above = count - 1 - jnp.arange(count)  # scores of higher rank
     excess = jnp.where(above < peaks, ordered - level, 0)
+    # probability-weighted moments a0 and a1 of the excesses, as in the docstring
     first = excess.sum() / peaks
+    # (k - j) / (k - 1) is the share of the other peaks above the j-th
     second = (excess * above / (peaks - 1)).sum() / peaks
-    # zero for a tail of equal scores alone, which has no scale
+    # 0 only for a tail of equal scores, which has no scale
     gap = first - 2 * second
     safe = jnp.where(gap > 0, gap, 1)
     scale = jnp.where(gap > 0, 2 * first * second / safe, 0)
@@ -113,7 +116,11 @@ def fit_tail(ordered: ArrayLike, tail_share: ArrayLike = 0.1) -> Tail:
 
 
 def tail_quantile(tail: Tail, alpha: ArrayLike) -> Float[Array, ""]:
-    """The score exceeded with probability alpha, at most the tail's share.
+    """The score that is exceeded with probability alpha.
+
+    Args:
+      tail: a fitted `Tail`.
+      alpha: probability, at most `tail.share`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -122,6 +129,7 @@ def tail_quantile(tail: Tail, alpha: ArrayLike) -> Float[Array, ""]:
       5.0
     """
     ratio = jnp.log(tail.share) - jnp.log(jnp.asarray(alpha, jnp.float32))
+    # t + sigma / xi ((share / alpha)^xi - 1), whose limit for xi -> 0 is t + sigma log(share / alpha)
     near_zero = jnp.abs(tail.shape) < 1e-6
     shape = jnp.where(near_zero, 1, tail.shape)
     return tail.level + tail.scale * jnp.where(near_zero, ratio, jnp.expm1(shape * ratio) / shape)

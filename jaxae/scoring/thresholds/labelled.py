@@ -1,4 +1,4 @@
-"""Rules that read dev scores with labels: λ is one of the dev scores, or +inf (flag none)."""
+"""Threshold rules that read dev scores with labels: λ is one of the dev scores, or +inf (flag none)."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -27,7 +27,7 @@ def _require_dev(name: str, dev, labels, weight, both: bool = True) -> None:
 
 
 def _points(name: str, dev, labels, weight, anomaly_rate: ArrayLike | None = None) -> OperatingPoints:
-    """Dev's operating points, at the deployment's anomaly rate if one is given."""
+    """Operating points of the dev scores, reweighted to the deployment's anomaly rate unless it is None."""
     _require_dev(name, dev, labels, weight)
     if anomaly_rate is not None:
         weight = prevalence_weight(labels, anomaly_rate, weight)
@@ -38,7 +38,7 @@ def recall(rate: ArrayLike) -> Threshold:
     """The largest λ that flags at least this share of the dev anomalies.
 
     Args:
-      rate: in (0, 1]; 1 puts λ on the lowest dev anomaly.
+      rate: least recall on dev, in (0, 1]; 1 puts λ on the lowest dev anomaly.
 
     Raises:
       ValueError: `rate` is outside (0, 1]; in `fit`, dev scores or labels are missing, hold no anomaly, or scores
@@ -47,9 +47,9 @@ def recall(rate: ArrayLike) -> Threshold:
     Example:
       >>> import jax.numpy as jnp
       >>> from jaxae.scoring import thresholds
-      >>> rule = thresholds.recall(0.5)
+      >>> threshold_rule = thresholds.recall(0.5)
       >>> dev, labels = jnp.array([1.0, 2.0, 5.0, 6.0]), jnp.array([0, 1, 0, 1])
-      >>> float(rule.fit(jnp.array([1.0, 3.0]), dev, labels)["threshold"])
+      >>> float(threshold_rule.fit(jnp.array([1.0, 3.0]), dev, labels)["threshold"])
       6.0
     """
     if (number := as_number(rate)) is not None and not 0 < number <= 1:
@@ -58,6 +58,7 @@ def recall(rate: ArrayLike) -> Threshold:
     def choose(calibration, dev, labels, weight):
         _require_dev("the recall rule", dev, labels, weight, both=False)
         points = operating_points(labels, dev, weight)
+        # points are in descending order of λ: the first that reaches the recall has the largest λ
         return points.threshold[jnp.argmax(points.reaches(rate))]
 
     return rule(choose, reads="dev")
@@ -67,8 +68,8 @@ def best_f1(anomaly_rate: ArrayLike | None = None) -> Threshold:
     """The λ of the highest F1 on dev, the largest such λ on ties.
 
     Args:
-      anomaly_rate: P in (0, 1), the deployment's share of anomalies, to which dev is reweighted; None takes dev as
-        it is, which holds far more anomalies than most deployments and so flags too much there.
+      anomaly_rate: anomaly rate P of the deployment in (0, 1), to which dev is reweighted. None does not reweight; dev
+        usually holds far more anomalies than the deployment, so λ is then too low.
 
     Raises:
       ValueError: `anomaly_rate` is outside (0, 1); in `fit`, dev scores or labels are missing, lack a class, or
@@ -90,8 +91,8 @@ def f_beta(beta: ArrayLike, anomaly_rate: ArrayLike | None = None) -> Threshold:
     """The λ of the highest F-beta on dev, `(1 + b^2) TP / ((1 + b^2) TP + b^2 FN + FP)`, the largest on ties.
 
     Args:
-      beta: above 0: how many times as much recall counts as precision.
-      anomaly_rate: as for `best_f1`.
+      beta: weight of recall relative to precision, above 0.
+      anomaly_rate: anomaly rate P of the deployment in (0, 1), to which dev is reweighted; None does not reweight.
 
     Raises:
       ValueError: `beta` is not above 0, `anomaly_rate` is outside (0, 1); in `fit`, dev scores or labels are missing,
@@ -114,23 +115,26 @@ def f_beta(beta: ArrayLike, anomaly_rate: ArrayLike | None = None) -> Threshold:
     def choose(calibration, dev, labels, weight):
         points = _points("the F-beta rule", dev, labels, weight, anomaly_rate)
         flagged = points.true_positives + points.false_positives
+        # (1 + b^2) TP / (flagged + b^2 positives), as flagged = TP + FP and positives = TP + FN
         scaled = (1 + beta**2) * points.true_positives
+        # argmax takes the first of ties, which is the largest λ
         return points.threshold[jnp.argmax(scaled / (flagged + beta**2 * points.positives))]
 
     return rule(choose, reads="dev")
 
 
 def precision(share: ArrayLike, anomaly_rate: ArrayLike | None = None) -> Threshold:
-    """The λ that catches most among those whose precision on dev is at least this share, the largest on ties.
+    """The λ of the highest recall whose precision on dev is at least `share`, the largest on ties.
 
     Args:
-      share: in (0, 1]: anomalies among what is flagged.
-      anomaly_rate: as for `best_f1`; dev as it is flatters the precision wherever anomalies are rarer.
+      share: least precision, the share of anomalies among flagged rows, in (0, 1].
+      anomaly_rate: anomaly rate P of the deployment in (0, 1), to which dev is reweighted. None does not reweight; the
+        precision is then overestimated wherever anomalies are rarer than on dev.
 
     Raises:
-      ValueError: a number is outside its range; in `fit`, no λ reaches that precision (the best is named), dev scores
-        or labels are missing, lack a class, or scores are not finite or all equal. Under `jit`, λ is +inf (flag none)
-        where none reaches it.
+      ValueError: a number is outside its range; in `fit`, no λ reaches that precision (the error gives the highest),
+        dev scores or labels are missing, lack a class, or scores are not finite or all equal. Under `jit`, λ is +inf
+        (flag none) where none reaches it.
 
     Example:
       >>> import jax.numpy as jnp
@@ -147,16 +151,17 @@ def precision(share: ArrayLike, anomaly_rate: ArrayLike | None = None) -> Thresh
     def choose(calibration, dev, labels, weight):
         points = _points("the precision rule", dev, labels, weight, anomaly_rate)
         flagged = points.true_positives + points.false_positives
-        found = jnp.where(flagged > 0, points.true_positives / jnp.where(flagged > 0, flagged, 1), 0)
-        caught = jnp.where(found >= share, points.true_positives, 0)
-        best = jnp.argmax(caught)
-        if not is_traced(found, share) and not caught[best] > 0:
-            highest = jnp.argmax(found)
+        precisions = jnp.where(flagged > 0, points.true_positives / jnp.where(flagged > 0, flagged, 1), 0)
+        # a point below the required precision counts as one without hits, so that it is never the best
+        hits = jnp.where(precisions >= share, points.true_positives, 0)
+        best = jnp.argmax(hits)
+        if not is_traced(precisions, share) and not hits[best] > 0:
+            highest = jnp.argmax(precisions)
             raise ValueError(
-                f"no λ has a precision of {share:g} on dev: the best is {found[highest]:.4g}, "
+                f"no λ has a precision of {share:g} on dev: the best is {precisions[highest]:.4g}, "
                 f"at λ = {points.threshold[highest]:.6g}"
             )
-        return jnp.where(caught[best] > 0, points.threshold[best], jnp.inf)
+        return jnp.where(hits[best] > 0, points.threshold[best], jnp.inf)
 
     return rule(choose, reads="dev")
 
@@ -164,7 +169,7 @@ def precision(share: ArrayLike, anomaly_rate: ArrayLike | None = None) -> Thresh
 def youden() -> Threshold:
     """The λ of the largest `recall - false-alarm rate` on dev (Youden's J), the largest such λ on ties.
 
-    It is the expected-cost rule where a miss times the anomaly rate costs what a false alarm times the rest does.
+    It equals `expected_cost` where `P C_miss = (1 - P) C_fa`.
 
     Raises:
       ValueError: in `fit`, dev scores or labels are missing, lack a class, or scores are not finite or all equal.
@@ -181,6 +186,7 @@ def youden() -> Threshold:
 
     def choose(calibration, dev, labels, weight):
         points = _points("the Youden rule", dev, labels, weight)
+        # Youden's J; argmax takes the first of ties, the largest λ
         gain = points.true_positives / points.positives - points.false_positives / points.negatives
         return points.threshold[jnp.argmax(gain)]
 
@@ -190,12 +196,12 @@ def youden() -> Threshold:
 def expected_cost(table: CostTable, anomaly_rate: ArrayLike = 0.05) -> Threshold:
     """The λ of the least expected cost, `P C_miss miss_rate + (1 - P) C_fa false_alarm_rate`, the largest on ties.
 
-    Rates are dev's, the share of anomalies is the deployment's. Where no λ is worth its false alarms, λ is +inf
-    (flag none). The verdict's `action` is the table's column: 0 accepts, 1 flags.
+    Rates are dev's, the share of anomalies is the deployment's. Where flagging costs more than it saves at every λ, λ
+    is +inf (flag none). The verdict's `action` is the table's column: 0 accepts, 1 flags.
 
     Args:
-      table: costs `[2, 2]`, truth (normal, anomaly) by action (accept, flag); see `CostTable.binary`.
-      anomaly_rate: P in (0, 1).
+      table: cost table `[2, 2]`, truth (normal, anomaly) by action (accept, flag); see `CostTable.binary`.
+      anomaly_rate: anomaly rate P of the deployment, in (0, 1).
 
     Raises:
       ValueError: `anomaly_rate` is outside (0, 1), the table is not 2 x 2; in `fit`, dev scores or labels are
@@ -208,8 +214,8 @@ def expected_cost(table: CostTable, anomaly_rate: ArrayLike = 0.05) -> Threshold
       >>> from jaxae.scoring import thresholds
       >>> from jaxae.types import CostTable
       >>> dev, labels = jnp.array([1.0, 2.0, 5.0, 6.0]), jnp.array([0, 1, 0, 1])
-      >>> rule = thresholds.expected_cost(CostTable.binary(miss=10.0, false_alarm=1.0), anomaly_rate=0.5)
-      >>> float(rule.fit(jnp.array([1.0, 3.0]), dev, labels)["threshold"])
+      >>> threshold_rule = thresholds.expected_cost(CostTable.binary(miss=10.0, false_alarm=1.0), anomaly_rate=0.5)
+      >>> float(threshold_rule.fit(jnp.array([1.0, 3.0]), dev, labels)["threshold"])
       2.0
     """
     require_open_unit("anomaly_rate", anomaly_rate)

@@ -1,4 +1,4 @@
-"""Two groups in unlabelled scores: a mixture of two normals, and λ where the upper one takes over."""
+"""A mixture of two normal distributions fitted to unlabelled scores, and λ where the upper one becomes probable."""
 
 from typing import NamedTuple
 
@@ -15,11 +15,11 @@ from jaxae.types import Threshold
 
 ITERATIONS = 300
 HALVINGS = 40
-LEAST_VARIANCE = 1e-6  # relative to the variance of all scores: no group closes in on one score
+LEAST_VARIANCE = 1e-6  # relative to the variance of all scores; a component on a single score would have none
 
 
-class _Groups(NamedTuple):
-    """The lower group, then the upper: each field `[2]`."""
+class _Components(NamedTuple):
+    """Parameters of the lower and the upper component, each field `[2]`."""
 
     share: Array
     mean: Array
@@ -29,14 +29,14 @@ class _Groups(NamedTuple):
 def mixture(posterior: ArrayLike = 0.5, upper_share: ArrayLike = 0.1, log: bool = True) -> Threshold:
     """λ is where the upper of two normal distributions, fitted to the scores by EM, has this posterior probability.
 
-    Reads unlabelled scores alone, as calibration, and is of use only if they hold anomalies that form a group of
-    their own. Among clean scores it finds a second group in the tail as well, and λ amid normal examples: then use
-    `conformal`. Nothing bounds its errors. λ is +inf where the upper group takes over nowhere up to its mean.
+    Reads unlabelled scores as calibration, and is useful only if they hold anomalies that form a separate group. In
+    clean scores it finds a second component in the tail, and λ lies among normal examples: use `conformal` there. Its
+    errors have no bound. λ is +inf where the upper component does not reach the posterior up to its mean.
 
     Args:
-      posterior: of the upper group at λ, in (0, 1).
-      upper_share: where EM starts: this share of the highest scores is the upper group; in (0, 1).
-      log: whether to fit the logarithms of the scores, which squared errors want.
+      posterior: posterior probability of the upper component at λ, in (0, 1).
+      upper_share: share of the highest scores that EM starts with as the upper component, in (0, 1).
+      log: whether to fit the logarithms of the scores, which are closer to normal for squared errors.
 
     Raises:
       ValueError: a number is outside (0, 1); in `fit`, scores are not finite or all equal, or, with `log`, not above 0.
@@ -59,7 +59,7 @@ def mixture(posterior: ArrayLike = 0.5, upper_share: ArrayLike = 0.1, log: bool 
                 f"a mixture of log-scores needs scores above 0; the least is {calibration[0]:g}: use mixture(log=False)"
             )
         values = jnp.log(calibration) if log else calibration
-        # standardised, so that rounding does not depend on the unit of the score
+        # standardised, so that rounding and the least variance do not depend on the unit of the score
         center, scale = jnp.mean(values), jnp.std(values)
         limit = center + scale * _crossing(_fit((values - center) / scale, upper_share), posterior)
         return jnp.exp(limit) if log else limit
@@ -67,43 +67,46 @@ def mixture(posterior: ArrayLike = 0.5, upper_share: ArrayLike = 0.1, log: bool 
     return rule(choose)
 
 
-def _fit(ordered: Array, upper_share: ArrayLike) -> _Groups:
-    """Expectation-maximisation on standardised ascending values, from a cut by rank."""
-    place = (jnp.arange(ordered.shape[0], dtype=jnp.float32) + 0.5) / ordered.shape[0]
-    upper = (place > 1 - jnp.asarray(upper_share, jnp.float32)).astype(jnp.float32)
+def _fit(ordered: Array, upper_share: ArrayLike) -> _Components:
+    """Expectation-maximisation on standardised ascending values, started from a split by rank."""
+    rank = (jnp.arange(ordered.shape[0], dtype=jnp.float32) + 0.5) / ordered.shape[0]
+    # hard responsibilities to start with: the upper share of the ranks belongs to the upper component
+    upper = (rank > 1 - jnp.asarray(upper_share, jnp.float32)).astype(jnp.float32)
 
     def maximise(upper):
-        member = jnp.stack([1 - upper, upper])
-        mass = jnp.maximum(member.sum(1), 1e-3)
-        mean = (member @ ordered) / mass
-        variance = (member * (ordered[None] - mean[:, None]) ** 2).sum(1) / mass
-        return _Groups(mass / mass.sum(), mean, jnp.maximum(variance, LEAST_VARIANCE))
+        # M step: weighted share, mean and variance of each component
+        responsibility = jnp.stack([1 - upper, upper])
+        mass = jnp.maximum(responsibility.sum(1), 1e-3)
+        mean = (responsibility @ ordered) / mass
+        variance = (responsibility * (ordered[None] - mean[:, None]) ** 2).sum(1) / mass
+        return _Components(mass / mass.sum(), mean, jnp.maximum(variance, LEAST_VARIANCE))
 
-    def step(_, groups):
-        return maximise(jax.nn.sigmoid(_log_odds(groups, ordered)))
+    def step(_, components):
+        # E step: with two components the responsibility is the sigmoid of the log-odds
+        return maximise(jax.nn.sigmoid(_log_odds(components, ordered)))
 
     return jax.lax.fori_loop(0, ITERATIONS, step, maximise(upper))
 
 
-def _log_odds(groups: _Groups, value: Array) -> Array:
-    """Of the upper group against the lower."""
+def _log_odds(components: _Components, value: Array) -> Array:
+    """Posterior log-odds of the upper component against the lower one."""
     lower, upper = (
         jnp.log(share) + normal_log_prob(value, mean, jnp.log(variance))
-        for share, mean, variance in zip(*groups, strict=True)
+        for share, mean, variance in zip(*components, strict=True)
     )
     return upper - lower
 
 
-def _crossing(groups: _Groups, posterior: ArrayLike) -> Array:
-    """Between the two means, by bisection; +inf where the upper group does not reach the posterior at its mean."""
-    wanted = jnp.log(jnp.asarray(posterior, jnp.float32)) - jnp.log1p(-jnp.asarray(posterior, jnp.float32))
+def _crossing(components: _Components, posterior: ArrayLike) -> Array:
+    """Value of the required posterior, by bisection between the means; +inf if the upper mean has a lower one."""
+    required = jnp.log(jnp.asarray(posterior, jnp.float32)) - jnp.log1p(-jnp.asarray(posterior, jnp.float32))
 
     def halve(_, ends):
         low, high = ends
         middle = (low + high) / 2
-        reached = _log_odds(groups, middle) >= wanted
+        reached = _log_odds(components, middle) >= required
         return jnp.where(reached, low, middle), jnp.where(reached, middle, high)
 
-    low, high = groups.mean
+    low, high = components.mean
     limit = jax.lax.fori_loop(0, HALVINGS, halve, (low, high))[1]
-    return jnp.where((_log_odds(groups, high) >= wanted) & (low < high), limit, jnp.inf)
+    return jnp.where((_log_odds(components, high) >= required) & (low < high), limit, jnp.inf)

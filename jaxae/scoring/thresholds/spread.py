@@ -1,4 +1,4 @@
-"""Rules of thumb on the spread of the scores: no label is read, and no rate is promised."""
+"""Rules of thumb on the spread of the scores: they read no labels and bound no rate."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,11 +16,11 @@ NORMAL_SCALE = 1.482602218505602  # standard deviation over MAD of a normal dist
 def mad(k: ArrayLike = 3.0) -> Threshold:
     """λ is `median + k 1.4826 MAD`, MAD the median distance from the median: k standard deviations of a normal.
 
-    Reads calibration scores alone, and up to half of them may be anomalies: unlabelled scores will do. Errors have
-    long upper tails, so more is flagged than a normal distribution leaves there; nothing bounds how much.
+    Reads calibration scores alone, and up to half of them may be anomalies: unlabelled scores suffice. Reconstruction
+    errors have long upper tails, so more is flagged than of a normal distribution, without a bound.
 
     Args:
-      k: above 0.
+      k: number of standard deviations, above 0.
 
     Raises:
       ValueError: `k` is not above 0; in `fit`, scores are not finite or all equal, or more than half of them are.
@@ -40,6 +40,7 @@ def mad(k: ArrayLike = 3.0) -> Threshold:
         middle = jnp.median(calibration)
         distance = jnp.median(jnp.abs(calibration - middle))
         _require_some("half of them lie within no distance of the median", distance)
+        # the factor turns a MAD into the standard deviation of a normal distribution
         return middle + k * NORMAL_SCALE * distance
 
     return rule(choose)
@@ -48,11 +49,11 @@ def mad(k: ArrayLike = 3.0) -> Threshold:
 def iqr(k: ArrayLike = 1.5) -> Threshold:
     """λ is the upper fence of a box plot, `Q3 + k (Q3 - Q1)`, quartiles linear between order statistics.
 
-    Reads calibration scores alone, and up to a quarter of them may be anomalies: unlabelled scores will do. It
-    flags 0.35 % of a normal distribution (k = 1.5) and more of a long upper tail; nothing bounds how much.
+    Reads calibration scores alone, and up to a quarter of them may be anomalies: unlabelled scores suffice. It flags
+    0.35 % of a normal distribution (k = 1.5) and more of a long upper tail, without a bound.
 
     Args:
-      k: above 0.
+      k: number of interquartile ranges above the upper quartile, above 0.
 
     Raises:
       ValueError: `k` is not above 0; in `fit`, scores are not finite or all equal, or the quartiles are.
@@ -68,6 +69,7 @@ def iqr(k: ArrayLike = 1.5) -> Threshold:
     _require_positive("k", k)
 
     def choose(calibration, dev, labels, weight):
+        # Tukey's fence uses quartiles, which a quarter of anomalies cannot move past the normals
         low, high = jnp.quantile(calibration, jnp.array([0.25, 0.75], jnp.float32))
         _require_some("the quartiles are equal", high - low)
         return high + k * (high - low)
