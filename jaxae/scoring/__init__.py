@@ -7,7 +7,15 @@ The sub-rooms, each above those that it may import: `batches`, `checks`, `metric
 from jaxae.scoring import confidence, costs, metrics, thresholds
 from jaxae.scoring.batches import score_batches
 from jaxae.scoring.costs import summary
-from jaxae.scoring.detector import LoadedDetector, detector, load_detector, open_set, rethresholded, save_detector
+from jaxae.scoring.detector import (
+    LoadedDetector,
+    cost_table,
+    detector,
+    load_detector,
+    open_set,
+    rethresholded,
+    save_detector,
+)
 from jaxae.scoring.guarantees import Guarantees, bounds, calibrate, conformal, discoveries
 from jaxae.scoring.metrics import Contamination, contamination
 from jaxae.scoring.scores import (
@@ -41,6 +49,7 @@ __all__ = [
     "confidence",
     "conformal",
     "contamination",
+    "cost_table",
     "costs",
     "detector",
     "discoveries",

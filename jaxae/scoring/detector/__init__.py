@@ -2,11 +2,12 @@
 
 from jaxae.scoring.detector.compose import detector, rethresholded
 from jaxae.scoring.detector.loading import LoadedDetector, load_detector
-from jaxae.scoring.detector.open_set import open_set
+from jaxae.scoring.detector.open_set import cost_table, open_set
 from jaxae.scoring.detector.saving import save_detector
 
 __all__ = [
     "LoadedDetector",
+    "cost_table",
     "detector",
     "load_detector",
     "open_set",
