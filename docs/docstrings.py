@@ -1,26 +1,22 @@
 """The API pages' view of the sources: public names as users write them, examples with their code highlighted."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from griffe import Alias, Extension, GriffeLoader, Module, Object
 
 
-class ExampleSections(Extension):
-    """Renames the section `Example:`, which the parser knows as `Examples:`, while the sources are read."""
-
-    def on_object(self, *, obj: Object, **kwargs: Any) -> None:
-        """Called for every module, function, class and attribute."""
-        if obj.docstring is not None:
-            obj.docstring.value = obj.docstring.value.replace("\nExample:\n", "\nExamples:\n")
-
-
-class PublicNames(Extension):
-    """Makes `jaxae.bottlenecks.fsq` the function that the room exports, as at run time, not the file of that name."""
+class PublicFace(Extension):
+    """`jaxae.bottlenecks.fsq` is the function that the room exports, as at run time, not the file of that name."""
 
     def on_package(self, *, pkg: Module, loader: GriffeLoader, **kwargs: Any) -> None:
         """Called when the whole package has been read."""
-        modules = {module.path: module for module in _walk(pkg)}
-        # all targets first: what is put in the place of a file hides the file's own members
+        objects = list(_walk(pkg))
+        for obj in objects:
+            if obj.docstring is not None:  # the parser knows the section in the plural alone
+                obj.docstring.value = obj.docstring.value.replace("\nExample:\n", "\nExamples:\n")
+        modules = {obj.path: obj for obj in objects if isinstance(obj, Module)}
+        # all targets first: what takes the place of a file hides the file's own members
         exported = [
             (module, str(name), _target(modules, module, str(name)))
             for module in modules.values()
@@ -31,10 +27,10 @@ class PublicNames(Extension):
                 module.set_member(name, Alias(name, target, parent=module))
 
 
-def _walk(module: Module):
-    yield module
-    for member in list(module.members.values()):
-        if isinstance(member, Module):
+def _walk(obj: Object) -> Iterator[Object]:
+    yield obj
+    for member in list(obj.members.values()):
+        if isinstance(member, Object):  # an alias is walked where it is defined
             yield from _walk(member)
 
 
