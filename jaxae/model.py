@@ -3,24 +3,30 @@
 import jax
 
 from jaxae.bottlenecks import nested
-from jaxae.types import Autoencoder, Bottleneck, Likelihood, Network, Output
+from jaxae.networks import AnyNetwork
+from jaxae.networks.stateful import Pair
+from jaxae.types import Autoencoder, Bottleneck, Likelihood, Output
 
 
-def autoencoder(encoder: Network, bottleneck: Bottleneck, decoder: Network, likelihood: Likelihood) -> Autoencoder:
+def autoencoder(
+    encoder: AnyNetwork, bottleneck: Bottleneck, decoder: AnyNetwork, likelihood: Likelihood
+) -> Autoencoder:
     """The composition of four parts; every model of the literature here is a choice of them.
 
     Args:
-      encoder: `x -> h`.
+      encoder: `x -> h`; a `Network`, or a `StatefulNetwork` (batch norm, dropout), as the decoder.
       bottleneck: `h -> Code`.
       decoder: `latent -> prediction`, with `likelihood.num_params` channels for each data channel.
       likelihood: reads the prediction.
 
     Returns:
       An `Autoencoder`. `init` accepts abstract shapes or a batch; its params are a dict with "encoder",
-      "bottleneck" and "decoder". `sample` and `lookup` are None where the bottleneck has none.
+      "bottleneck" and "decoder". `sample` and `lookup` are None where the bottleneck has none. The state is the
+      bottleneck's; where a network has state, a dict with "networks" and "bottleneck", and `decode` needs it.
 
     Raises:
-      ValueError: (from `init`) the prediction's shape does not fit the data and the likelihood.
+      ValueError: (from `init`) the prediction's shape does not fit the data and the likelihood; (from `decode`) a
+        network has state, and none was given.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -34,6 +40,7 @@ def autoencoder(encoder: Network, bottleneck: Bottleneck, decoder: Network, like
     """
 
     inner = nested(encoder, bottleneck, decoder)  # an autoencoder without its likelihood
+    pair = Pair.of(encoder, decoder)
 
     def init(rng, x, condition=None):
         params, state = inner.init(rng, x, condition)
@@ -42,27 +49,41 @@ def autoencoder(encoder: Network, bottleneck: Bottleneck, decoder: Network, like
         return params, state
 
     def code(params, state, rng, x, condition):
-        h = encoder.apply(params["encoder"], x, condition)
-        return bottleneck.apply(params["bottleneck"], state, rng, h, condition)
-
-    def decode(params, latent, condition=None):
-        return decoder.apply(params["decoder"], latent, condition)
+        """The code, the parts of the state that the decoder reads, and the new state of encoder and bottleneck."""
+        parts = pair.opened(state, rng)
+        encoder_rng, inner_rng, _ = parts.keys
+        h, encoder_state = pair.encoder.apply(params["encoder"], parts.encoder, encoder_rng, x, condition)
+        found, inner = bottleneck.apply(params["bottleneck"], parts.inner, inner_rng, h, condition)
+        return found, parts, (encoder_state, inner)
 
     def apply(params, state, rng, x, condition=None):
-        c, state = code(params, state, rng, x, condition)
-        return Output(c, decode(params, c.latent, condition)), state
+        found, parts, (encoder_state, inner) = code(params, state, rng, x, condition)
+        prediction, decoder_state = pair.decoder.apply(
+            params["decoder"], parts.decoder, parts.keys[2], found.latent, condition
+        )
+        return Output(found, prediction), pair.closed(state, encoder_state, inner, decoder_state)
 
     def encode(params, state, x, condition=None):
         return code(params, state, None, x, condition)[0]
 
+    def decode(params, latent, condition=None, state=None):
+        if pair.stateful and state is None:
+            raise ValueError(
+                "this decoder may keep statistics: decode(params, latent, condition, state) needs the model's"
+            )
+        return pair.decoder.apply(params["decoder"], pair.opened(state, None).decoder, None, latent, condition)[0]
+
     def sample(params, state, rng, x, condition=None):
         assert bottleneck.sample is not None
-        h = jax.eval_shape(encoder.apply, params["encoder"], x, condition)
-        return bottleneck.sample(params["bottleneck"], state, rng, h, condition)
+        parts = pair.opened(state, None)
+        like = jax.eval_shape(
+            lambda p, s, x, c: pair.encoder.apply(p, s, None, x, c)[0], params["encoder"], parts.encoder, x, condition
+        )
+        return bottleneck.sample(params["bottleneck"], parts.inner, rng, like, condition)
 
     def lookup(params, state, symbols, condition=None):
         assert bottleneck.lookup is not None
-        return bottleneck.lookup(params["bottleneck"], state, symbols, condition)
+        return bottleneck.lookup(params["bottleneck"], pair.opened(state, None).inner, symbols, condition)
 
     return Autoencoder(
         init=init,

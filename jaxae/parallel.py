@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxae.numerics import as_batch
+from jaxae.numerics import along_replicas, as_batch
 from jaxae.types import Batch, PyTree, TrainState
 
 ROWS = "rows"
@@ -92,11 +92,14 @@ def pmap_step(step: Step, devices: Sequence[Any] | None = None, axis_name: str |
     device) comes out, and the batch is the global `[B, ...]`, cut into one part a device here. So both steps may be
     exchanged for each other, and checkpoints of one are read by the other.
 
+    Whatever reads a batch as a whole (a codebook's statistics, the entropy of its use, total correlation, the rank of a
+    loss) reads the rows of all replicas; networks with batch statistics are refused, `jit_step` trains them.
+
     Replicas draw different noise: models that sample agree with one device in distribution, others to rounding. JAX
     keeps `pmap` in maintenance; `jit_step` does the same job with fewer conditions.
 
     Args:
-      step: from `build_step(..., axis_name=...)`; a codebook with statistics needs the same `axis_name`.
+      step: from `build_step(..., axis_name=...)`.
       devices: None: all of this host.
       axis_name: of the step; None: what `build_step` was told. Give it for a step of your own.
 
@@ -124,7 +127,12 @@ def pmap_step(step: Step, devices: Sequence[Any] | None = None, axis_name: str |
             "pmap_step needs a step that knows its axis, or replicas would part: build_step(..., axis_name='devices')"
         )
     devices = list(jax.local_devices() if devices is None else devices)
-    mapped = jax.pmap(step, axis_name=axis_name, in_axes=(None, 0), out_axes=None, devices=devices)
+
+    def bound(state, batch):
+        with along_replicas(axis_name):
+            return step(state, batch)
+
+    mapped = jax.pmap(bound, axis_name=axis_name, in_axes=(None, 0), out_axes=None, devices=devices)
 
     def run(state, batch):
         if getattr(getattr(state, "step", None), "ndim", 0) != 0:

@@ -116,12 +116,15 @@ def test_every_folder_of_the_package_is_a_room():
 # ---- numbers and lists ----------------------------------------------------------------------------------------
 
 
+ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+WORDS = [*ONES.split(), "seventeen", "eighteen", "nineteen"]
+TENS = {2: "twenty", 3: "thirty", 4: "forty", 5: "fifty"}
+
+
 def in_words(number):
-    tens, ones = ["", "", "twenty", "thirty", "forty", "fifty"], "zero one two three four five six seven eight nine ten"
-    ones = [*ones.split(), *"eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()]
     if number < 20:
-        return ones[number]
-    return tens[number // 10] + (f"-{ones[number % 10]}" if number % 10 else "")
+        return WORDS[number]
+    return TENS[number // 10] + (f"-{WORDS[number % 10]}" if number % 10 else "")
 
 
 def quantizers():
@@ -164,7 +167,7 @@ HELPERS = {"exact_expectation"}  # functions of a room of constructors that cons
 )
 def test_every_member_of_a_table_is_named_where_one_chooses(names, pages):
     text = "".join((DOCS / f"{page}.md").read_text("utf-8") for page in pages)
-    code = " ".join(re.findall(r"`([^`]+)`", text))
+    code = " ".join(re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)))
     assert [name for name in names if not re.search(rf"\b{name}\b", code)] == []
 
 

@@ -47,6 +47,7 @@ ORDER = (
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 HEAVY = (
+    "equinox",
     "grain",
     "jinja2",
     "matplotlib",
@@ -62,7 +63,14 @@ HEAVY = (
     "tensorflow_datasets",
     "torch",
 )
-ONLY_IN = {"flax": "networks", "orbax": "checkpoint", "matplotlib": "report", "jinja2": "report", "click": "cli"}
+ONLY_IN = {
+    "flax": "networks",
+    "equinox": "networks",
+    "orbax": "checkpoint",
+    "matplotlib": "report",
+    "jinja2": "report",
+    "click": "cli",
+}
 
 
 def modules():

@@ -3,6 +3,7 @@
 from jaxae.bottlenecks import diagnostics
 from jaxae.bottlenecks.bernoulli import bernoulli
 from jaxae.bottlenecks.categorical import categorical, exact_expectation
+from jaxae.bottlenecks.frozen import frozen
 from jaxae.bottlenecks.fsq import fsq
 from jaxae.bottlenecks.gaussian import gaussian
 from jaxae.bottlenecks.grouped import grouped
@@ -61,6 +62,7 @@ BOTTLENECKS = {
     "grouped_shared": lambda: grouped(sim_vq(8), 2, shared=True),
     "grouped_residual": lambda: grouped(residual(vector_quantizer(4), 2), 2),
     "multi_scale": lambda: nested(mlp(output_shape=(2, 2, 4), flatten=True), multi_scale(vector_quantizer(8), (1, 2))),
+    "frozen": lambda: frozen(vector_quantizer(8)),
     "hierarchical": lambda: hierarchical(nested(mlp(2), vector_quantizer(8), mlp(3)), vector_quantizer(8)),
 }
 """Name to constructor without arguments: what the contract tests walk through."""
@@ -72,6 +74,7 @@ __all__ = [
     "categorical",
     "diagnostics",
     "exact_expectation",
+    "frozen",
     "fsq",
     "gaussian",
     "grouped",

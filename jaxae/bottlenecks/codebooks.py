@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax.typing import ArrayLike
 
-from jaxae.bottlenecks.restarts import gathered, restarts
+from jaxae.bottlenecks.restarts import restarts
 from jaxae.bottlenecks.seeding import kmeans
+from jaxae.numerics import gathered, replica_axis
 
 
 class Codebook(NamedTuple):
@@ -34,16 +35,16 @@ class Upkeep(NamedTuple):
       decay: of the running counts (and sums), in [0, 1); None: see `memory`.
       restart_below: fraction of the mean count under which a code is restarted; 0 switches restarts off.
       seeding: "data" (the first batch restarts every code), "kmeans" (k-means of the first batch) or "random".
-      axis_name: under `pmap` or `shard_map` alone, the mapped axis.
+      axis_name: the mapped axis of a step of one's own; None: that of the train step, if it has one.
     """
 
-    decay: float | Array | None
-    restart_below: float | Array
+    decay: ArrayLike | None
+    restart_below: ArrayLike
     seeding: str
     axis_name: str | None
 
 
-def memory(decay: float | Array | None, num_tokens: int, num_codes: int) -> float | Array:
+def memory(decay: ArrayLike | None, num_tokens: int, num_codes: int) -> ArrayLike:
     """The decay itself; for None that under which a code's mean holds about 60 tokens, within 0.9 and 0.99.
 
     Example:
@@ -54,7 +55,7 @@ def memory(decay: float | Array | None, num_tokens: int, num_codes: int) -> floa
     return min(max(1 - num_tokens / (60 * num_codes), 0.9), 0.99) if decay is None else decay
 
 
-def moving_average(num_codes: int, upkeep: Upkeep, smoothing: float | Array) -> Codebook:
+def moving_average(num_codes: int, upkeep: Upkeep, smoothing: ArrayLike) -> Codebook:
     """Codes are running means of the tokens that they quantize; no parameters.
 
     `count = decay * count + (1 - decay) * seen`, the sums alike, `code = sum / smoothed count`, where Laplace smoothing
@@ -76,7 +77,7 @@ def moving_average(num_codes: int, upkeep: Upkeep, smoothing: float | Array) -> 
         return {}, {"codebook": book, "counts": jnp.zeros(num_codes), "sums": jnp.zeros_like(book)}
 
     def update(params, state, rng, tokens, ids, weight):
-        rng, tokens, ids, weight = gathered(upkeep.axis_name, rng, tokens, ids, weight)
+        rng, tokens, ids, weight = gathered(replica_axis(upkeep.axis_name), rng, tokens, ids, weight)
         decay = memory(upkeep.decay, tokens.shape[0], num_codes)
         counts = _moved(decay, state["counts"], ids, weight)
         sums = _moved(decay, state["sums"], ids, tokens * weight[:, None])
@@ -109,7 +110,7 @@ def by_gradient(num_codes: int, upkeep: Upkeep) -> Codebook:
         return {"codebook": book}, {"shift": jnp.zeros_like(book), "counts": jnp.zeros(num_codes)}
 
     def update(params, state, rng, tokens, ids, weight):
-        rng, tokens, ids, weight = gathered(upkeep.axis_name, rng, tokens, ids, weight)
+        rng, tokens, ids, weight = gathered(replica_axis(upkeep.axis_name), rng, tokens, ids, weight)
         counts = _moved(memory(upkeep.decay, tokens.shape[0], num_codes), state["counts"], ids, weight)
         book = params["codebook"] + state["shift"]
         fresh, moved, counts = _alive(rng, book, state["counts"], counts, tokens, weight, upkeep)

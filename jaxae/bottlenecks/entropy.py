@@ -6,6 +6,8 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from jaxae.numerics import over_replicas, replica_axis
+
 
 def bit_entropy(logits: Array) -> Array:
     """Entropy of each bit of `Bernoulli(sigmoid(logits))` in nats; a token's entropy is the sum over its bits.
@@ -35,7 +37,8 @@ def mean_code_entropy(
       logits: of each token's bits.
       weight: of each token, 0 where it only pads; None weighs all 1.
       group_bits: g, at most this many bits a group.
-      axis_name: under `pmap` or `shard_map` alone, the mapped axis: the mean is over all replicas' tokens.
+      axis_name: the mapped axis of a step of one's own; None: that of the train step, if it has one. The mean is over
+        the tokens of all replicas.
 
     Source: the factorisation: Zhao, Xiong and Krähenbühl 2024, "Image and Video Tokenization with Binary Spherical
     Quantization", section 4.
@@ -48,27 +51,16 @@ def mean_code_entropy(
       [1.3863, 0.6931]
     """
     tokens, bits = logits.shape
+    axis = replica_axis(axis_name)
     weight = jnp.ones(tokens, jnp.float32) if weight is None else weight
-    weight = weight / jnp.maximum(over_replicas(weight.sum(), axis_name), 1.0)
+    weight = weight / jnp.maximum(over_replicas(weight.sum(), axis), 1.0)
     total = jnp.zeros((), jnp.float32)
     for group in np.array_split(np.arange(bits), -(-bits // group_bits)):
         low, high = np.array_split(group, 2)
         left, right = _codes(logits[:, low]), _codes(logits[:, high])
         mean = jnp.matmul((left * weight[:, None]).T, right, precision=jax.lax.Precision.HIGHEST)
-        total = total - _x_log_x(over_replicas(mean, axis_name)).sum()
+        total = total - _x_log_x(over_replicas(mean, axis)).sum()
     return total
-
-
-def over_replicas(total: Array, axis_name: str | None) -> Array:
-    """The sum over the replicas of a mapped axis; as it comes without one.
-
-    Example:
-      >>> import jax, jax.numpy as jnp
-      >>> from jaxae.bottlenecks.entropy import over_replicas
-      >>> jax.vmap(lambda x: over_replicas(x, "i"), axis_name="i")(jnp.arange(3.0)).tolist()
-      [3.0, 3.0, 3.0]
-    """
-    return total if axis_name is None else jax.lax.psum(total, axis_name)
 
 
 def _codes(logits):

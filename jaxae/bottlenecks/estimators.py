@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.lax import stop_gradient
+from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from jaxae.bottlenecks.nearest import map_rows, squared_distances
@@ -49,7 +50,7 @@ def directional(
     codes: Float[Array, "N D"],
     tokens: Float[Array, "N D"],
     rng: Array | None = None,
-    variance: float | Array = 5e-3,
+    variance: ArrayLike = 5e-3,
 ) -> Float[Array, "N D"]:
     """The codes, with the gradient of `e + |c - e| d` to tokens e and codes c, the direction d held constant.
 
@@ -88,7 +89,7 @@ def gumbel(
     rng: Array,
     tokens: Float[Array, "N D"],
     codebook: Float[Array, "K D"],
-    temperature: float | Array,
+    temperature: ArrayLike,
 ) -> tuple[Array, Float[Array, "N D"]]:
     """Draws a code with probability `softmax(-|token - code|^2)`; the gradient is the relaxed draw's, to both.
 

@@ -6,16 +6,17 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from jaxae.bottlenecks.tokens import MAX_CODES, checked_symbols, tokens_per_example, unpadded
-from jaxae.numerics import straight_through
+from jaxae.numerics import as_number, straight_through
 from jaxae.types import Bottleneck, Code
 
 # keeps the bound inside the outermost rounding interval, so that no rounding leaves the levels (the paper's value)
 EPSILON = 1e-3
 
 
-def fsq(levels: Sequence[int], *, noise_dropout: float = 0.0) -> Bottleneck:
+def fsq(levels: Sequence[int], *, noise_dropout: ArrayLike = 0.0) -> Bottleneck:
     """Channel i is bounded to an interval that `levels[i]` integers fit in, rounded, and divided by `levels[i] // 2`.
 
     `bound(h) = (L - 1) (1 - e) / 2 * tanh(h + shift) - offset`; for even L the offset is 1/2 and
@@ -55,7 +56,7 @@ def fsq(levels: Sequence[int], *, noise_dropout: float = 0.0) -> Bottleneck:
     num_codes = math.prod(levels)
     if num_codes > MAX_CODES:
         raise ValueError(f"fsq: levels {levels} make {num_codes} codes, more than int32 holds: use grouped")
-    if isinstance(noise_dropout, int | float) and not 0 <= noise_dropout <= 1:
+    if (number := as_number(noise_dropout)) is not None and not 0 <= number <= 1:
         raise ValueError(f"fsq: noise_dropout must be in [0, 1], got {noise_dropout}")
     width = len(levels)
     sizes = np.array(levels)
@@ -78,7 +79,7 @@ def fsq(levels: Sequence[int], *, noise_dropout: float = 0.0) -> Bottleneck:
         h, mask = unpadded("fsq", h, condition, width)
         bounded = jnp.tanh(h + along(shift, h.ndim)) * along(half, h.ndim) - along(offset, h.ndim)
         rounded = bounded
-        if rng is not None and not (isinstance(noise_dropout, int | float) and noise_dropout == 0):
+        if rng is not None and as_number(noise_dropout) != 0:
             where_rng, noise_rng = jax.random.split(rng)
             noise = jax.random.uniform(noise_rng, h.shape, minval=-0.5, maxval=0.5)
             rounded = bounded + jnp.where(jax.random.bernoulli(where_rng, noise_dropout, h.shape), noise, 0.0)

@@ -5,13 +5,15 @@ import math
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
-from jaxae.numerics import bounded_log_variance, normal_log_prob, sum_per_example
+from jaxae.networks.stateful import require_stateless
+from jaxae.numerics import as_number, bounded_log_variance, normal_log_prob, replica_axis, sum_per_example
 from jaxae.priors import standard_normal
 from jaxae.types import Bottleneck, Code, Gaussian, Network, Prior
 
 
-def gaussian(prior: Prior | None = None, flow: Network | None = None, free_bits: float = 0.0) -> Bottleneck:
+def gaussian(prior: Prior | None = None, flow: Network | None = None, free_bits: ArrayLike = 0.0) -> Bottleneck:
     """`q(z|x) = N(mean, exp(log_variance))`, read off the channels of `h`; z by the reparametrisation trick.
 
     The last axis of `h` holds the mean, the log-variance (bounded smoothly to ±10) and, with a flow, the flow's
@@ -45,11 +47,12 @@ def gaussian(prior: Prior | None = None, flow: Network | None = None, free_bits:
       ((2, 3), [0.0, 0.0])
     """
     prior = standard_normal() if prior is None else prior
+    flow = None if flow is None else require_stateless("gaussian: the flow", flow)
     closed = flow is None and prior.kl is not None
-    if isinstance(free_bits, int | float):
-        if not (math.isfinite(free_bits) and free_bits >= 0):
+    if (number := as_number(free_bits)) is not None:
+        if not (math.isfinite(number) and number >= 0):
             raise ValueError(f"gaussian: free_bits must be a finite number of nats >= 0, got {free_bits}")
-        if free_bits and not closed:
+        if number and not closed:
             raise ValueError(f"gaussian: free_bits {free_bits} needs a KL per dimension: no flow, and a prior with kl")
     blocks = 2 if flow is None else 3
 
@@ -84,10 +87,12 @@ def gaussian(prior: Prior | None = None, flow: Network | None = None, free_bits:
         if flow is not None or prior.kl is None:
             return rate
         kl = prior.kl(params["prior"], posterior, condition)
-        if isinstance(free_bits, int | float) and free_bits == 0:
+        if as_number(free_bits) == 0:
             return sum_per_example(kl)
+        axis = replica_axis()
+        mean = kl.mean(0, keepdims=True) if axis is None else jax.lax.pmean(kl.mean(0, keepdims=True), axis)
         # where, not maximum: the value stays a number per example, and a dimension below its bits gets no gradient
-        return sum_per_example(jnp.where(kl.mean(0, keepdims=True) > free_bits, kl, free_bits))
+        return sum_per_example(jnp.where(mean > free_bits, kl, free_bits))
 
     def sample(params, state, rng, h, condition=None):
         latent = jax.ShapeDtypeStruct((*h.shape[:-1], h.shape[-1] // blocks), jnp.float32)

@@ -56,7 +56,7 @@ def hierarchical(top: Bottleneck, local: Bottleneck, conditional: bool = False) 
         return (None, None) if rng is None else jax.random.split(rng)
 
     def init(rng, h, condition=None):
-        top_rng, local_rng = halves(rng)
+        top_rng, local_rng = jax.random.split(rng)
         params, state = top.init(top_rng, h, condition)
         above = jax.eval_shape(lambda p, s, h, c: top.apply(p, s, None, h, c)[0].latent, params, state, h, condition)
         joined = jax.eval_shape(beside, jax.ShapeDtypeStruct(h.shape, h.dtype), above)
@@ -77,7 +77,7 @@ def hierarchical(top: Bottleneck, local: Bottleneck, conditional: bool = False) 
     def sample(params, state, rng, h, condition=None):
         assert top.sample is not None
         assert local.sample is not None
-        top_rng, local_rng = halves(rng)
+        top_rng, local_rng = jax.random.split(rng)
         above = top.sample(params[0], state[0], top_rng, h, condition)
         like = jax.eval_shape(beside, jax.ShapeDtypeStruct(h.shape, h.dtype), above)
         return jnp.concatenate([above, local.sample(params[1], state[1], local_rng, like, told(condition, above))], -1)

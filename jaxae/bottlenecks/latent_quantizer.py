@@ -6,13 +6,16 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
+from jax.typing import ArrayLike
 
 from jaxae.bottlenecks.tokens import checked_symbols, tokens_per_example, unpadded
-from jaxae.numerics import straight_through, sum_per_example
+from jaxae.numerics import as_number, straight_through, sum_per_example
 from jaxae.types import Bottleneck, Code
 
 
-def latent_quantizer(levels: Sequence[int], *, commitment: float = 0.1, quantization: float = 0.1) -> Bottleneck:
+def latent_quantizer(
+    levels: Sequence[int], *, commitment: ArrayLike = 0.1, quantization: ArrayLike = 0.1
+) -> Bottleneck:
     """Channel i becomes the nearest of its own `levels[i]` learned values (the lowest index on ties).
 
     `penalty = commitment * |h - sg(latent)|^2 + quantization * |sg(h) - latent|^2` over an example; the second term
@@ -45,9 +48,9 @@ def latent_quantizer(levels: Sequence[int], *, commitment: float = 0.1, quantiza
     if not levels or min(levels) < 2:
         raise ValueError(f"latent_quantizer: levels must be at least one number, each at least 2, got {levels}")
     for name, value in {"commitment": commitment, "quantization": quantization}.items():
-        if isinstance(value, int | float) and not 0 <= value < math.inf:
+        if (number := as_number(value)) is not None and not 0 <= number < math.inf:
             raise ValueError(f"latent_quantizer: {name} must be a finite number >= 0, got {value}")
-    if isinstance(quantization, int | float) and quantization == 0:
+    if as_number(quantization) == 0:
         raise ValueError("latent_quantizer: quantization 0 would leave the values without a gradient: set it above 0")
     width = len(levels)
 
@@ -64,8 +67,8 @@ def latent_quantizer(levels: Sequence[int], *, commitment: float = 0.1, quantiza
         ids = jnp.stack(near, -1)
         latent = read(params, ids)
         counted = None if mask is None else mask[..., None] > 0
-        penalty = commitment * sum_per_example((h - stop_gradient(latent)) ** 2, counted)
-        penalty = penalty + quantization * sum_per_example((stop_gradient(h) - latent) ** 2, counted)
+        penalty = sum_per_example((h - stop_gradient(latent)) ** 2, counted) * commitment
+        penalty = penalty + sum_per_example((stop_gradient(h) - latent) ** 2, counted) * quantization
         rate = tokens_per_example(h, mask) * sum(map(math.log, levels))
         symbols = jnp.where(jnp.isnan(h), -1, ids).astype(jnp.int32)
         return Code(straight_through(latent, h), penalty, rate, symbols), state

@@ -5,20 +5,21 @@ import math
 import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
+from jax.typing import ArrayLike
 
 from jaxae.bottlenecks.entropy import bit_entropy, mean_code_entropy
 from jaxae.bottlenecks.tokens import checked_symbols, tokens_per_example, unpadded
-from jaxae.numerics import straight_through, sum_per_example
+from jaxae.numerics import as_number, straight_through, sum_per_example
 from jaxae.types import Bottleneck, Code
 
 
 def lfq(
     bits: int,
     *,
-    entropy: float = 0.1,
-    diversity: float = 1.0,
-    commitment: float = 0.25,
-    temperature: float = 1.0,
+    entropy: ArrayLike = 0.1,
+    diversity: ArrayLike = 1.0,
+    commitment: ArrayLike = 0.25,
+    temperature: ArrayLike = 1.0,
     group_bits: int = 8,
     axis_name: str | None = None,
 ) -> Bottleneck:
@@ -40,7 +41,8 @@ def lfq(
       commitment: weight of the commitment term, >= 0.
       temperature: of `q_t`, above 0.
       group_bits: 1 to 20; a group costs `N * 2 ** group_bits` multiplications.
-      axis_name: under `pmap` or `shard_map` alone, the mapped axis: the mean is over all replicas' tokens.
+      axis_name: the mapped axis of a step of one's own; None: that of the train step, if it has one. The mean is over
+        the tokens of all replicas.
 
     Returns:
       A `Bottleneck`; a token's symbol reads its bits, the first the least significant. `condition["mask"]` `[B, ...]`
@@ -64,10 +66,10 @@ def lfq(
 def bsq(
     bits: int,
     *,
-    entropy: float = 0.1,
-    diversity: float = 1.0,
-    commitment: float = 0.0,
-    temperature: float = 1.0,
+    entropy: ArrayLike = 0.1,
+    diversity: ArrayLike = 1.0,
+    commitment: ArrayLike = 0.0,
+    temperature: ArrayLike = 1.0,
     group_bits: int = 8,
     axis_name: str | None = None,
 ) -> Bottleneck:
@@ -138,7 +140,7 @@ def _check(name, bits, entropy, diversity, commitment, temperature, group_bits):
     if not 1 <= group_bits <= 20:
         raise ValueError(f"{name}: group_bits must be in [1, 20], got {group_bits}")
     for key, value in {"entropy": entropy, "diversity": diversity, "commitment": commitment}.items():
-        if isinstance(value, int | float) and not 0 <= value < math.inf:
+        if (number := as_number(value)) is not None and not 0 <= number < math.inf:
             raise ValueError(f"{name}: {key} must be a finite number >= 0, got {value}")
-    if isinstance(temperature, int | float) and not 0 < temperature < math.inf:
+    if (number := as_number(temperature)) is not None and not 0 < number < math.inf:
         raise ValueError(f"{name}: temperature must be a finite number above 0, got {temperature}")

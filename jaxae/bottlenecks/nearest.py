@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
 # A chunk of distances that stays in a core's cache. Measured on XLA:CPU: 4 to 8 MB is best for D 64 to 256.
@@ -69,7 +70,7 @@ def nearest_codes(tokens: Float[Array, "N D"], codebook: Float[Array, "K D"], co
 
 
 def drawn_code(
-    rng: Array, tokens: Float[Array, "N D"], codebook: Float[Array, "K D"], temperature: float | Array
+    rng: Array, tokens: Float[Array, "N D"], codebook: Float[Array, "K D"], temperature: ArrayLike
 ) -> Int[Array, " N"]:
     """A code drawn with probability proportional to `exp(-distance / temperature)`; -1 for a token that is not finite.
 

@@ -36,22 +36,3 @@ def restarts(
     rank = jnp.cumsum(dead) - 1
     moved = dead & (rank < counted.sum())
     return tokens[place.at[rank].get(mode="clip")], moved
-
-
-def gathered(axis_name: str | None, rng: Array, *arrays: Array) -> tuple:
-    """The key of the first replica and the rows of all, on every replica; as they come without a mapped axis.
-
-    Whatever is computed of them is the same everywhere, so that codebooks cannot diverge.
-
-    Example:
-      >>> import jax, jax.numpy as jnp
-      >>> from jaxae.bottlenecks.restarts import gathered
-      >>> gathered(None, jax.random.key(0), jnp.zeros(3))[1].shape
-      (3,)
-    """
-    if axis_name is None:
-        return (rng, *arrays)
-    # typed keys cannot be gathered, the integers that they hold can
-    data = jax.lax.all_gather(jax.random.key_data(rng), axis_name)[0]
-    first = jax.random.wrap_key_data(data, impl=jax.random.key_impl(rng))
-    return (first, *(jax.lax.all_gather(a, axis_name, tiled=True) for a in arrays))

@@ -2,7 +2,7 @@
 
 import math
 
-from jax import Array
+from jax.typing import ArrayLike
 
 from jaxae.bottlenecks import codebooks
 from jaxae.bottlenecks.vector_quantizer import ESTIMATORS, check_numbers, quantizer
@@ -12,7 +12,7 @@ from jaxae.types import Bottleneck
 def sim_vq(
     num_codes: int,
     *,
-    commitment: float | Array = 0.25,
+    commitment: ArrayLike = 0.25,
     estimator: str = "straight_through",
     cosine: bool = False,
 ) -> Bottleneck:

@@ -1,18 +1,18 @@
 """A temperature that may follow a schedule: the step is counted in the bottleneck's state."""
 
-from collections.abc import Callable
-
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
-from jaxae.numerics import at_step
+from jaxae.numerics import as_number, at_step
+from jaxae.types import Schedule
 
-Temperature = float | Array | Callable
+Temperature = ArrayLike | Schedule
 
 
 def check_temperature(name: str, temperature: Temperature) -> None:
     """Refuse a number that is not above 0."""
-    if isinstance(temperature, int | float) and not 0 < temperature < float("inf"):
+    if (number := as_number(temperature)) is not None and not 0 < number < float("inf"):
         raise ValueError(f"{name}: temperature must be a finite number above 0, or a schedule, got {temperature}")
 
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxae.bottlenecks.gaussian import gaussian
+from jaxae.networks.stateful import require_stateless
 from jaxae.priors import mixture
 from jaxae.types import Bottleneck, Network
 
@@ -42,6 +43,7 @@ def vamp(encoder: Network, num_pseudo_inputs: int = 100, initial: Array | None =
     """
     if num_pseudo_inputs < 1:
         raise ValueError(f"vamp: num_pseudo_inputs must be at least 1, got {num_pseudo_inputs}")
+    encoder = require_stateless("vamp", encoder)
     inner = gaussian(mixture(num_pseudo_inputs))
     assert inner.sample is not None
     draw = inner.sample

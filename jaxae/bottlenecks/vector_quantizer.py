@@ -4,15 +4,14 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax import Array
 from jax.lax import stop_gradient
+from jax.typing import ArrayLike
 
 from jaxae.bottlenecks import codebooks, estimators
 from jaxae.bottlenecks.codebooks import Codebook, Upkeep
-from jaxae.bottlenecks.entropy import over_replicas
 from jaxae.bottlenecks.nearest import drawn_code, map_rows, nearest_code, squared_distances
 from jaxae.bottlenecks.tokens import checked_symbols, tokens_per_example, unpadded
-from jaxae.numerics import straight_through, sum_per_example
+from jaxae.numerics import as_number, over_replicas, replica_axis, straight_through, sum_per_example
 from jaxae.types import Bottleneck, Code
 
 LEARN = ("ema", "gradient", "frozen")
@@ -25,15 +24,15 @@ def vector_quantizer(
     *,
     learn: str = "ema",
     estimator: str = "straight_through",
-    commitment: float | Array = 1.0,
-    decay: float | Array | None = None,
-    smoothing: float | Array = 1e-5,
-    restart_below: float | Array = 0.1,
+    commitment: ArrayLike = 1.0,
+    decay: ArrayLike | None = None,
+    smoothing: ArrayLike = 1e-5,
+    restart_below: ArrayLike = 0.1,
     seeding: str = "data",
     cosine: bool = False,
-    orthogonality: float | Array = 0.0,
-    diversity: float | Array = 0.0,
-    temperature: float | Array = 0.0,
+    orthogonality: ArrayLike = 0.0,
+    diversity: ArrayLike = 0.0,
+    temperature: ArrayLike = 0.0,
     axis_name: str | None = None,
 ) -> Bottleneck:
     """Each vector of `h`, a token, becomes the nearest of `num_codes` codes.
@@ -78,9 +77,9 @@ def vector_quantizer(
       diversity: weight of that term, >= 0; costs a product of tokens and codes more, and two in the backward pass.
       temperature: with "gumbel" of the relaxed draw, above 0; else of the draw that replaces the nearest code in calls
         with a key, `softmax(-|h - code|^2 / temperature)`, 0 for none.
-      axis_name: under `pmap` or `shard_map` alone, the mapped axis: tokens are gathered from all replicas before the
-        statistics are updated, restarts drawn once for all, and the diversity's mean is over all replicas' tokens.
-        Under `jit` with a sharded batch leave it None.
+      axis_name: the mapped axis of a step of one's own under `pmap` or `shard_map`; None: that of the train step
+        (`build_step(axis_name=...)`), if it has one. Tokens are then gathered from all replicas before the statistics
+        are updated, restarts are drawn once for all, and the diversity's mean is over all replicas' tokens.
 
     Returns:
       A `Bottleneck` with `lookup`, whose latents equal those that the decoder read bit for bit. `condition["mask"]`
@@ -108,7 +107,7 @@ def vector_quantizer(
     check_numbers(name, num_codes, commitment=commitment, smoothing=smoothing, diversity=diversity)
     check_numbers(name, num_codes, temperature=temperature, orthogonality=orthogonality)
     for key, value in {"decay": decay, "restart_below": restart_below}.items():
-        if isinstance(value, int | float) and not 0 <= value < 1:
+        if (number := as_number(value)) is not None and not 0 <= number < 1:
             raise ValueError(f"{name}: {key} must be in [0, 1), got {value}")
     for key, value, known in (
         ("learn", learn, LEARN),
@@ -117,9 +116,9 @@ def vector_quantizer(
     ):
         if value not in known:
             raise ValueError(f"{name}: {key} must be one of {', '.join(known)}; got {value!r}")
-    if learn != "gradient" and isinstance(orthogonality, int | float) and orthogonality > 0:
+    if learn != "gradient" and (as_number(orthogonality) or 0) > 0:
         raise ValueError(f'{name}: orthogonality={orthogonality} moves no code with learn="{learn}": take "gradient"')
-    if estimator == "gumbel" and isinstance(temperature, int | float) and temperature == 0:
+    if estimator == "gumbel" and as_number(temperature) == 0:
         raise ValueError(f'{name}: estimator="gumbel" needs a temperature above 0, such as 1.0; got 0')
     upkeep = Upkeep(decay, restart_below, seeding, axis_name)
     book = {
@@ -141,7 +140,7 @@ def quantizer(
     *,
     estimator: str = "straight_through",
     cosine: bool = False,
-    temperature: float | Array = 0.0,
+    temperature: ArrayLike = 0.0,
     axis_name: str | None = None,
 ) -> Bottleneck:
     """The bottleneck over any `Codebook`: `vector_quantizer` and `sim_vq` are this one with their books.
@@ -161,7 +160,7 @@ def quantizer(
       >>> from jaxae.bottlenecks.vector_quantizer import quantizer
       >>> layer = quantizer("frozen", codebooks.frozen(8), {"commitment": 1.0})
     """
-    weights = {key: weight for key, weight in weights.items() if not (isinstance(weight, int | float) and weight == 0)}
+    weights = {key: weight for key, weight in weights.items() if as_number(weight) != 0}
 
     def codes_of(params, state):
         codes = book.read(params, state)
@@ -171,7 +170,7 @@ def quantizer(
         """`(ids, values)`, the values with the estimator's gradient."""
         if rng is not None and estimator == "gumbel":
             return estimators.gumbel(rng, tokens, codes, temperature)
-        if rng is None or (isinstance(temperature, int | float) and temperature == 0):
+        if rng is None or as_number(temperature) == 0:
             ids = nearest_code(tokens, codes)
         else:
             ids = drawn_code(rng, tokens, codes, temperature)
@@ -229,7 +228,7 @@ def check_numbers(name: str, num_codes: int, **numbers) -> None:
     if num_codes < 2:
         raise ValueError(f"{name}: num_codes must be at least 2, got {num_codes}")
     for key, value in numbers.items():
-        if isinstance(value, int | float) and not 0 <= value < math.inf:
+        if (number := as_number(value)) is not None and not 0 <= number < math.inf:
             raise ValueError(f"{name}: {key} must be a finite number >= 0, got {value}")
 
 
@@ -251,6 +250,7 @@ def _overlap(codes):
 
 def _uncertainty(tokens, codes, weight, axis_name):
     """`mean H(q_t) - H(mean q_t)`, nats, over the tokens that count."""
+    axis = replica_axis(axis_name)
 
     @jax.checkpoint
     def chunk(rows, share):
@@ -258,7 +258,7 @@ def _uncertainty(tokens, codes, weight, axis_name):
         q = jnp.exp(log_q)
         return -(q * log_q).sum(-1), (q * share[:, None]).sum(0, keepdims=True)
 
-    share = weight / jnp.maximum(over_replicas(weight.sum(), axis_name), 1.0)
+    share = weight / jnp.maximum(over_replicas(weight.sum(), axis), 1.0)
     entropies, parts = map_rows(chunk, codes.shape[0], tokens, share)
-    mean, firm = over_replicas(parts.sum(0), axis_name), over_replicas((share * entropies).sum(), axis_name)
+    mean, firm = over_replicas(parts.sum(0), axis), over_replicas((share * entropies).sum(), axis)
     return firm + jnp.where(mean > 0, mean * jnp.log(jnp.where(mean > 0, mean, 1.0)), 0.0).sum()

@@ -22,6 +22,7 @@ import numpy as np
 
 from jaxae.data.dataset import Dataset
 from jaxae.data.duplicates import allot, row_groups
+from jaxae.numerics import as_whole
 
 HELD_OUT = ("validation", "calibration", "dev")
 LEAST_ROWS = 5
@@ -242,11 +243,12 @@ def _counts(num_normals: int, sizes: Sequence[float | int]) -> list[int]:
     """Rows of train and of each held-out part."""
     counts = []
     for name, size in zip(HELD_OUT, sizes, strict=True):
-        if isinstance(size, float) and not 0 <= size < 1:
+        share = as_whole(size) is None
+        if share and not 0 <= size < 1:
             raise ValueError(f"{name} must be a share in [0, 1) or a whole number of rows, got {size}")
         if size < 0:
             raise ValueError(f"{name} must not be negative, got {size}")
-        counts.append(max(LEAST_ROWS, round(size * num_normals)) if isinstance(size, float) and size else int(size))
+        counts.append(max(LEAST_ROWS, round(size * num_normals)) if share and size else int(size))
     train = num_normals - sum(counts)
     if train < LEAST_ROWS:
         held_out = ", ".join(f"{count} for {name}" for name, count in zip(HELD_OUT, counts, strict=True))

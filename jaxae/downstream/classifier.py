@@ -8,21 +8,23 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from jax.typing import ArrayLike
 
 from jaxae import bottlenecks, likelihoods, networks, objectives, transforms
 from jaxae.model import autoencoder
-from jaxae.numerics import sum_per_example, target_of
+from jaxae.networks import AnyNetwork
+from jaxae.numerics import as_number, sum_per_example, target_of
 from jaxae.objectives import negative_log_likelihood
 from jaxae.transforms import Transform
 from jaxae.types import Autoencoder, Network, Objective, PyTree
 
 
 def classifier(
-    encoder: Network,
-    head: Network,
+    encoder: AnyNetwork,
+    head: AnyNetwork,
     num_classes: int,
     *,
-    label_smoothing: float | Array = 0.0,
+    label_smoothing: ArrayLike = 0.0,
     transform: Transform | None = None,
 ) -> tuple[Autoencoder, Objective]:
     """Encoder and head, trained by cross-entropy: `p(y | x) = softmax(head(encoder(x)))`.
@@ -69,7 +71,7 @@ def classifier(
     return model, objectives.prepared(objective, transform or transforms.scale_uint8())
 
 
-def cross_entropy(model: Autoencoder, label_smoothing: float | Array = 0.0) -> Objective:
+def cross_entropy(model: Autoencoder, label_smoothing: ArrayLike = 0.0) -> Objective:
     """`-(1 - s) log p(y | x) - s mean_k log p(k | x)`, nats: with s = 0 the classifier's negative ELBO.
 
     Smoothing keeps logits from growing without end; it helps the accuracy and, in most reports, hurts scores that
@@ -90,7 +92,7 @@ def cross_entropy(model: Autoencoder, label_smoothing: float | Array = 0.0) -> O
 
     Example: see `classifier`.
     """
-    if isinstance(label_smoothing, int | float) and not 0 <= label_smoothing < 1:
+    if (number := as_number(label_smoothing)) is not None and not 0 <= number < 1:
         raise ValueError(f"label_smoothing must lie in [0, 1), got {label_smoothing}")
 
     def apply(params, state, rng, batch, step):

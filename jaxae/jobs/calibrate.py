@@ -117,7 +117,7 @@ def rehearse(rule: Threshold, splits: Splits, labelled: bool) -> dict:
                 "there are no anomalies in the train part, so none in dev, which this rule needs: "
                 "--max-false-alarm-rate works without"
             ) from None
-    return rule.fit(*stand_in, splits.dev.labels) if labelled else rule.fit(stand_in[0])
+    return rule.fit(stand_in[0], stand_in[1], splits.dev.labels) if labelled else rule.fit(stand_in[0])
 
 
 def calibrate(

@@ -213,7 +213,7 @@ def _rehearse(rule: Threshold | CostTable, splits: Splits):
     if isinstance(rule, CostTable):
         return
     stand_in = [np.arange(len(part.x), dtype=np.float32) for part in (splits.calibration, splits.dev)]
-    rule.fit(*stand_in, splits.dev.labels)
+    rule.fit(stand_in[0], stand_in[1], splits.dev.labels)
 
 
 def _config(settings, dataset, splits, has_unknown):

@@ -4,13 +4,13 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax.typing import ArrayLike
 
-from jaxae.numerics import bounded_log_variance, normal_log_prob
+from jaxae.numerics import as_number, as_whole, bounded_log_variance, normal_log_prob
 from jaxae.types import Likelihood
 
 
-def gaussian(scale: float | Array | None = 1.0) -> Likelihood:
+def gaussian(scale: ArrayLike | None = 1.0) -> Likelihood:
     """A normal distribution for each element.
 
     `log p(x) = -((x - mean) / scale)^2 / 2 - log(scale) - log(2 pi) / 2`
@@ -90,7 +90,7 @@ def bernoulli() -> Likelihood:
     )
 
 
-def laplace(scale: float | Array | None = 1.0) -> Likelihood:
+def laplace(scale: ArrayLike | None = 1.0) -> Likelihood:
     """A Laplace distribution for each element: the absolute error, as a likelihood.
 
     `log p(x) = -|x - mean| / scale - log(2 scale)`
@@ -165,7 +165,7 @@ def categorical(num_classes: int) -> Likelihood:
       >>> round(float(grey.log_prob(jnp.array([[3]]), logits)[0, 0]), 4), grey.mean(logits).tolist()
       (-1.3863, [[1.5]])
     """
-    if not isinstance(num_classes, int) or num_classes < 2:
+    if (whole := as_whole(num_classes)) is None or whole < 2:
         raise ValueError(f"categorical: num_classes must be a whole number of at least 2, got {num_classes}")
 
     def logits_of(prediction):
@@ -192,5 +192,5 @@ def categorical(num_classes: int) -> Likelihood:
 
 
 def _check_positive(owner, name, value):
-    if isinstance(value, int | float) and not (math.isfinite(value) and value > 0):
+    if (number := as_number(value)) is not None and not (math.isfinite(number) and number > 0):
         raise ValueError(f"{owner}: {name} must be a positive finite number, got {value}")

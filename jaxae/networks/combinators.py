@@ -1,16 +1,20 @@
 """Networks without parameters of their own."""
 
+import inspect
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxae.types import Network, PyTree
+from jaxae.networks.stateful import AnyNetwork, around, with_state, without_state
+from jaxae.types import Network, PyTree, StatefulNetwork
 
 identity = Network(lambda rng, x, condition=None: (), lambda params, x, condition=None: x)
 """The `Network` that returns its input and has no parameters."""
 
 
-def conditional(network: Network) -> Network:
+def conditional(network: AnyNetwork) -> AnyNetwork:
     """A network that reads its condition as further channels: `network(concatenate([x, condition]))`.
 
     The condition is repeated over the axes of `x` between the first and the last.
@@ -19,7 +23,8 @@ def conditional(network: Network) -> Network:
       network: reads `[B, ..., C + K]`; is handed the condition too.
 
     Returns:
-      A `Network` from `x` `[B, ..., C]` and `condition` `[B, K]` (class labels: one-hot) or `[B, ..., K]`.
+      A network of the same kind from `x` `[B, ..., C]` and `condition` `[B, K]` (class labels: one-hot) or
+      `[B, ..., K]`.
 
     Raises:
       ValueError: (from `init` and `apply`) there is no condition, or its shape does not fit `x`.
@@ -37,16 +42,38 @@ def conditional(network: Network) -> Network:
       (5, 2)
     """
 
-    def init(rng, x, condition=None):
-        return network.init(rng, jax.eval_shape(_join, x, condition), condition)
+    def joined(x, condition):
+        abstract = isinstance(x, jax.ShapeDtypeStruct)
+        return (jax.eval_shape(_join, x, condition) if abstract else _join(x, condition)), condition
+
+    return around(network, joined)
+
+
+def frozen(function: Callable) -> Network:
+    """Any function as a network without parameters: what it holds inside is a constant that nothing trains.
+
+    Args:
+      function: `x -> y`, or `(x, condition) -> y` where it has a parameter `condition`; row by row.
+
+    Returns:
+      A `Network` whose params are `()`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxae import networks
+      >>> network = networks.frozen(lambda x: x @ jnp.ones((3, 2)))
+      >>> network.apply(network.init(jax.random.key(0), jnp.ones((5, 3))), jnp.ones((5, 3))).shape
+      (5, 2)
+    """
+    takes_condition = "condition" in inspect.signature(function).parameters
 
     def apply(params, x, condition=None):
-        return network.apply(params, _join(x, condition), condition)
+        return function(x, condition) if takes_condition else function(x)
 
-    return Network(init, apply)
+    return Network(lambda rng, x, condition=None: (), apply)
 
 
-def shared_scale(network: Network, log_variance: float = 0.0) -> Network:
+def shared_scale(network: AnyNetwork, log_variance: float = 0.0) -> AnyNetwork:
     """A decoder beside one learned number: `[prediction, log-variance]`, as `likelihoods.gaussian(None)` reads them.
 
     One scale for all elements of all examples: the sigma-VAE, which needs no weight on the KL. Where it has converged
@@ -57,7 +84,7 @@ def shared_scale(network: Network, log_variance: float = 0.0) -> Network:
       log_variance: where it starts (before the likelihood's bound of ±10).
 
     Returns:
-      A `Network` that gives `[B, ..., 2 C]`; its params are a dict with "network" and "log_variance".
+      A network of the same kind that gives `[B, ..., 2 C]`; its params are a dict with "network" and "log_variance".
 
     Source: Rybkin, Daniilidis and Levine 2021, "Simple and Effective VAE Training with Calibrated Decoders", section 3.
 
@@ -70,14 +97,17 @@ def shared_scale(network: Network, log_variance: float = 0.0) -> Network:
       (5, 6)
     """
 
+    inner = with_state(network)
+
     def init(rng, x, condition=None):
-        return {"network": network.init(rng, x, condition), "log_variance": jnp.float32(log_variance)}
+        params, state = inner.init(rng, x, condition)
+        return {"network": params, "log_variance": jnp.float32(log_variance)}, state
 
-    def apply(params, x, condition=None):
-        mean = network.apply(params["network"], x, condition)
-        return jnp.concatenate([mean, jnp.broadcast_to(params["log_variance"], mean.shape)], -1)
+    def apply(params, state, rng, x, condition=None):
+        mean, state = inner.apply(params["network"], state, rng, x, condition)
+        return jnp.concatenate([mean, jnp.broadcast_to(params["log_variance"], mean.shape)], -1), state
 
-    return Network(init, apply)
+    return StatefulNetwork(init, apply) if isinstance(network, StatefulNetwork) else without_state(init, apply)
 
 
 def _join(x: Array, condition: PyTree) -> Array:

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from jaxae.networks.adapters import from_linen
 from jaxae.networks.convolution import Form, plain, products
+from jaxae.networks.linen import stateless
 from jaxae.types import Network
 
 
@@ -124,7 +124,7 @@ def _checked(shape, channels, num_blocks, kernel, stride, outputs) -> tuple[int,
 
 def _in_both_forms(module) -> Network:
     """The form is chosen when a program is lowered for its platform, so that one export serves all of them."""
-    network, on_cpu = from_linen(module), from_linen(module.clone(form=products))
+    network, on_cpu = stateless(module), stateless(module.clone(form=products))
 
     def apply(params, x, condition=None):
         return jax.lax.platform_dependent(params, x, cpu=on_cpu.apply, default=network.apply)

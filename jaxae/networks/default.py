@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from jaxae.networks.adapters import from_linen
+from jaxae.networks.linen import stateless
 from jaxae.types import Network
 
 # The largest image that is read as one row: beyond it the first product alone has more than two million weights.
@@ -42,7 +42,7 @@ def default_encoder(shape: Sequence[int], num_outputs: int, *, dtype: DTypeLike 
       (2, 32)
     """
     shape = _checked(shape, num_outputs)
-    return from_linen(_Encoder(shape, _widths(shape), num_outputs, _patch(shape), dtype))
+    return stateless(_Encoder(shape, _widths(shape), num_outputs, _patch(shape), dtype))
 
 
 def default_decoder(shape: Sequence[int], num_params: int = 1, *, dtype: DTypeLike = jnp.float32) -> Network:
@@ -71,7 +71,7 @@ def default_decoder(shape: Sequence[int], num_params: int = 1, *, dtype: DTypeLi
     """
     shape = _checked(shape, num_params)
     output_shape = (*shape[:-1], shape[-1] * num_params)
-    return from_linen(_Decoder(output_shape, _widths(shape)[::-1], _patch(shape), dtype))
+    return stateless(_Decoder(output_shape, _widths(shape)[::-1], _patch(shape), dtype))
 
 
 def _checked(shape, outputs) -> tuple[int, ...]:

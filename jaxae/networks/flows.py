@@ -36,14 +36,14 @@ def planar(num_layers: int = 4) -> Network:
     """
     _check("planar", num_layers)
 
-    def init(rng, z, context=None):
+    def init(rng, z, condition=None):
         size = _row(z)
         keys = jax.random.split(rng, (num_layers, 3))
         draw = jax.vmap(jax.vmap(lambda key: jax.random.normal(key, (size,)) / jnp.sqrt(size)))(keys)
         return {"u": 0.1 * draw[:, 0], "w": draw[:, 1], "v": draw[:, 2], "b": jnp.zeros(num_layers)}
 
-    def apply(params, z, context):
-        rows, read = z.reshape(z.shape[0], -1), context.reshape(z.shape[0], -1)
+    def apply(params, z, condition=None):
+        rows, read = z.reshape(z.shape[0], -1), _context("planar", z, condition)
 
         def layer(carry, p):
             rows, log_det = carry
@@ -87,12 +87,12 @@ def inverse_autoregressive(*sizes: int, num_layers: int = 2) -> Network:
     _check("inverse_autoregressive", num_layers)
     network = autoregressive_mlp(*(sizes or (128,)))
 
-    def init(rng, z, context=None):
+    def init(rng, z, condition=None):
         like = jnp.zeros((1, _row(z)))
         return [network.init(key, like, like) for key in jax.random.split(rng, num_layers)]
 
-    def apply(params, z, context):
-        rows, read = z.reshape(z.shape[0], -1), context.reshape(z.shape[0], -1)
+    def apply(params, z, condition=None):
+        rows, read = z.reshape(z.shape[0], -1), _context("inverse_autoregressive", z, condition)
         log_det = jnp.zeros(z.shape[0])
         for i, layer in enumerate(params):
             raw, mean = jnp.moveaxis(network.apply(layer, rows, read), -1, 0)
@@ -104,6 +104,12 @@ def inverse_autoregressive(*sizes: int, num_layers: int = 2) -> Network:
         return rows.reshape(z.shape), log_det
 
     return Network(init, apply)
+
+
+def _context(name, z, condition):
+    if condition is None:
+        raise ValueError(f"{name}: a context like z {z.shape} is needed, as bottlenecks.gaussian(flow=...) gives it")
+    return condition.reshape(z.shape[0], -1)
 
 
 def _row(z) -> int:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxae.networks.pixelwise import by_rows, finish, init_layers
+from jaxae.networks.stateful import require_stateless
 from jaxae.types import Likelihood, Network
 
 
@@ -63,6 +64,7 @@ def local_autoregressive(decoder: Network, likelihood: Likelihood, *sizes: int, 
       >>> pixels.sample(params, jax.random.key(1), latent).shape
       (2, 5, 4, 1)
     """
+    decoder = require_stateless("local_autoregressive", decoder)
     sizes = sizes or (48, 24)
     if min(*sizes, window) < 1:
         raise ValueError(f"local_autoregressive: sizes and window must be 1 or more, got {sizes} and {window}")

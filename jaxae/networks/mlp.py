@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from jaxae.networks.adapters import from_linen
+from jaxae.networks.linen import stateless
 from jaxae.types import Network
 
 
@@ -52,7 +52,7 @@ def mlp(
     layers = sizes if shape is None else (*sizes, math.prod(shape))
     if not layers or min(layers) < 1:
         raise ValueError(f"mlp needs at least one layer and sizes of 1 or more; got sizes {sizes}, output {shape}")
-    return from_linen(_MLP(layers, activation, flatten, shape, dtype))
+    return stateless(_MLP(layers, activation, flatten, shape, dtype))
 
 
 class _MLP(nn.Module):

@@ -5,20 +5,29 @@ from jaxae.numerics.batch import as_batch, target_of, weight_of
 from jaxae.numerics.gradients import straight_through
 from jaxae.numerics.normal import LOG_2PI, bounded_log_variance, normal_log_prob
 from jaxae.numerics.reductions import mean_per_example, sum_per_example, weighted_mean
-from jaxae.numerics.values import at_step, first_nonfinite, is_traced, split_keys
+from jaxae.numerics.replicas import along_replicas, gathered, of_whole_batch, on_all_rows, over_replicas, replica_axis
+from jaxae.numerics.values import as_number, as_whole, at_step, first_nonfinite, is_traced, split_keys
 
 __all__ = [
     "LOG_2PI",
+    "along_replicas",
     "as_batch",
+    "as_number",
+    "as_whole",
     "at_step",
     "bounded_log_variance",
     "filters",
     "first_nonfinite",
+    "gathered",
     "interpolation",
     "is_traced",
     "mean_per_example",
     "neighbours",
     "normal_log_prob",
+    "of_whole_batch",
+    "on_all_rows",
+    "over_replicas",
+    "replica_axis",
     "split_keys",
     "straight_through",
     "sum_per_example",

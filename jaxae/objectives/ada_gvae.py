@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxae.bottlenecks.gaussian import reparametrised
+from jaxae.networks.stateful import has_networks
 from jaxae.numerics import at_step, sum_per_example
 from jaxae.objectives.elbo import Weight
 from jaxae.priors import standard_normal
@@ -27,7 +28,7 @@ def ada_gvae(model: Autoencoder, beta: Weight = 1.0) -> Objective:
       output holds the first of each pair.
 
     Raises:
-      ValueError: (from apply) x holds no pairs, or the posterior is not normal.
+      ValueError: (from apply) x holds no pairs, the posterior is not normal, or a network has state.
 
     Source: Locatello et al. 2020, "Weakly-Supervised Disentanglement Without Compromises", section 4.
 
@@ -50,6 +51,8 @@ def ada_gvae(model: Autoencoder, beta: Weight = 1.0) -> Objective:
 
     def apply(params, state, rng, batch, step):
         rows = batch.x.shape[0]
+        if has_networks(state["model"]):
+            raise ValueError("ada_gvae encodes by evaluation alone, so batch statistics and dropout would never train")
         _first(batch)
         both = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), batch._replace(weight=None))
         code = model.encode(params["model"], state["model"], both.x, both.condition)

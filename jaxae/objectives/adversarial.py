@@ -1,25 +1,24 @@
 """Two players in one loss: a critic that tells what a model makes from a reference, and a model that misleads it."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
 
+from jaxae.networks.stateful import require_stateless
 from jaxae.numerics import at_step, split_keys
 from jaxae.objectives.elbo import Weight
 from jaxae.objectives.references import latent_rows
-from jaxae.types import Network, Objective
+from jaxae.types import Network, Objective, Penalty
 
 
 def adversarial(
     objective: Objective,
     name: str,
     critic: Network,
-    reference: Callable,
+    reference: Penalty,
     weight: Weight,
     loss: str = "non_saturating",
-    seen: Callable = latent_rows,
+    seen: Penalty = latent_rows,
 ) -> Objective:
     """`objective + weight * term(critic(z)) + cross-entropy of the critic`, each part blind to the other's parameters.
 
@@ -58,6 +57,7 @@ def adversarial(
       >>> sorted(params), sorted(objective.apply(params, state, None, Batch(jnp.ones((3, 5))), 0)[1][2])
       (['critic', 'model'], ['critic', 'critic_accuracy', 'divergence', 'nll', 'penalty', 'rate'])
     """
+    critic = require_stateless("adversarial: the critic", critic)
     if loss not in ("ratio", "non_saturating"):
         raise ValueError(f"adversarial: the loss is ratio or non_saturating, not {loss!r}")
 
@@ -89,4 +89,4 @@ def adversarial(
             raise ValueError(f"the metrics {taken} are taken: pick another name")
         return total + at_step(weight, step) * term + entropy, (output, new, {**metrics, **added})
 
-    return Objective(init, apply)
+    return Objective(init, apply, objective.frozen)

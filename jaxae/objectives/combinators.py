@@ -1,15 +1,15 @@
 """Objective -> Objective: transforms in front, penalties on top, sums, and parts that do not learn."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
 
+from jaxae.networks.stateful import kept
 from jaxae.numerics import at_step, split_keys
 from jaxae.objectives.elbo import Weight
-from jaxae.transforms import Transform
-from jaxae.types import Objective
+from jaxae.types import Objective, Penalty, Transform
 
 
 def prepared(objective: Objective, transform: Transform) -> Objective:
@@ -38,10 +38,10 @@ def prepared(objective: Objective, transform: Transform) -> Objective:
         transform_rng, objective_rng = split_keys(rng, 2)
         return objective.apply(params, state, objective_rng, transform(transform_rng, batch), step)
 
-    return Objective(init, apply)
+    return Objective(init, apply, objective.frozen)
 
 
-def penalized(objective: Objective, name: str, penalty: Callable, weight: Weight) -> Objective:
+def penalized(objective: Objective, name: str, penalty: Penalty, weight: Weight) -> Objective:
     """`loss + weight * penalty`; the penalty is reported under `name`, without its weight.
 
     Args:
@@ -74,7 +74,7 @@ def penalized(objective: Objective, name: str, penalty: Callable, weight: Weight
         extra = jnp.broadcast_to(penalty(params["model"], state["model"], penalty_rng, batch, output), loss.shape)
         return loss + at_step(weight, step) * extra, (output, new, {**metrics, name: extra})
 
-    return Objective(objective.init, apply)
+    return Objective(objective.init, apply, objective.frozen)
 
 
 def combined(objectives: Sequence[Objective], weights: Sequence[Weight]) -> Objective:
@@ -102,14 +102,19 @@ def combined(objectives: Sequence[Objective], weights: Sequence[Weight]) -> Obje
 
     def apply(params, state, rng, batch, step):
         losses, details = zip(*(o.apply(params, state, rng, batch, step) for o in objectives), strict=True)
-        total = sum(at_step(w, step) * loss for w, loss in zip(weights, losses, strict=True))
+        total = jnp.stack([at_step(w, step) * loss for w, loss in zip(weights, losses, strict=True)]).sum(0)
         return total, details[0]
 
-    return Objective(objectives[0].init, apply)
+    frozen = [name for name in objectives[0].frozen if all(name in o.frozen for o in objectives)]
+    return Objective(objectives[0].init, apply, tuple(frozen))
 
 
 def partial(objective: Objective, *frozen: str) -> Objective:
-    """No gradient to these parts of the model ("encoder", "bottleneck", "decoder").
+    """These parts of the model ("encoder", "bottleneck", "decoder") stay as they are.
+
+    They get no gradient, `train.build_step` gives them no update whatever the optimizer (weight decay would move them),
+    and their state (a codebook's moving averages, batch statistics) comes back as it went in. In `combined` a part
+    stays only if every objective leaves it as it is.
 
     Args:
       objective: any objective over a model.
@@ -132,6 +137,8 @@ def partial(objective: Objective, *frozen: str) -> Objective:
         if unknown := sorted(set(frozen) - set(parts)):
             raise ValueError(f"partial: the model has no part {unknown}; it has {sorted(parts)}")
         parts = {name: stop_gradient(part) if name in frozen else part for name, part in parts.items()}
-        return objective.apply({**params, "model": parts}, state, rng, batch, step)
+        loss, (output, new, metrics) = objective.apply({**params, "model": parts}, state, rng, batch, step)
+        new = {**new, "model": kept(state["model"], new["model"], frozen)}
+        return loss, (output, new, metrics)
 
-    return Objective(objective.init, apply)
+    return Objective(objective.init, apply, (*objective.frozen, *frozen))

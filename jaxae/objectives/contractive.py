@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxae.numerics import sum_per_example
-from jaxae.types import Autoencoder, Batch, Output
+from jaxae.types import Autoencoder, Batch, Output, Penalty
 
 
-def contractive(model: Autoencoder, num_probes: int | None = None) -> Callable:
+def contractive(model: Autoencoder, num_probes: int | None = None) -> Penalty:
     """A penalty: `||dz/dx||_F^2`, the squared Jacobian of the encoder (to the mean, where it is a posterior's).
 
     Args:

@@ -1,16 +1,15 @@
 """DIP-VAE: the moments of the aggregate posterior are pulled towards the prior's."""
 
-from collections.abc import Callable
-
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
-from jaxae.numerics import weight_of, weighted_mean
+from jaxae.numerics import as_number, of_whole_batch, weight_of, weighted_mean
 from jaxae.objectives.posterior import normal_posterior
-from jaxae.types import Batch, Output
+from jaxae.types import Batch, Output, Penalty
 
 
-def dip(variant: str = "ii", diagonal: float | None = None) -> Callable:
+def dip(variant: str = "ii", diagonal: ArrayLike | None = None) -> Penalty:
     """A penalty: `sum_{i != j} C_ij^2 + diagonal * sum_i (C_ii - 1)^2`, C a covariance over the batch.
 
     Variant "i": C is that of the posteriors' means. Variant "ii": the mean of the posteriors' variances is added, so
@@ -39,7 +38,7 @@ def dip(variant: str = "ii", diagonal: float | None = None) -> Callable:
     if variant not in ("i", "ii"):
         raise ValueError(f'dip: the variant is "i" or "ii", not {variant!r}')
     ratio = (10.0 if variant == "i" else 1.0) if diagonal is None else diagonal
-    if isinstance(ratio, int | float) and not ratio >= 0:
+    if (number := as_number(ratio)) is not None and not number >= 0:
         raise ValueError(f"dip: diagonal must be 0 or more, got {diagonal}")
 
     def penalty(params, state, rng, batch: Batch, output: Output) -> Array:
@@ -52,4 +51,4 @@ def dip(variant: str = "ii", diagonal: float | None = None) -> Callable:
         variances = jnp.diagonal(covariance)
         return (covariance**2).sum() - (variances**2).sum() + ratio * ((variances - 1) ** 2).sum()
 
-    return penalty
+    return of_whole_batch(penalty)

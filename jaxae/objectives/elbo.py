@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from jaxae.numerics import at_step, sum_per_example, target_of
-from jaxae.types import Autoencoder, Batch, Objective, Output
+from jaxae.types import Autoencoder, Batch, Objective, Output, Schedule
 
-Weight = float | Array | Callable
+Weight = ArrayLike | Schedule
 
 
 def negative_log_likelihood(model: Autoencoder, batch: Batch, output: Output) -> Array:

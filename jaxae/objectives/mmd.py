@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import jax.numpy as jnp
 from jax import Array
 
-from jaxae.numerics import weight_of
+from jaxae.numerics import as_number, of_whole_batch, weight_of
 from jaxae.objectives.posterior import rows_of
-from jaxae.types import Batch, Output
+from jaxae.types import Batch, Output, Penalty
 
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
@@ -60,7 +60,7 @@ def inverse_multiquadratic(scales: Sequence[float] = SCALES) -> Callable:
     return lambda squared, size: sum(2 * size * s / (2 * size * s + squared) for s in scales)
 
 
-def mmd(reference: Callable, kernel: Callable | None = None) -> Callable:
+def mmd(reference: Penalty, kernel: Callable | None = None) -> Penalty:
     """A penalty: the squared maximum mean discrepancy of the latents and the reference's, without bias.
 
     `mean_{i != j} k(z_i, z_j) + mean_{i != j} k(r_i, r_j) - 2 mean_ij k(z_i, r_j)`, which may be negative.
@@ -98,9 +98,9 @@ def mmd(reference: Callable, kernel: Callable | None = None) -> Callable:
 
         return mean(latent, latent, apart) + mean(other, other, apart) - 2 * mean(latent, other, pairs)
 
-    return penalty
+    return of_whole_batch(penalty)
 
 
 def _check_scales(name, scales):
-    if not len(scales) or not all(s > 0 for s in scales if isinstance(s, int | float)):
+    if not len(scales) or not all(number > 0 for s in scales if (number := as_number(s)) is not None):
         raise ValueError(f"{name} needs scales above 0, got {tuple(scales)}")

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxae.numerics import target_of, weight_of
+from jaxae.numerics import of_whole_batch, target_of, weight_of
 from jaxae.objectives.posterior import rows_of
-from jaxae.types import Autoencoder, Batch, Output
+from jaxae.types import Autoencoder, Batch, Output, Penalty
 
 
 def latent_rows(params, state, rng: Array | None, batch: Batch, output: Output) -> Array:
@@ -43,7 +43,7 @@ def targets(params, state, rng: Array | None, batch: Batch, output: Output) -> A
     return target_of(batch)
 
 
-def decoded_draws(model: Autoencoder):
+def decoded_draws(model: Autoencoder) -> Penalty:
     """What `adversarial` sees in a decoder as a generator: the means that it decodes from draws of the prior.
 
     The encoder has no part in it, so the critic's term trains the decoder (and the prior) alone.
@@ -70,12 +70,12 @@ def decoded_draws(model: Autoencoder):
     draw = _drawing(model, "decoded_draws")
 
     def seen(params, state, rng, batch: Batch, output: Output | None) -> Array:
-        return model.likelihood.mean(model.decode(params, draw(params, state, rng, batch), batch.condition))
+        return model.likelihood.mean(model.decode(params, draw(params, state, rng, batch), batch.condition, state))
 
     return seen
 
 
-def prior_draws(model: Autoencoder):
+def prior_draws(model: Autoencoder) -> Penalty:
     """A reference for `mmd` and `adversarial`: as many draws of the model's own prior as there are rows.
 
     Args:
@@ -114,6 +114,7 @@ def _drawing(model, asked):
     return draw
 
 
+@of_whole_batch
 def permuted(params, state, rng: Array | None, batch: Batch, output: Output) -> Array:
     """A reference for `adversarial`: each dimension of the latents shuffled over the rows that count, by itself.
 

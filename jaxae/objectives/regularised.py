@@ -1,14 +1,12 @@
 """The regularised autoencoder (RAE): a smooth decoder in the place of a VAE's noise."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from jaxae.numerics import sum_per_example
 from jaxae.objectives.contractive import squared_jacobian
-from jaxae.types import Autoencoder, Batch, Output
+from jaxae.types import Autoencoder, Batch, Output, Penalty
 
 
 def latent_norm(params, state, rng, batch: Batch, output: Output) -> Array:
@@ -43,7 +41,7 @@ def decoder_norm(params, state, rng, batch: Batch, output: Output) -> Array:
     return jnp.stack([(leaf.astype(jnp.float32) ** 2).sum() for leaf in jax.tree.leaves(params["decoder"])]).sum()
 
 
-def decoder_gradient(model: Autoencoder, num_probes: int | None = None) -> Callable:
+def decoder_gradient(model: Autoencoder, num_probes: int | None = None) -> Penalty:
     """A penalty: `||d prediction / dz||_F^2`, the squared Jacobian of the decoder at each latent (RAE-GP).
 
     Args:
@@ -64,7 +62,7 @@ def decoder_gradient(model: Autoencoder, num_probes: int | None = None) -> Calla
 
     def penalty(params, state, rng, batch: Batch, output: Output) -> Array:
         def decode(latent):
-            return model.decode(params, latent, batch.condition)
+            return model.decode(params, latent, batch.condition, state)
 
         return squared_jacobian(decode, output.code.latent, rng, num_probes)
 

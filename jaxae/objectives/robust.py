@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.lax import stop_gradient
 
-from jaxae.numerics import at_step, split_keys, weight_of
+from jaxae.numerics import as_number, at_step, gathered, on_all_rows, over_replicas, replica_axis, split_keys, weight_of
 from jaxae.objectives.elbo import Weight
 from jaxae.types import Batch, Objective
 
@@ -16,8 +16,8 @@ from jaxae.types import Batch, Objective
 def trimmed(objective: Objective, fraction: Weight) -> Objective:
     """Leave out the largest losses of each batch: what fits worst is taken for pollution and teaches nothing.
 
-    The others are scaled so that the batch's mean is that of what is kept. Validation trims likewise. Under `pmap`
-    each replica trims its own rows.
+    The others are scaled so that the batch's mean is that of what is kept. Validation trims likewise. Under a mapped
+    step the batch is that of all replicas.
 
     Args:
       objective: any objective.
@@ -50,11 +50,12 @@ def trimmed(objective: Objective, fraction: Weight) -> Objective:
         loss, (output, new, metrics) = objective.apply(params, state, rng, batch, step)
         worst = _worst(loss, batch, at_step(fraction, step))
         weight = weight_of(batch, loss)
-        kept = weight.sum() / jnp.maximum((weight * ~worst).sum(), jnp.finfo(loss.dtype).tiny)
+        total, rest = over_replicas((weight.sum(), (weight * ~worst).sum()), replica_axis())
+        kept = total / jnp.maximum(rest, jnp.finfo(loss.dtype).tiny)
         metrics = _with(metrics, "trimmed", worst.astype(loss.dtype))
         return jnp.where(worst, 0.0, loss * kept), (output, new, metrics)
 
-    return Objective(objective.init, apply)
+    return Objective(objective.init, apply, objective.frozen)
 
 
 def outlier_exposure(objective: Objective, fraction: Weight, soft: bool = False) -> Objective:
@@ -99,7 +100,7 @@ def outlier_exposure(objective: Objective, fraction: Weight, soft: bool = False)
         metrics = _with(metrics, "exposed", worst.astype(loss.dtype))
         return jnp.where(worst, (loss + away) / 2 if soft else away, loss), (output, new, metrics)
 
-    return Objective(objective.init, apply)
+    return Objective(objective.init, apply, objective.frozen)
 
 
 def decomposition(objective: Objective, fraction: Weight) -> Objective:
@@ -141,13 +142,14 @@ def decomposition(objective: Objective, fraction: Weight) -> Objective:
         worst = _worst(loss, batch, at_step(fraction, step))
         floor, _ = _floor_and_median(loss, batch)
         rest = (weight_of(batch, loss) > 0) & ~worst
-        limit = jnp.maximum(jnp.where(rest, stop_gradient(loss) - floor, 0).max(), jnp.finfo(loss.dtype).eps)
+        largest = on_all_rows(lambda _, errors: errors.max(), jnp.where(rest, stop_gradient(loss) - floor, 0))
+        limit = jnp.maximum(largest, jnp.finfo(loss.dtype).eps)
         # the root of a row that is not in S has no part in the gradient, nor may it be NaN
         error = jnp.maximum(jnp.where(worst, loss - floor, limit), limit)
         metrics = _with(metrics, "decomposed", worst.astype(loss.dtype))
         return jnp.where(worst, floor + 2 * jnp.sqrt(limit * error) - limit, loss), (output, new, metrics)
 
-    return Objective(objective.init, apply)
+    return Objective(objective.init, apply, objective.frozen)
 
 
 def supervised(objective: Objective, anomalies: Array, weight: Weight = 1.0, num: int = 16) -> Objective:
@@ -188,6 +190,8 @@ def supervised(objective: Objective, anomalies: Array, weight: Weight = 1.0, num
 
     def apply(params, state, rng, batch, step):
         own, draw, inner = split_keys(rng, 3)
+        if draw is not None:  # the same anomalies on every replica
+            draw, inner = (gathered(replica_axis(), key)[0] for key in (draw, inner))
         loss, (output, new, metrics) = objective.apply(params, state, own, batch, step)
         first = jnp.arange(num) % len(anomalies)
         rows = first if draw is None else jax.random.randint(draw, (num,), 0, len(anomalies))
@@ -195,11 +199,11 @@ def supervised(objective: Objective, anomalies: Array, weight: Weight = 1.0, num
         term = jnp.broadcast_to(_away(known, *_floor_and_median(loss, batch)).mean(), loss.shape)
         return loss + at_step(weight, step) * term, (output, new, _with(metrics, "anomalies", term))
 
-    return Objective(objective.init, apply)
+    return Objective(objective.init, apply, objective.frozen)
 
 
 def _require_share(name: str, value: Weight) -> None:
-    if isinstance(value, int | float) and not 0 <= value < 1:
+    if (number := as_number(value)) is not None and not 0 <= number < 1:
         raise ValueError(f"{name} must lie in [0, 1); got {value}")
 
 
@@ -211,17 +215,19 @@ def _with(metrics: dict, name: str, value: Array) -> dict:
 
 def _worst(loss: Array, batch: Batch, fraction) -> Array:
     """`[B]` bool: the `floor(fraction * rows)` largest losses; rows that only pad are none."""
-    counts = weight_of(batch, loss) > 0
-    order = jnp.argsort(-jnp.where(counts, loss, -jnp.inf))
-    rank = jnp.zeros_like(order).at[order].set(jnp.arange(len(order)))
-    # float32 puts 0.29 * 100 below 29
-    return rank < jnp.floor(fraction * counts.sum() + 1e-4)
+
+    def worst(_, loss, counts):
+        order = jnp.argsort(-jnp.where(counts, loss, -jnp.inf))
+        rank = jnp.zeros_like(order).at[order].set(jnp.arange(len(order)))
+        # float32 puts 0.29 * 100 below 29
+        return rank < jnp.floor(fraction * counts.sum() + 1e-4)
+
+    return on_all_rows(worst, stop_gradient(loss), weight_of(batch, loss) > 0)
 
 
 def _floor_and_median(loss: Array, batch: Batch) -> tuple[Array, Array]:
     """The least loss, and the median of what the others are above it; constants to the gradient."""
-    loss = stop_gradient(loss)
-    counts = weight_of(batch, loss) > 0
+    _, loss, counts = gathered(replica_axis(), None, stop_gradient(loss), weight_of(batch, loss) > 0)
     floor = jnp.where(counts, loss, jnp.inf).min()
     middle = jnp.nanmedian(jnp.where(counts, loss - floor, jnp.nan))
     return floor, jnp.maximum(middle, jnp.finfo(loss.dtype).eps)

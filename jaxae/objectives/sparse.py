@@ -1,14 +1,13 @@
 """Sparse autoencoders by a charge on the latents; `bottlenecks.top_k` has no charge and keeps the k largest."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.scipy.special import rel_entr
+from jax.typing import ArrayLike
 
-from jaxae.numerics import sum_per_example, weight_of, weighted_mean
-from jaxae.types import Batch, Output
+from jaxae.numerics import as_number, of_whole_batch, sum_per_example, weight_of, weighted_mean
+from jaxae.types import Batch, Output, Penalty
 
 
 def absolute_sum(params, state, rng, batch: Batch, output: Output) -> Array:
@@ -27,7 +26,7 @@ def absolute_sum(params, state, rng, batch: Batch, output: Output) -> Array:
     return sum_per_example(jnp.abs(output.code.latent))
 
 
-def activation_kl(target: float = 0.05) -> Callable:
+def activation_kl(target: ArrayLike = 0.05) -> Penalty:
     """A penalty: `sum_d KL(Bernoulli(target) || Bernoulli(a_d))`, a_d the batch's mean of `sigmoid(z_d)`.
 
     Args:
@@ -46,7 +45,7 @@ def activation_kl(target: float = 0.05) -> Callable:
       >>> model, _ = presets.ae((5,), latent_size=2)
       >>> objective = objectives.penalized(objectives.elbo(model), "sparsity", objectives.activation_kl(0.1), 1.0)
     """
-    if isinstance(target, int | float) and not 0 < target < 1:
+    if (number := as_number(target)) is not None and not 0 < number < 1:
         raise ValueError(f"activation_kl: the target must lie in (0, 1), got {target}")
 
     def penalty(params, state, rng, batch: Batch, output: Output) -> Array:
@@ -57,4 +56,4 @@ def activation_kl(target: float = 0.05) -> Callable:
         one, other = jnp.float32(target), jnp.float32(1 - target)
         return (rel_entr(one, jnp.maximum(on, tiny)) + rel_entr(other, jnp.maximum(off, tiny))).sum()
 
-    return penalty
+    return of_whole_batch(penalty)

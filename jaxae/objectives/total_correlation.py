@@ -1,17 +1,15 @@
 """The total correlation of the aggregate posterior, estimated within the batch: beta-TCVAE."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxae.numerics import normal_log_prob, weight_of
+from jaxae.numerics import normal_log_prob, of_whole_batch, weight_of
 from jaxae.objectives.posterior import normal_posterior
-from jaxae.types import Batch, Output
+from jaxae.types import Batch, Output, Penalty
 
 
-def total_correlation(num_rows: int | None = None, estimator: str = "weighted") -> Callable:
+def total_correlation(num_rows: int | None = None, estimator: str = "weighted") -> Penalty:
     """A penalty: `log q(z) - sum_d log q(z_d)` at each latent, which a factorised aggregate posterior brings to 0.
 
     `q(z) = mean_n q(z|x_n)` over all training rows is estimated from the M rows of the batch, as a mixture of their
@@ -59,7 +57,7 @@ def total_correlation(num_rows: int | None = None, estimator: str = "weighted") 
         joint = jax.nn.logsumexp(log_weights + log_q.sum(-1), 1)
         return joint - jax.nn.logsumexp(log_weights[..., None] + log_q, 1).sum(-1)
 
-    return penalty
+    return of_whole_batch(penalty)
 
 
 def _mixture_weights(weight: Array, num_rows: int | None, estimator: str) -> Array:

@@ -2,7 +2,10 @@
 
 from typing import Unpack
 
+from jax.typing import ArrayLike
+
 from jaxae import bottlenecks, objectives
+from jaxae.numerics import as_number
 from jaxae.presets.parts import Parts, scaled, variational
 from jaxae.types import Autoencoder, Objective, Prior
 
@@ -89,7 +92,7 @@ def ciwae(
     shape: tuple[int, ...],
     *,
     num_samples: int = 64,
-    mixing: float = 0.5,
+    mixing: ArrayLike = 0.5,
     prior: Prior | None = None,
     **parts: Unpack[Parts],
 ) -> tuple[Autoencoder, Objective]:
@@ -113,7 +116,7 @@ def ciwae(
       >>> from jaxae import presets
       >>> model, objective = presets.ciwae((28, 28, 1), num_samples=16, mixing=0.05)
     """
-    if isinstance(mixing, int | float) and not 0 <= mixing <= 1:
+    if (number := as_number(mixing)) is not None and not 0 <= number <= 1:
         raise ValueError(f"ciwae: mixing, the ELBO's weight, must lie in [0, 1], got {mixing}")
     model = variational(shape, bottlenecks.gaussian(prior), **parts)
     both = [objectives.iwae(model, 1, num_samples), objectives.iwae(model, num_samples)]

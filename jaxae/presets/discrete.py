@@ -4,9 +4,9 @@ from typing import Unpack
 
 from jaxae import bottlenecks, likelihoods, objectives
 from jaxae.model import autoencoder
-from jaxae.networks import default_decoder, default_encoder
+from jaxae.networks import AnyNetwork, around, default_decoder, default_encoder
 from jaxae.presets.parts import Networks, check, joined, require_known, scaled
-from jaxae.types import Autoencoder, Network, Objective
+from jaxae.types import Autoencoder, Objective
 
 
 def vq_vae(
@@ -27,7 +27,7 @@ def vq_vae(
       num_tokens: codes per example.
       code_size: width of a code.
       learn: "ema" or "gradient"; see `bottlenecks.vector_quantizer`.
-      axis_name: the mapped axis, under `pmap` or `shard_map` alone.
+      axis_name: the mapped axis of a step of one's own; None: that of the train step, if it has one.
       **parts: `Networks`; the encoder is `x -> [B, tokens, code_size]`, the decoder reads that.
 
     Raises:
@@ -51,9 +51,5 @@ def vq_vae(
     return model, scaled(objectives.elbo(model), parts)
 
 
-def _cut(network: Network, num_tokens: int) -> Network:
-    def apply(params, x, condition=None):
-        y = network.apply(params, x, condition)
-        return y.reshape(y.shape[0], num_tokens, -1)
-
-    return Network(network.init, apply)
+def _cut(network: AnyNetwork, num_tokens: int) -> AnyNetwork:
+    return around(network, after=lambda y: y.reshape(y.shape[0], num_tokens, -1))

@@ -2,6 +2,8 @@
 
 from typing import Unpack
 
+from jax.typing import ArrayLike
+
 from jaxae import bottlenecks, networks, objectives
 from jaxae.objectives.elbo import Weight
 from jaxae.presets.parts import Parts, scaled, variational
@@ -64,7 +66,7 @@ def dip_vae(
     *,
     variant: str = "ii",
     weight: Weight = 10.0,
-    diagonal: float | None = None,
+    diagonal: ArrayLike | None = None,
     **parts: Unpack[Parts],
 ) -> tuple[Autoencoder, Objective]:
     """A variational autoencoder whose aggregate posterior is to have the identity as its covariance.

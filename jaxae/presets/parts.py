@@ -7,9 +7,9 @@ from typing import TypedDict, Unpack, get_args
 
 from jaxae import likelihoods, objectives, transforms
 from jaxae.model import autoencoder
-from jaxae.networks import default_decoder, default_encoder
+from jaxae.networks import AnyNetwork, around, default_decoder, default_encoder
 from jaxae.transforms import Transform
-from jaxae.types import Autoencoder, Bottleneck, Likelihood, Network, Objective
+from jaxae.types import Autoencoder, Bottleneck, Likelihood, Objective
 
 
 class Networks(TypedDict, total=False):
@@ -17,7 +17,7 @@ class Networks(TypedDict, total=False):
 
     Attributes:
       encoder: `x -> h`, as wide as the bottleneck reads: `latent_size` for an autoencoder, twice that for a posterior's
-        mean and log-variance; None: `networks.default_encoder`.
+        mean and log-variance; with state (batch norm, dropout) or without. None: `networks.default_encoder`.
       decoder: `latent -> prediction`; None: `networks.default_decoder`.
       likelihood: reads the prediction. None: normal; of scale 1 for autoencoders (half the squared error); for
         variational ones of scale 0.1 for images, about the error of a good reconstruction of pixels in 0..1, and 0.5
@@ -26,8 +26,8 @@ class Networks(TypedDict, total=False):
         values pass through.
     """
 
-    encoder: Network | None
-    decoder: Network | None
+    encoder: AnyNetwork | None
+    decoder: AnyNetwork | None
     likelihood: Likelihood | None
     transform: Transform | None
 
@@ -115,14 +115,11 @@ def check(shape: tuple[int, ...], **sizes: int) -> None:
             raise ValueError(f"{name} must be a whole number of at least 1, got {value}")
 
 
-def joined(network: Network) -> Network:
+def joined(network: AnyNetwork) -> AnyNetwork:
     """The network on a latent whose axes after the first are one row."""
 
-    def flat(z):
+    def flat(z, condition):
         shape = (z.shape[0], math.prod(z.shape[1:]))
-        return z.reshape(shape) if hasattr(z, "reshape") else type(z)(shape, z.dtype)
+        return (z.reshape(shape) if hasattr(z, "reshape") else type(z)(shape, z.dtype)), condition
 
-    return Network(
-        lambda rng, z, condition=None: network.init(rng, flat(z), condition),
-        lambda params, z, condition=None: network.apply(params, flat(z), condition),
-    )
+    return around(network, flat)

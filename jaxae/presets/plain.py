@@ -2,6 +2,8 @@
 
 from typing import Unpack
 
+from jax.typing import ArrayLike
+
 from jaxae import bottlenecks, networks, objectives, priors, transforms
 from jaxae.objectives.elbo import Weight
 from jaxae.presets.parts import Parts, plain, scaled
@@ -57,7 +59,7 @@ def sparse_ae(
     *,
     sparsity: str = "l1",
     weight: Weight = 0.1,
-    target: float = 0.05,
+    target: ArrayLike = 0.05,
     k: int = 8,
     **parts: Unpack[Parts],
 ) -> tuple[Autoencoder, Objective]:

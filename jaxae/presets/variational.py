@@ -4,13 +4,16 @@ from typing import Unpack
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jaxae import bottlenecks, likelihoods, networks, objectives
-from jaxae.networks import conditional, default_decoder, default_encoder
+from jaxae.networks import AnyNetwork, conditional, default_decoder, default_encoder
+from jaxae.networks.stateful import require_stateless
+from jaxae.numerics import split_keys
 from jaxae.objectives.elbo import Weight
 from jaxae.presets.parts import Parts, check, scaled, variational
 from jaxae.priors import conditional_normal
-from jaxae.types import Autoencoder, Network, Objective, Prior
+from jaxae.types import Autoencoder, Network, Objective, Prior, StatefulNetwork
 
 
 def vae(
@@ -19,7 +22,7 @@ def vae(
     beta: Weight = 1.0,
     capacity: Weight | None = None,
     prior: Prior | None = None,
-    free_bits: float = 0.0,
+    free_bits: ArrayLike = 0.0,
     **parts: Unpack[Parts],
 ) -> tuple[Autoencoder, Objective]:
     """A variational autoencoder; with `beta` a beta-VAE or, given a schedule, a KL warm-up.
@@ -88,7 +91,7 @@ def vamp_vae(
     """
     size = parts.get("latent_size", 32)
     check(shape, latent_size=size)
-    encoder = parts.get("encoder") or default_encoder(shape, 2 * size)
+    encoder = require_stateless("vamp_vae", parts.get("encoder") or default_encoder(shape, 2 * size))
     layer = bottlenecks.vamp(encoder, num_pseudo_inputs, initial)
     given: Parts = {**parts, "encoder": networks.identity}
     model = variational(shape, layer, **given)
@@ -214,26 +217,35 @@ def _one_hot(labels, num_classes):
     return jax.nn.one_hot(labels, num_classes)
 
 
-def _labelled(network: Network, num_classes: int) -> Network:
+def _labelled(network: AnyNetwork, num_classes: int) -> AnyNetwork:
     """A network whose condition is `[B]` labels."""
-    return Network(
-        lambda rng, x, condition=None: network.init(rng, x, _one_hot(condition, num_classes)),
-        lambda params, x, condition=None: network.apply(params, x, _one_hot(condition, num_classes)),
-    )
+    return networks.around(network, lambda x, condition: (x, _one_hot(condition, num_classes)))
 
 
-def _after(first: Network, second: Network) -> Network:
+def _after(first: AnyNetwork, second: AnyNetwork) -> AnyNetwork:
     """`second(relu(first(x)))`; the condition reaches both."""
+
+    head, features = networks.with_state(second), networks.with_state(first)
 
     def init(rng, x, condition=None):
         one, two = jax.random.split(rng)
-        params = first.init(one, x, condition)
-        return params, second.init(two, jax.eval_shape(first.apply, params, x, condition), condition)
+        params, state = features.init(one, x, condition)
+        like = jax.eval_shape(lambda p, s, x, c: features.apply(p, s, None, x, c)[0], params, state, x, condition)
+        head_params, head_state = head.init(two, like, condition)
+        return (params, head_params), (state, head_state)
 
-    def apply(params, x, condition=None):
-        return second.apply(params[1], jax.nn.relu(first.apply(params[0], x, condition)), condition)
+    def apply(params, state, rng, x, condition=None):
+        one, two = split_keys(rng, 2)
+        y, features_state = features.apply(params[0], state[0], one, x, condition)
+        y, head_state = head.apply(params[1], state[1], two, jax.nn.relu(y), condition)
+        return y, (features_state, head_state)
 
-    return Network(init, apply)
+    if any(isinstance(network, StatefulNetwork) for network in (first, second)):
+        return StatefulNetwork(init, apply)
+    return Network(
+        lambda rng, x, condition=None: init(rng, x, condition)[0],
+        lambda params, x, condition=None: apply(params, ((), ()), None, x, condition)[0],
+    )
 
 
 def hyperspherical_vae(

@@ -2,8 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jax import Array
-from jax.typing import DTypeLike
+from jax.typing import ArrayLike, DTypeLike
 
 from jaxae.networks import transformer
 from jaxae.priors.symbols import (
@@ -24,9 +23,9 @@ def autoregressive(
     width: int = 128,
     depth: int = 3,
     heads: int = 4,
-    temperature: float | Array = 1.0,
+    temperature: ArrayLike = 1.0,
     top_k: int | None = None,
-    top_p: float | Array | None = None,
+    top_p: ArrayLike | None = None,
     dtype: DTypeLike = jnp.float32,
 ) -> Prior:
     """`log p(s | c) = sum_t log p(s_t | s_1, ..., s_{t-1}, c)` by a causal transformer.

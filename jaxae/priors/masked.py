@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import DTypeLike
+from jax.typing import ArrayLike, DTypeLike
 
 from jaxae.networks import transformer
+from jaxae.numerics import as_number
 from jaxae.priors.symbols import (
     flat_symbols,
     log_prob_of,
@@ -26,10 +27,10 @@ def masked(
     depth: int = 3,
     heads: int = 4,
     num_steps: int = 8,
-    choice_temperature: float | Array = 4.5,
-    temperature: float | Array = 1.0,
+    choice_temperature: ArrayLike = 4.5,
+    temperature: ArrayLike = 1.0,
     top_k: int | None = None,
-    top_p: float | Array | None = None,
+    top_p: ArrayLike | None = None,
     dtype: DTypeLike = jnp.float32,
 ) -> Prior:
     """A bidirectional transformer gives `p(s_i | the symbols seen)` for every hidden i.
@@ -78,7 +79,7 @@ def masked(
     name = "masked"
     require_codes(name, num_codes)
     require_narrowing(name, temperature, top_k, top_p)
-    if num_steps < 1 or (isinstance(choice_temperature, int | float) and choice_temperature < 0):
+    if num_steps < 1 or (as_number(choice_temperature) or 0) < 0:
         raise ValueError(
             f"{name}: num_steps must be at least 1 and choice_temperature not negative; got {num_steps}, "
             f"{choice_temperature}"

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from jaxae.networks.stateful import require_stateless
 from jaxae.numerics import bounded_log_variance, normal_log_prob, sum_per_example
 from jaxae.types import Gaussian, Network, Prior
 
@@ -42,6 +43,7 @@ def conditional_normal(network: Network) -> Prior:
       >>> prior.sample(params, jax.random.key(1), latent, labels).shape
       (3, 2)
     """
+    network = require_stateless("conditional_normal", network)
 
     def read(params, shape, condition):
         if condition is None:

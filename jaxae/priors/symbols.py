@@ -8,6 +8,8 @@ from jax import Array
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
+from jaxae.numerics import as_number, as_whole
+
 
 def flat_symbols(name: str, symbols: ArrayLike, num_codes: int) -> tuple[Array, Array]:
     """`[B, ...]` symbols as `[B, T]` int32, clipped into range, and which examples have all in range: `[B]`.
@@ -44,7 +46,7 @@ def log_prob_of(logits: Array, symbols: Array) -> Array:
 
 
 def narrowed(
-    logits: Array, temperature: float | Array = 1.0, top_k: int | None = None, top_p: float | Array | None = None
+    logits: Array, temperature: ArrayLike = 1.0, top_k: int | None = None, top_p: ArrayLike | None = None
 ) -> Array:
     """Logits of the distribution that is drawn from: `-inf` where a symbol is cut off.
 
@@ -84,15 +86,15 @@ def narrowed(
 
 def require_narrowing(name: str, temperature: object, top_k: object, top_p: object) -> None:
     """Refuse what no distribution can be narrowed by; traced values pass."""
-    if isinstance(temperature, int | float) and not 0 < temperature < math.inf:
+    if (number := as_number(temperature)) is not None and not 0 < number < math.inf:
         raise ValueError(f"{name}: temperature must be above 0 and finite, got {temperature}; top_k=1 is greedy")
-    if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
+    if top_k is not None and ((whole := as_whole(top_k)) is None or whole < 1):
         raise ValueError(f"{name}: top_k must be a whole number of at least 1, got {top_k}")
-    if isinstance(top_p, int | float) and not 0 < top_p <= 1:
+    if (number := as_number(top_p)) is not None and not 0 < number <= 1:
         raise ValueError(f"{name}: top_p must lie in (0, 1], got {top_p}")
 
 
 def require_codes(name: str, num_codes: int) -> None:
     """There is something to tell apart."""
-    if not isinstance(num_codes, int) or num_codes < 2:
+    if (whole := as_whole(num_codes)) is None or whole < 2:
         raise ValueError(f"{name}: num_codes must be a whole number of at least 2, got {num_codes}")

@@ -49,9 +49,9 @@ def uniform(num_codes: int) -> Prior:
 def unigram(
     num_codes: int,
     *,
-    temperature: float | Array = 1.0,
+    temperature: ArrayLike = 1.0,
     top_k: int | None = None,
-    top_p: float | Array | None = None,
+    top_p: ArrayLike | None = None,
 ) -> Prior:
     """`log p(s) = sum_t log softmax(logits_t)[s_t]`: at each position its own frequencies, and nothing else.
 

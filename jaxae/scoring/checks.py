@@ -3,13 +3,13 @@
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxae.numerics import first_nonfinite
+from jaxae.numerics import as_number, first_nonfinite
 from jaxae.numerics import is_traced as is_traced
 
 
 def require_open_unit(name: str, value: object) -> None:
     """A Python number must lie in (0, 1); an array (perhaps traced) passes."""
-    if isinstance(value, int | float) and not 0 < value < 1:
+    if (number := as_number(value)) is not None and not 0 < number < 1:
         raise ValueError(f"{name} must lie strictly between 0 and 1; got {value}")
 
 

@@ -120,7 +120,7 @@ def members(objective: Objective) -> Objective:
         loss, (output, new, metrics) = each(params, state)
         return loss.mean(0), (output, new, jax.tree.map(lambda values: values.mean(0), metrics))
 
-    return Objective(objective.init, apply)
+    return Objective(objective.init, apply, objective.frozen)
 
 
 def member(state: TrainState, index: int) -> TrainState:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxae.data.batches import padded
+from jaxae.networks import evaluated
 from jaxae.numerics import weight_of
 from jaxae.types import Batch, Objective, PyTree, TrainState
 
@@ -15,6 +16,8 @@ def evaluator(
     objective: Objective, data: Batch | PyTree, final_step: int, batch_size: int = 256, seed: int = 0
 ) -> Callable[[TrainState], dict[str, float]]:
     """A function that gives the objective's mean metrics over `data`, the same noise at every call.
+
+    Networks with state use their running statistics and no dropout.
 
     Schedules take their value at `final_step`: under a warm-up's own value the first evaluation would be the best.
 
@@ -49,7 +52,7 @@ def evaluator(
     def totals(params, state, stacked, keys):
         def one(batch_and_key):
             batch, key = batch_and_key
-            loss, (_, _, metrics) = objective.apply(params, state, key, batch, jnp.asarray(final_step))
+            loss, (_, _, metrics) = objective.apply(params, evaluated(state), key, batch, jnp.asarray(final_step))
             weight = weight_of(batch, loss)
             # where: a padded row repeats a real one, but 0 * inf would still be NaN
             sums = {k: jnp.where(weight > 0, v * weight, 0).sum() for k, v in {**metrics, "loss": loss}.items()}

@@ -1,14 +1,14 @@
 """The train state and the one pure train step."""
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
 
-from jaxae.numerics import as_batch, weight_of
+from jaxae.numerics import along_replicas, as_batch, weight_of
 from jaxae.types import Batch, Objective, PyTree, TrainState
 
 
@@ -51,7 +51,7 @@ def build_step(
       objective: what is minimised.
       optimizer: the one that `init_state` was given.
       axis_name: the mapped axis, under `pmap` or `shard_map` alone; replicas then draw different noise and sum
-        their gradients.
+        their gradients. Parts that read a batch as a whole (codebooks, entropies, total correlation) take it from here.
 
     Returns:
       `(state, batch) -> (state, metrics)`; metrics are scalars, "loss" and the objective's.
@@ -83,11 +83,23 @@ def build_step(
             means = {name: (value * weight).sum() / count for name, value in {**metrics, "loss": loss}.items()}
             return means["loss"], (new, means)
 
-        gradients, (new, means) = jax.grad(mean_loss, has_aux=True)(state.params)
+        with along_replicas(axis_name):
+            gradients, (new, means) = jax.grad(mean_loss, has_aux=True)(state.params)
         gradients, means = total((gradients, means))
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        updates = _without(updates, objective.frozen)
         params = cast(dict, optax.apply_updates(state.params, updates))
         return TrainState(state.step + 1, params, new, opt_state, state.rng), means
 
     step.axis_name = axis_name  # pyright: ignore[reportFunctionMemberAccess]  pmap must name its axis the same
     return step
+
+
+def _without(updates: Any, frozen: tuple[str, ...]) -> Any:
+    """No update of the model's frozen parts: without a gradient they would still decay."""
+    if not frozen:
+        return updates
+    model = {
+        name: jax.tree.map(jnp.zeros_like, part) if name in frozen else part for name, part in updates["model"].items()
+    }
+    return {**updates, "model": model}

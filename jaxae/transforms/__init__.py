@@ -6,7 +6,7 @@ uncorrupted value as `target`: otherwise a network would be taught to copy the n
 """
 
 from jaxae.transforms.augmentation import oriented_gradients, random_affine
-from jaxae.transforms.combinators import Transform, chain, condition_on_input
+from jaxae.transforms.combinators import chain, condition_on_input
 from jaxae.transforms.corruption import feature_dropout, gaussian_noise, log_uniform_noise, patch_mask, salt_and_pepper
 from jaxae.transforms.scaling import (
     Standardisation,
@@ -16,6 +16,7 @@ from jaxae.transforms.scaling import (
     standardisation,
     standardise,
 )
+from jaxae.types import Transform
 
 TRANSFORMS = {
     "scale_uint8": scale_uint8,

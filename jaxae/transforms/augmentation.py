@@ -5,7 +5,7 @@ import math
 import jax.numpy as jnp
 
 from jaxae.numerics import filters
-from jaxae.transforms.combinators import Transform
+from jaxae.types import Transform
 
 
 def random_affine(

@@ -1,14 +1,9 @@
 """Transforms made of transforms, and of none."""
 
-from collections.abc import Callable
-
 import jax
-from jax import Array
 
 from jaxae.numerics import target_of
-from jaxae.types import Batch
-
-Transform = Callable[[Array | None, Batch], Batch]
+from jaxae.types import Transform
 
 
 def chain(*transforms: Transform) -> Transform:

@@ -4,13 +4,13 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax.typing import ArrayLike
 
-from jaxae.numerics import target_of
-from jaxae.transforms.combinators import Transform
+from jaxae.numerics import as_number, target_of
+from jaxae.types import Transform
 
 
-def gaussian_noise(scale: float | Array) -> Transform:
+def gaussian_noise(scale: ArrayLike) -> Transform:
     """Corruption: adds normal noise of standard deviation `scale`, in the data's unit.
 
     Raises:
@@ -26,7 +26,7 @@ def gaussian_noise(scale: float | Array) -> Transform:
       >>> bool((noisy.x != 0).all()), noisy.target.tolist()
       (True, [[0.0, 0.0, 0.0, 0.0]])
     """
-    if isinstance(scale, int | float) and not (math.isfinite(scale) and scale >= 0):
+    if (number := as_number(scale)) is not None and not (math.isfinite(number) and number >= 0):
         raise ValueError(f"gaussian_noise: scale must be a finite number >= 0, got {scale}")
     return _corruption(lambda rng, x: x + scale * jax.random.normal(rng, x.shape, x.dtype))
 
@@ -63,7 +63,7 @@ def log_uniform_noise(low: float, high: float) -> Transform:
     return _corruption(corrupt)
 
 
-def feature_dropout(rate: float | Array) -> Transform:
+def feature_dropout(rate: ArrayLike) -> Transform:
     """Corruption: sets each element to 0 with probability `rate`, without rescaling the others.
 
     Raises:
@@ -83,7 +83,7 @@ def feature_dropout(rate: float | Array) -> Transform:
     return _corruption(lambda rng, x: jnp.where(jax.random.bernoulli(rng, rate, x.shape), jnp.zeros_like(x), x))
 
 
-def salt_and_pepper(rate: float | Array, low: float = 0.0, high: float = 1.0) -> Transform:
+def salt_and_pepper(rate: ArrayLike, low: float = 0.0, high: float = 1.0) -> Transform:
     """Corruption: replaces each element with probability `rate` by `low` or `high`, equally often.
 
     Raises:
@@ -165,5 +165,5 @@ def _corruption(corrupt):
 
 
 def _check_rate(owner, rate):
-    if isinstance(rate, int | float) and not 0 <= rate < 1:
+    if (number := as_number(rate)) is not None and not 0 <= number < 1:
         raise ValueError(f"{owner}: rate must be in [0, 1), got {rate}")

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxae.transforms.combinators import Transform
+from jaxae.types import Transform
 
 
 class Standardisation(NamedTuple):

@@ -4,6 +4,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jaxae.testing import check_bottleneck
 
 from jaxae.numerics import as_number, straight_through, sum_per_example
 from jaxae.types import Bottleneck, Code
@@ -48,6 +49,4 @@ def signs(commitment: float = 0.25) -> Bottleneck:
 
 
 def test_signs_keep_the_contract():
-    from jaxae.testing import check_bottleneck
-
     check_bottleneck(signs())

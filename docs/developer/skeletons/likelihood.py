@@ -5,6 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import gammaln
+from jaxae.testing import check_likelihood
 
 from jaxae.numerics import as_number
 from jaxae.types import Likelihood
@@ -43,6 +44,4 @@ def student_t(degrees: float = 4.0, scale: float = 1.0) -> Likelihood:
 
 
 def test_student_t_keeps_the_contract():
-    from jaxae.testing import check_likelihood
-
     check_likelihood(student_t(scale=0.5))

@@ -3,8 +3,9 @@
 import math
 
 from jax import Array
+from jaxae.testing import check_objective
 
-from jaxae import objectives
+from jaxae import objectives, presets
 from jaxae.numerics import as_number, sum_per_example
 from jaxae.types import Autoencoder, Batch, Objective, Output
 
@@ -23,7 +24,6 @@ def cycle(model: Autoencoder, weight: float = 0.1) -> Objective:
       ValueError: weight is not above 0 and finite.
 
     Example:
-      >>> from jaxae import presets
       >>> model, _ = presets.ae((5,), latent_size=2)
       >>> objective = cycle(model, weight=0.5)
     """
@@ -39,7 +39,4 @@ def cycle(model: Autoencoder, weight: float = 0.1) -> Objective:
 
 
 def test_cycle_keeps_the_contract():
-    from jaxae import presets
-    from jaxae.testing import check_objective
-
     check_objective(cycle(presets.ae((5,), latent_size=2)[0]))

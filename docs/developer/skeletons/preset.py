@@ -2,6 +2,8 @@
 
 from typing import Unpack
 
+from jaxae.testing import check_preset
+
 from jaxae import bottlenecks, likelihoods, objectives
 from jaxae.presets import Parts
 from jaxae.presets.parts import plain, scaled
@@ -31,6 +33,4 @@ def laplace_ae(shape: tuple[int, ...], *, scale: float = 0.2, **parts: Unpack[Pa
 
 
 def test_laplace_ae_keeps_the_contract():
-    from jaxae.testing import check_preset
-
     check_preset(laplace_ae)

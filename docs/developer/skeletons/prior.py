@@ -4,6 +4,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jaxae.testing import check_prior
 
 from jaxae.numerics import as_number, sum_per_example
 from jaxae.types import Prior
@@ -35,6 +36,4 @@ def laplace_prior(scale: float = 1.0) -> Prior:
 
 
 def test_laplace_prior_keeps_the_contract():
-    from jaxae.testing import check_prior
-
     check_prior(laplace_prior())

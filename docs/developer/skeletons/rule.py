@@ -2,7 +2,7 @@
 
 import math
 
-import jax.numpy as jnp
+from jaxae.testing import check_threshold
 
 from jaxae.numerics import as_number
 from jaxae.scoring.thresholds.rule import rule
@@ -22,6 +22,7 @@ def standard_deviations(k: float = 3.0) -> Threshold:
       ValueError: k is not above 0 and finite; from `fit`, scores are not finite or all equal.
 
     Example:
+      >>> import jax.numpy as jnp
       >>> float(standard_deviations(2.0).fit(jnp.array([1.0, 2.0, 3.0]))["threshold"].round(4))
       3.633
     """
@@ -33,6 +34,4 @@ def standard_deviations(k: float = 3.0) -> Threshold:
 
 
 def test_standard_deviations_keeps_the_contract():
-    from jaxae.testing import check_threshold
-
     check_threshold(standard_deviations())

@@ -2,7 +2,9 @@
 
 import jax.numpy as jnp
 from jax import Array
+from jaxae.testing import check_scorer
 
+from jaxae import presets
 from jaxae.numerics import as_number, mean_per_example
 from jaxae.types import Autoencoder, Batch, PyTree, Scorer
 
@@ -21,7 +23,6 @@ def latent_deviation(model: Autoencoder, coverage: float = 0.5) -> Scorer:
       ValueError: coverage is outside (0, 1); from `fit`, there is no reference.
 
     Example:
-      >>> from jaxae import presets
       >>> scorer = latent_deviation(presets.ae((5,), latent_size=2)[0], coverage=0.9)
     """
     if (number := as_number(coverage)) is not None and not 0 < number < 1:
@@ -44,7 +45,4 @@ def latent_deviation(model: Autoencoder, coverage: float = 0.5) -> Scorer:
 
 
 def test_latent_deviation_keeps_the_contract():
-    from jaxae import presets
-    from jaxae.testing import check_scorer
-
     check_scorer(latent_deviation(presets.ae((5,), latent_size=2)[0]))

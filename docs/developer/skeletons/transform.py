@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxae.numerics import as_number, target_of
-from jaxae.transforms import Transform
+from jaxae.testing import check_transform
+from jaxae.types import Transform
 
 
 def random_gain(spread: float = 0.3) -> Transform:
@@ -38,6 +39,4 @@ def random_gain(spread: float = 0.3) -> Transform:
 
 
 def test_random_gain_keeps_the_contract():
-    from jaxae.testing import check_transform
-
     check_transform(random_gain())

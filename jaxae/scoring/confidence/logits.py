@@ -8,6 +8,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from jaxae.numerics import as_number
 from jaxae.scoring.scores.reconstruction import fit_model
 from jaxae.types import Autoencoder, Batch, PyTree, Scorer
 
@@ -193,5 +194,5 @@ def _scorer(logits: Logits, score: Callable) -> Scorer:
 
 
 def _require_temperature(temperature: ArrayLike) -> None:
-    if isinstance(temperature, int | float) and not 0 < temperature < float("inf"):
+    if (number := as_number(temperature)) is not None and not 0 < number < float("inf"):
         raise ValueError(f"the temperature must be a positive finite number; got {temperature}")

@@ -16,6 +16,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from jaxae.numerics import as_number
 from jaxae.scoring.checks import is_traced, require_finite, require_open_unit, require_vectors
 from jaxae.scoring.guarantees.binomial import lower_tail
 
@@ -214,7 +215,7 @@ def uniform_bound(errors: ArrayLike, count: ArrayLike, confidence: ArrayLike = 0
       0.1524
     """
     _check(errors, count, confidence)
-    if isinstance(confidence, int | float) and confidence < 0.5:
+    if (number := as_number(confidence)) is not None and number < 0.5:
         raise ValueError(f"a bound at every λ at once needs a confidence of at least 0.5; got {confidence}")
     errors, count = jnp.asarray(errors, jnp.float32), jnp.asarray(count, jnp.float32)
     margin = jnp.sqrt(-jnp.log(jnp.asarray(1 - confidence, jnp.float32)) / (2 * count))

@@ -6,6 +6,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from jaxae.numerics import as_number
 from jaxae.scoring.checks import is_traced, require_labels, require_open_unit, require_vectors
 
 
@@ -126,7 +127,7 @@ def f_beta(
 
 def require_beta(beta: ArrayLike) -> None:
     """A Python number must be above 0 and finite."""
-    if isinstance(beta, int | float) and not 0 < beta < float("inf"):
+    if (number := as_number(beta)) is not None and not 0 < number < float("inf"):
         raise ValueError(f"beta must be above 0 and finite; got {beta}")
 
 

@@ -6,6 +6,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from jaxae.numerics import as_number
 from jaxae.scoring.checks import is_traced, require_labels
 from jaxae.scoring.metrics.curves import OperatingPoints, area, as_mass, operating_points
 
@@ -92,7 +93,7 @@ def per_region_overlap(
       >>> float(per_region_overlap(masks, maps))
       0.75
     """
-    if isinstance(max_fpr, int | float) and not 0 < max_fpr <= 1:
+    if (number := as_number(max_fpr)) is not None and not 0 < number <= 1:
         raise ValueError(f"max_fpr must lie in (0, 1]; got {max_fpr}")
     if not np.issubdtype(jnp.asarray(masks).dtype, np.floating):
         if is_traced(masks):

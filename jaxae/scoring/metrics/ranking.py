@@ -6,6 +6,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from jaxae.numerics import as_number
 from jaxae.scoring.checks import is_traced, require_labels
 from jaxae.scoring.metrics.confusion import require_beta
 from jaxae.scoring.metrics.curves import area, operating_points, precision_recall_curve
@@ -78,7 +79,7 @@ def fpr_at_tpr(
       >>> float(fpr_at_tpr(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8])))
       0.5
     """
-    if isinstance(tpr, int | float) and not 0 < tpr <= 1:
+    if (number := as_number(tpr)) is not None and not 0 < number <= 1:
         raise ValueError(f"tpr must lie in (0, 1]; got {tpr}")
     points = operating_points(labels, scores, weight)
     require_labels(labels, weight, "the false-alarm rate at a recall")
@@ -108,7 +109,7 @@ def tnr_at_fnr(
       >>> float(tnr_at_fnr(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8])))
       0.5
     """
-    if isinstance(fnr, int | float) and not 0 <= fnr < 1:
+    if (number := as_number(fnr)) is not None and not 0 <= number < 1:
         raise ValueError(f"fnr must lie in [0, 1); got {fnr}")
     points = operating_points(labels, scores, weight)
     require_labels(labels, weight, "the share of normals passed at a miss rate")
@@ -209,7 +210,7 @@ def _found(labels, scores, weight, k):
     points = operating_points(labels, scores, weight)
     flagged, hits = points.flagged, points.true_positives
     total = len(labels) if weight is None else None if is_traced(weight) else float(np.sum(weight))
-    if isinstance(k, int | float) and not (k > 0 and (total is None or k <= total)):
+    if (number := as_number(k)) is not None and not (number > 0 and (total is None or number <= total)):
         limit = "the weights' sum" if total is None else f"{total:g}"
         raise ValueError(f"k must be above 0 and at most {limit}; got {k}")
     after = jnp.argmax(flagged >= k)  # the first point, which flags none, never is

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxae.numerics import as_whole
+
 Score = Callable[[np.ndarray], np.ndarray]
 Baseline = Callable[[np.ndarray], Score]
 
@@ -46,7 +48,7 @@ def pca(variance: float | int | None = 0.9) -> Baseline:
     """
 
     def fit(x: np.ndarray) -> Score:
-        components = variance if not isinstance(variance, int) else min(variance, *x.shape)
+        components = variance if (whole := as_whole(variance)) is None else min(whole, *x.shape)
         model = _sklearn("decomposition").PCA(components, svd_solver="full").fit(x)
         return lambda rows: ((rows - model.inverse_transform(model.transform(rows))) ** 2).sum(1)
 
@@ -129,7 +131,7 @@ def isolation_forest(trees: int = 100, max_samples: int | str = "auto", seed: in
     """
 
     def fit(x: np.ndarray) -> Score:
-        samples = min(max_samples, len(x)) if isinstance(max_samples, int) else max_samples
+        samples = max_samples if (whole := as_whole(max_samples)) is None else min(whole, len(x))
         forest = _sklearn("ensemble").IsolationForest
         model = forest(n_estimators=trees, max_samples=samples, random_state=seed).fit(x)
         return lambda rows: -model.score_samples(rows)

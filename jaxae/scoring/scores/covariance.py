@@ -5,6 +5,8 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from jaxae.numerics import as_number
+
 SHRINKAGES = ("ledoit_wolf", "oas")
 
 
@@ -70,7 +72,7 @@ def require_shrinkage(shrinkage: str | ArrayLike) -> None:
     """A known name, or a number in [0, 1] (an array, perhaps traced, passes)."""
     if isinstance(shrinkage, str) and shrinkage not in SHRINKAGES:
         raise ValueError(f"unknown shrinkage {shrinkage!r}; there are {', '.join(SHRINKAGES)}, or a number in [0, 1]")
-    if isinstance(shrinkage, int | float) and not 0 <= shrinkage <= 1:
+    if (number := as_number(shrinkage)) is not None and not 0 <= number <= 1:
         raise ValueError(f"shrinkage must lie in [0, 1]; got {shrinkage}")
 
 

@@ -5,6 +5,7 @@ import math
 import jax
 from jax import Array
 
+from jaxae.networks import evaluated
 from jaxae.objectives.iwae import log_weights
 from jaxae.scoring.scores.reconstruction import fit_model
 from jaxae.types import Autoencoder, Batch, PyTree, Scorer
@@ -52,7 +53,9 @@ def bound(model: Autoencoder, num_samples: int = 1, num_averages: int = 1) -> Sc
         if rng is None:
             raise ValueError("a bound draws latents: give it a key instead of None")
         keys = jax.random.split(rng, (chunks, size))
-        some = jax.lax.map(lambda k: log_weights(model, fitted["params"], fitted["state"], k, batch)[0], keys)
+        # the key is for the latents: dropout stays off
+        state = evaluated(fitted["state"])
+        some = jax.lax.map(lambda k: log_weights(model, fitted["params"], state, k, batch)[0], keys)
         weights = some.reshape(chunks * size, -1)[:total].reshape(num_averages, num_samples, -1)
         return -(jax.nn.logsumexp(weights, 1) - math.log(num_samples)).mean(0)
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxae.numerics import mean_per_example, sum_per_example, target_of
+from jaxae.numerics import as_number, mean_per_example, sum_per_example, target_of
 from jaxae.scoring.scores.held_out import divided, in_chunks, mean_in_chunks, row_weights
 from jaxae.scoring.scores.reconstruction import top_mean
 from jaxae.types import Batch, PyTree, Scorer
@@ -47,7 +47,7 @@ def normalised(
     """
     if base.map is None:
         raise ValueError("normalised divides a scorer's map element by element, and this scorer has none")
-    if isinstance(floor, int | float) and not floor > 0:
+    if (number := as_number(floor)) is not None and not number > 0:
         raise ValueError(f"floor must be above 0; got {floor}")
     base_map = base.map
 
@@ -122,7 +122,7 @@ def relative(base: Scorer, exponent: ArrayLike = 1.0, offset: ArrayLike = 1.0) -
       >>> relative(base).apply({}, None, Batch(jnp.array([[1.0], [3.0]]))).tolist()
       [0.5, 0.30000001192092896]
     """
-    if isinstance(offset, int | float) and not offset > 0:
+    if (number := as_number(offset)) is not None and not number > 0:
         raise ValueError(f"offset must be above 0; got {offset}")
 
     def amount(batch: Batch) -> Array:

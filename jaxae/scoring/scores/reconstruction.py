@@ -8,7 +8,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from jaxae.numerics import mean_per_example, sum_per_example, target_of
+from jaxae.numerics import as_number, mean_per_example, sum_per_example, target_of
 from jaxae.numerics.filters import gaussian_blur
 from jaxae.scoring.scores.ssim import ssim
 from jaxae.types import Autoencoder, Batch, PyTree, Scorer
@@ -65,11 +65,11 @@ def reconstruction(
     """
     if kind not in KINDS:
         raise ValueError(f"unknown kind of reconstruction score {kind!r}; there are {', '.join(KINDS)}")
-    if isinstance(fraction, int | float) and not 0 < fraction <= 1:
+    if (number := as_number(fraction)) is not None and not 0 < number <= 1:
         raise ValueError(f"fraction must lie in (0, 1]; got {fraction}")
-    if isinstance(sigma, int | float) and not 0 < sigma < math.inf:
+    if (number := as_number(sigma)) is not None and not 0 < number < math.inf:
         raise ValueError(f"sigma must be a positive finite number of pixels; got {sigma}")
-    if isinstance(data_range, int | float) and not 0 < data_range < math.inf:
+    if (number := as_number(data_range)) is not None and not 0 < number < math.inf:
         raise ValueError(f"data_range must be positive and finite; got {data_range}")
 
     def difference(target: Array, reconstruction: Array) -> Array:

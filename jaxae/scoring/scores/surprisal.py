@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxae.numerics import sum_per_example
+from jaxae.numerics import as_number, sum_per_example
 from jaxae.scoring.scores.held_out import in_chunks, require_reference, row_weights
 from jaxae.types import Autoencoder, Batch, PyTree, Scorer
 
@@ -38,7 +38,7 @@ def surprisal(model: Autoencoder, num_symbols: int, smoothing: ArrayLike = 1.0, 
     """
     if num_symbols < 2:
         raise ValueError(f"surprisal needs at least 2 symbols; got {num_symbols}")
-    if isinstance(smoothing, int | float) and not smoothing > 0:
+    if (number := as_number(smoothing)) is not None and not number > 0:
         raise ValueError(f"smoothing must be above 0; got {smoothing}")
 
     def symbols_of(params: PyTree, state: PyTree, batch: Batch) -> list[Array]:

@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxae.numerics import as_number
 from jaxae.scoring.checks import require_open_unit
 from jaxae.scoring.guarantees import bounds
 from jaxae.scoring.guarantees.binomial import lower_tail
@@ -138,8 +139,9 @@ def false_alarm_bound(alpha: ArrayLike, confidence: ArrayLike = 0.95) -> Thresho
 
     def choose(calibration, dev, labels, weight):
         count = calibration.shape[0]
-        if isinstance(alpha, int | float) and isinstance(confidence, int | float):
-            least = bounds.needed(float(alpha), float(confidence))
+        rate, sureness = as_number(alpha), as_number(confidence)
+        if rate is not None and sureness is not None:
+            least = bounds.needed(rate, sureness)
             if count < least:
                 raise ValueError(
                     f"{count} calibration scores are too few for a rate of {alpha:g} at confidence {confidence:g}: "
@@ -176,8 +178,8 @@ def _above(calibration: Array, allowed: Array) -> Array:
 
 
 def _require_enough(count: int, least_share: np.floating, alpha: ArrayLike, needed) -> None:
-    if isinstance(alpha, int | float) and least_share > np.float32(alpha):
-        least = needed(round(1 / float(alpha), 6))
+    if (rate := as_number(alpha)) is not None and least_share > np.float32(rate):
+        least = needed(round(1 / rate, 6))
         raise ValueError(
             f"{count} calibration scores are too few for a rate of {alpha:g}: at least {least} are needed "
             "(or a larger rate)"

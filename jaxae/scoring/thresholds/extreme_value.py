@@ -8,6 +8,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from jaxae.numerics import as_number
 from jaxae.scoring.checks import is_traced, require_open_unit
 from jaxae.scoring.thresholds.rule import rule
 from jaxae.types import Threshold
@@ -58,14 +59,15 @@ def extreme_value(alpha: ArrayLike, tail_share: ArrayLike = 0.1) -> Threshold:
     """
     require_open_unit("alpha", alpha)
     require_open_unit("tail_share", tail_share)
-    if isinstance(alpha, int | float) and isinstance(tail_share, int | float) and alpha >= tail_share:
+    rate, share = as_number(alpha), as_number(tail_share)
+    if rate is not None and share is not None and rate >= share:
         raise ValueError(f"alpha must be below tail_share, where the tail begins; got {alpha:g} and {tail_share:g}")
 
     def choose(calibration, dev, labels, weight):
         count = calibration.shape[0]
-        if isinstance(tail_share, int | float) and int(tail_share * count) < LEAST_PEAKS:
+        if share is not None and int(share * count) < LEAST_PEAKS:
             raise ValueError(
-                f"{count} calibration scores leave {int(tail_share * count)} for a tail of {tail_share:g}; "
+                f"{count} calibration scores leave {int(share * count)} for a tail of {tail_share:g}; "
                 f"at least {LEAST_PEAKS} are needed: more scores or a larger tail_share"
             )
         tail = fit_tail(calibration, tail_share)

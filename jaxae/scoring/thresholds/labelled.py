@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from jaxae.numerics import as_number
 from jaxae.scoring.checks import is_traced, require_labels, require_open_unit, require_spread, require_vectors
 from jaxae.scoring.costs.expected import expected_cost_curve
 from jaxae.scoring.metrics.confusion import prevalence_weight
@@ -51,7 +52,7 @@ def recall(rate: ArrayLike) -> Threshold:
       >>> float(rule.fit(jnp.array([1.0, 3.0]), dev, labels)["threshold"])
       6.0
     """
-    if isinstance(rate, int | float) and not 0 < rate <= 1:
+    if (number := as_number(rate)) is not None and not 0 < number <= 1:
         raise ValueError(f"rate must lie in (0, 1]; got {rate}")
 
     def choose(calibration, dev, labels, weight):
@@ -105,7 +106,7 @@ def f_beta(beta: ArrayLike, anomaly_rate: ArrayLike | None = None) -> Threshold:
       >>> [float(thresholds.f_beta(beta).fit(jnp.array([1.0, 3.0]), dev, labels)["threshold"]) for beta in (0.5, 2.0)]
       [6.0, 2.0]
     """
-    if isinstance(beta, int | float) and not 0 < beta < float("inf"):
+    if (number := as_number(beta)) is not None and not 0 < number < float("inf"):
         raise ValueError(f"beta must be above 0 and finite; got {beta}")
     if anomaly_rate is not None:
         require_open_unit("anomaly_rate", anomaly_rate)
@@ -138,7 +139,7 @@ def precision(share: ArrayLike, anomaly_rate: ArrayLike | None = None) -> Thresh
       >>> [float(thresholds.precision(p).fit(jnp.array([1.0, 3.0]), dev, labels)["threshold"]) for p in (0.6, 0.9)]
       [2.0, 6.0]
     """
-    if isinstance(share, int | float) and not 0 < share <= 1:
+    if (number := as_number(share)) is not None and not 0 < number <= 1:
         raise ValueError(f"the precision must lie in (0, 1]; got {share}")
     if anomaly_rate is not None:
         require_open_unit("anomaly_rate", anomaly_rate)

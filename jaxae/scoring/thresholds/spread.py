@@ -5,6 +5,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxae.numerics import as_number
 from jaxae.scoring.checks import is_traced
 from jaxae.scoring.thresholds.rule import rule
 from jaxae.types import Threshold
@@ -75,7 +76,7 @@ def iqr(k: ArrayLike = 1.5) -> Threshold:
 
 
 def _require_positive(name: str, value: ArrayLike) -> None:
-    if isinstance(value, int | float) and not 0 < value < float("inf"):
+    if (number := as_number(value)) is not None and not 0 < number < float("inf"):
         raise ValueError(f"{name} must be above 0 and finite; got {value}")
 
 

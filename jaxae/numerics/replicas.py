@@ -1,0 +1,123 @@
+"""The replicas of a mapped train step, and what they compute together so that they cannot part.
+
+A step with an axis (`train.build_step(axis_name=...)`, `parallel.pmap_step`) binds it while it is traced: parts that
+keep statistics, or that read a batch as a whole, take the axis from there.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import jax
+from jax import Array
+
+from jaxae.types import Penalty, PyTree
+
+_AXIS: ContextVar[str | None] = ContextVar("axis of the replicas", default=None)
+
+
+@contextlib.contextmanager
+def along_replicas(axis_name: str | None) -> Iterator[None]:
+    """While this lasts, `replica_axis()` is `axis_name`; None leaves it as it is.
+
+    Example:
+      >>> from jaxae.numerics import along_replicas, replica_axis
+      >>> with along_replicas("devices"):
+      ...     replica_axis()
+      'devices'
+    """
+    token = _AXIS.set(_AXIS.get() if axis_name is None else axis_name)
+    try:
+        yield
+    finally:
+        _AXIS.reset(token)
+
+
+def replica_axis(axis_name: str | None = None) -> str | None:
+    """The axis that was given; where none was, that of the step that is being traced, or None.
+
+    Example:
+      >>> from jaxae.numerics import replica_axis
+      >>> replica_axis("devices"), replica_axis()
+      ('devices', None)
+    """
+    return _AXIS.get() if axis_name is None else axis_name
+
+
+def over_replicas(total: PyTree, axis_name: str | None) -> Any:
+    """The sum over the replicas of a mapped axis; as it comes without one.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxae.numerics import over_replicas
+      >>> jax.vmap(lambda x: over_replicas(x, "i"), axis_name="i")(jnp.arange(3.0)).tolist()
+      [3.0, 3.0, 3.0]
+    """
+    return total if axis_name is None else jax.lax.psum(total, axis_name)
+
+
+def gathered(axis_name: str | None, rng: Array | None, *rows: PyTree) -> tuple:
+    """The key of the first replica and the rows of all, on every replica; as they come without a mapped axis.
+
+    Whatever is computed of them is the same everywhere, so that replicas cannot part.
+
+    Args:
+      axis_name: the mapped axis, or None.
+      rng: a key, or None.
+      *rows: trees of arrays `[B, ...]`.
+
+    Returns:
+      `(rng, *rows)`, the rows `[B * replicas, ...]` in the order of the replicas.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxae.numerics import gathered
+      >>> gathered(None, jax.random.key(0), jnp.zeros(3))[1].shape
+      (3,)
+    """
+    if axis_name is None:
+        return (rng, *rows)
+    if rng is not None:
+        # typed keys cannot be gathered, the integers that they hold can
+        data = jax.lax.all_gather(jax.random.key_data(rng), axis_name)[0]
+        rng = jax.random.wrap_key_data(data, impl=jax.random.key_impl(rng))
+    return (rng, *jax.tree.map(lambda a: jax.lax.all_gather(a, axis_name, tiled=True), rows))
+
+
+def on_all_rows(function: Callable[..., Array], *rows: PyTree, rng: Array | None = None) -> Array:
+    """`function(rng, *rows)` of the rows of all replicas; of a result with rows, those of this replica.
+
+    Args:
+      function: `(rng, *rows) -> [B, ...]` or a scalar, which reads the batch as a whole.
+      *rows: trees of arrays `[B, ...]`.
+      rng: a key, or None; the first replica's is used.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxae.numerics import along_replicas, on_all_rows
+      >>> with along_replicas("i"):
+      ...     each = jax.vmap(lambda x: on_all_rows(lambda rng, x: x - x.mean(), x), axis_name="i")
+      ...     each(jnp.array([[1.0], [3.0]])).tolist()
+      [[-1.0], [1.0]]
+    """
+    axis_name = replica_axis()
+    result = function(*gathered(axis_name, rng, *rows))
+    if axis_name is None or result.ndim == 0:
+        return result
+    count = jax.tree.leaves(rows)[0].shape[0]
+    return jax.lax.dynamic_slice_in_dim(result, jax.lax.axis_index(axis_name) * count, count)
+
+
+def of_whole_batch(penalty: Penalty) -> Penalty:
+    """A penalty or reference that reads the batch as a whole, under a mapped step that of all replicas.
+
+    Example:
+      >>> from jaxae.numerics import of_whole_batch
+      >>> spread = of_whole_batch(lambda params, state, rng, batch, output: output.code.latent.std())
+    """
+
+    def whole(params, state, rng, batch, output):
+        return on_all_rows(lambda key, b, o: penalty(params, state, key, b, o), batch, output, rng=rng)
+
+    return whole
