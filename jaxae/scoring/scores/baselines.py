@@ -1,8 +1,8 @@
 """Classical anomaly scores through scikit-learn, to be measured beside an autoencoder's.
 
 A baseline is fitted to rows of training normals, `[n, D]` as the caller has scaled them, and gives a function
-`x [m, D] -> [m]` float64, higher is more anomalous, as every score here. scikit-learn is not among the library's
-own dependencies and is imported when a baseline is fitted: `pip install scikit-learn`.
+`x [m, D] -> [m]` float64, higher is more anomalous, as every score here. scikit-learn is no dependency of the
+library and is imported when a baseline is fitted: `pip install 'jaxae[baselines]'`.
 """
 
 from collections.abc import Callable
@@ -175,7 +175,7 @@ def _sklearn(module: str) -> Any:
     try:
         return importlib.import_module(f"sklearn.{module}")
     except ImportError:
-        raise ValueError("the baselines are scikit-learn's, which is missing: pip install scikit-learn") from None
+        raise ValueError("the baselines need scikit-learn: pip install 'jaxae[baselines]'") from None
 
 
 def _checked(fit: Baseline, at_least: int = 1) -> Baseline:
