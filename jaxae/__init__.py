@@ -57,6 +57,7 @@ __all__ = [
     "report",
     "runs",
     "scoring",
+    "testing",
     "train",
     "transforms",
     "types",

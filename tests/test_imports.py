@@ -24,6 +24,7 @@ ORDER = (
     ("data",),
     ("parallel", "checkpoint"),
     ("train",),
+    ("testing",),
     ("downstream",),
     ("scoring.checks",),
     ("scoring.batches",),

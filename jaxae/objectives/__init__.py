@@ -14,9 +14,11 @@ from jaxae.objectives.references import decoded_draws, latent_rows, permuted, pr
 from jaxae.objectives.regularised import decoder_gradient, decoder_norm, latent_norm
 from jaxae.objectives.robust import decomposition, outlier_exposure, supervised, trimmed
 from jaxae.objectives.sparse import absolute_sum, activation_kl
+from jaxae.objectives.table import OBJECTIVES
 from jaxae.objectives.total_correlation import total_correlation
 
 __all__ = [
+    "OBJECTIVES",
     "absolute_sum",
     "activation_kl",
     "ada_gvae",

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from jaxae.networks import mlp
 from jaxae.priors.autoregressive import autoregressive
 from jaxae.priors.fit_mixture import fit_mixture
 from jaxae.priors.flows import autoregressive_flow, coupling_flow
@@ -19,9 +20,12 @@ PRIORS = {
     "full_mixture": lambda: full_mixture(3),
     "coupling_flow": lambda: coupling_flow(8),
     "autoregressive_flow": lambda: autoregressive_flow(8),
+    "hypersphere": hypersphere,
+    "conditional_normal": lambda: conditional_normal(mlp(2)),
     "standardised": lambda: standardised(full_mixture(2), jnp.array(1.0), jnp.array(2.0)),
 }
-"""Name to constructor without arguments, over continuous latents: what the contract tests walk through."""
+"""Name to constructor without arguments, over continuous latents: what the contract tests walk through. "hypersphere" is over unit
+vectors, "conditional_normal" needs a condition."""
 
 SYMBOL_PRIORS = {"autoregressive": autoregressive, "masked": masked, "unigram": unigram, "uniform": uniform}
 """Name to constructor `(num_codes, ...)`, over symbols: what the contract tests and `jaxae train-prior` read."""

@@ -5,6 +5,8 @@ uncorrupted value as `target`: otherwise a network would be taught to copy the n
 `scoring.prepared` put a transform in front of an objective or a scorer, so that a saved detector carries its own.
 """
 
+import jax.numpy as jnp
+
 from jaxae.transforms.augmentation import oriented_gradients, random_affine
 from jaxae.transforms.combinators import chain, condition_on_input
 from jaxae.transforms.corruption import feature_dropout, gaussian_noise, log_uniform_noise, patch_mask, salt_and_pepper
@@ -29,6 +31,8 @@ TRANSFORMS = {
     "oriented_gradients": oriented_gradients,
     "random_affine": random_affine,
     "condition_on_input": condition_on_input,
+    "standardise": lambda: standardise(jnp.array(0.5), jnp.array(0.25)),
+    "chain": lambda: chain(scale_uint8(), gaussian_noise(0.3)),
 }
 """Name to constructor without arguments: what the contract tests walk through."""
 

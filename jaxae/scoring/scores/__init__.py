@@ -8,8 +8,10 @@ from jaxae.scoring.scores.likelihood import bound
 from jaxae.scoring.scores.normalisation import complexity_normalised, normalised, relative
 from jaxae.scoring.scores.reconstruction import reconstruction
 from jaxae.scoring.scores.surprisal import surprisal
+from jaxae.scoring.scores.table import SCORERS
 
 __all__ = [
+    "SCORERS",
     "averaged",
     "baselines",
     "bound",

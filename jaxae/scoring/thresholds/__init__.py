@@ -29,8 +29,28 @@ from jaxae.scoring.thresholds.extreme_value import extreme_value
 from jaxae.scoring.thresholds.labelled import best_f1, expected_cost, f_beta, precision, recall, youden
 from jaxae.scoring.thresholds.mixture import mixture
 from jaxae.scoring.thresholds.spread import iqr, mad
+from jaxae.types import CostTable
+
+THRESHOLDS = {
+    "quantile": lambda: quantile(0.9),
+    "false_alarm_rate": lambda: false_alarm_rate(0.1),
+    "conformal": lambda: conformal(0.1),
+    "false_alarm_bound": lambda: false_alarm_bound(0.1),
+    "recall": lambda: recall(0.9),
+    "precision": lambda: precision(0.9),
+    "best_f1": best_f1,
+    "f_beta": lambda: f_beta(2.0),
+    "expected_cost": lambda: expected_cost(CostTable.binary(miss=10.0, false_alarm=1.0)),
+    "youden": youden,
+    "mad": mad,
+    "iqr": iqr,
+    "mixture": mixture,
+    "extreme_value": lambda: extreme_value(0.01),
+}
+"""Name to constructor without arguments: what the contract tests walk through."""
 
 __all__ = [
+    "THRESHOLDS",
     "best_f1",
     "conformal",
     "expected_cost",

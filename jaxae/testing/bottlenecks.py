@@ -1,0 +1,125 @@
+"""The contract of a bottleneck."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxae.testing.properties import (
+    Compiled,
+    abstract,
+    differ,
+    keys,
+    require,
+    require_alike,
+    require_equal,
+    require_finite,
+    require_learning,
+    require_shape,
+)
+from jaxae.types import Bottleneck, PyTree
+
+
+def check_bottleneck(
+    bottleneck: Bottleneck, h: PyTree | None = None, condition: PyTree | None = None, *, exact: bool = True
+) -> None:
+    """Refuse a bottleneck that breaks its contract.
+
+    - shapes and dtypes: latent float32, penalty and rate `[B]`, symbols int32 below `num_codes`, all finite;
+    - without a key: the same result twice, the state as it was, and rows that do not depend on their batch;
+    - `init` reads only the shape of `h`;
+    - one trace, for a state that training has changed too;
+    - every parameter, and `h`, get a gradient;
+    - `lookup` gives the latent that the decoder read;
+    - `sample` gives latents, other ones for another key.
+
+    Args:
+      bottleneck: what is checked.
+      h: `[B, ..., D]` what it codes; None: normal, `[6, 3, 4]`.
+      condition: what it is told, or None.
+      exact: whether `lookup` gives the bits of the latent; False: to rounding, where it ends in products of floats.
+
+    Raises:
+      AssertionError: a property does not hold; the message says which.
+
+    Example:
+      >>> from jaxae import bottlenecks
+      >>> from jaxae.testing import check_bottleneck
+      >>> check_bottleneck(bottlenecks.fsq((3, 3, 3, 3)))
+    """
+    first, second, third, target_key = keys(4)
+    h = jax.random.normal(first, (6, 3, 4)) if h is None else h
+    rows = jax.tree.leaves(h)[0].shape[0]
+    init = jax.jit(lambda key: bottleneck.init(key, abstract(h), abstract(condition)))
+    params, state = init(second)
+    concrete = jax.eval_shape(bottleneck.init, second, h, condition)
+    require_alike((params, state), concrete, "init must read only the shape of h, but params and state")
+
+    def everything(params, state, key, h):
+        def apply(state, rng, h=h, condition=condition):
+            return bottleneck.apply(params, state, rng, h, condition)
+
+        code, same = apply(state, None)
+        trained, new = apply(state, key)
+
+        def row(h, condition):
+            one = apply(state, None, *jax.tree.map(lambda leaf: leaf[None], (h, condition)))[0]
+            return jax.tree.map(lambda leaf: leaf[0], (one.latent, one.symbols))
+
+        found = {"code": code, "same": same, "trained": trained, "new": new, "rows": jax.vmap(row)(h, condition)}
+        if bottleneck.lookup is not None:
+            found["looked_up"] = bottleneck.lookup(params, state, code.symbols, condition)
+        if bottleneck.sample is not None:
+            found["drawn"] = bottleneck.sample(params, state, key, abstract(h), condition)
+
+        def loss(params, h):
+            code, _ = bottleneck.apply(params, new, key, h, condition)
+            latents = jax.tree.leaves(code.latent)
+            targets = [jax.random.normal(target_key, leaf.shape) for leaf in latents]
+            return sum(((a - b) ** 2).sum() for a, b in zip(latents, targets, strict=True)) + code.penalty.sum()
+
+        found["gradients"] = jax.grad(loss, (0, 1))(params, h)
+        return found
+
+    run = Compiled(everything, "apply")
+    # the state of a first training step: a book starts with the first batch's tokens
+    state = run(params, state, second, h)["new"]
+    once, again = (run(params, state, key, h) for key in (second, third))
+    _check_codes(bottleneck, once, rows)
+    require_equal(once["code"], again["code"], "without a key apply must be deterministic, but code")
+    require_equal(once["same"], state, "without a key the state must come back as it went in, but state")
+    require_alike(once["new"], state, "the state after a call with a key")
+    latent, symbols = once["rows"]
+    require_equal(latent, once["code"].latent, "a row must not depend on its batch, but latent", 1e-5, 1e-6)
+    require_equal(symbols, once["code"].symbols, "a row must not depend on its batch, but symbols")
+    require_learning(once["gradients"], "(params, h)")
+    if bottleneck.lookup is not None:
+        near = (0.0, 0.0) if exact else (1e-5, 1e-6)
+        require_equal(once["looked_up"], once["code"].latent, "lookup must give the latent, but latent", *near)
+    if bottleneck.sample is not None:
+        require_alike(once["drawn"], once["code"].latent, "sample")
+        require(differ(once["drawn"], again["drawn"]), "sample ignores its seed: two keys give the same latents")
+    run.require_pure(params, state, second, h)
+
+
+def _check_codes(bottleneck, found, rows):
+    for name in ("code", "trained"):
+        code = found[name]
+        for leaf in jax.tree.leaves(code.latent):
+            require(leaf.shape[:1] == (rows,), f"latent: {rows} rows are needed, got shape {leaf.shape}")
+            require(leaf.dtype == jnp.float32, f"latent: float32 is needed, got {leaf.dtype}")
+        charged = {"penalty": code.penalty, "rate": code.rate, **(code.terms or {})}
+        for key, value in charged.items():
+            if value is not None:
+                require_shape(value, (rows,), key)
+                require_finite(value, key)
+        if code.terms:
+            total = sum(code.terms.values())
+            require_equal(total, code.penalty, "terms must add up to the penalty, but their sum", 1e-4, 1e-5)
+        require(bottleneck.lookup is None or code.symbols is not None, "a bottleneck with lookup must give symbols")
+        for leaf in jax.tree.leaves(code.symbols):
+            require(leaf.dtype == jnp.int32, f"symbols: int32 is needed, got {leaf.dtype}")
+        if code.symbols is not None:
+            require(bottleneck.num_codes is not None, "a bottleneck with symbols must say num_codes")
+            sizes = jax.tree.leaves(bottleneck.num_codes)
+            for i, leaf in enumerate(jax.tree.leaves(code.symbols)):
+                size = sizes[min(i, len(sizes) - 1)]
+                require(int(leaf.max()) < size, f"symbols must be below num_codes {size}, got {int(leaf.max())}")
