@@ -3,10 +3,10 @@
 import math
 
 from jax import Array
-from jaxae.testing import check_objective
 
 from jaxae import objectives, presets
 from jaxae.numerics import as_number, sum_per_example
+from jaxae.testing import check_objective
 from jaxae.types import Autoencoder, Batch, Objective, Output
 
 
@@ -32,7 +32,7 @@ def cycle(model: Autoencoder, weight: float = 0.1) -> Objective:
 
     def distance(params, state, rng, batch: Batch, output: Output) -> Array:
         rebuilt = model.likelihood.mean(output.prediction)
-        again = model.encode(params["model"], state["model"], rebuilt, batch.condition)
+        again = model.encode(params, state, rebuilt, batch.condition)
         return sum_per_example((again.latent - output.code.latent) ** 2)
 
     return objectives.penalized(objectives.elbo(model), "cycle", distance, weight)

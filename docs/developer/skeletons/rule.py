@@ -2,10 +2,9 @@
 
 import math
 
-from jaxae.testing import check_threshold
-
 from jaxae.numerics import as_number
 from jaxae.scoring.thresholds.rule import rule
+from jaxae.testing import check_threshold
 from jaxae.types import Threshold
 
 
@@ -23,7 +22,7 @@ def standard_deviations(k: float = 3.0) -> Threshold:
 
     Example:
       >>> import jax.numpy as jnp
-      >>> float(standard_deviations(2.0).fit(jnp.array([1.0, 2.0, 3.0]))["threshold"].round(4))
+      >>> round(float(standard_deviations(2.0).fit(jnp.array([1.0, 2.0, 3.0]))["threshold"]), 3)
       3.633
     """
     if (number := as_number(k)) is not None and not 0 < number < math.inf:

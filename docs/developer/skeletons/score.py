@@ -1,11 +1,12 @@
 """How far a latent lies from the middle of the reference, each dimension in units of its own spread."""
 
+import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxae.testing import check_scorer
 
 from jaxae import presets
 from jaxae.numerics import as_number, mean_per_example
+from jaxae.testing import check_scorer
 from jaxae.types import Autoencoder, Batch, PyTree, Scorer
 
 
@@ -45,4 +46,6 @@ def latent_deviation(model: Autoencoder, coverage: float = 0.5) -> Scorer:
 
 
 def test_latent_deviation_keeps_the_contract():
-    check_scorer(latent_deviation(presets.ae((5,), latent_size=2)[0]))
+    model, _ = presets.ae((5,), latent_size=2)
+    x = jax.random.normal(jax.random.key(0), (32, 5))
+    check_scorer(latent_deviation(model), *model.init(jax.random.key(1), x), Batch(x), anomalies=9 * x)
