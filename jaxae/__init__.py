@@ -5,10 +5,38 @@ next to nothing.
 """
 
 import importlib
+from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:  # for editors and type checkers, which cannot follow `__getattr__`
+    from jaxae import (
+        bottlenecks,
+        checkpoint,
+        cleaning,
+        data,
+        disentanglement,
+        downstream,
+        generation,
+        jobs,
+        likelihoods,
+        model,
+        networks,
+        numerics,
+        objectives,
+        parallel,
+        presets,
+        priors,
+        recipes,
+        report,
+        runs,
+        scoring,
+        train,
+        transforms,
+        types,
+    )
 
-_ROOMS = (
+__version__ = "0.2.0"
+
+__all__ = [
     "bottlenecks",
     "checkpoint",
     "cleaning",
@@ -34,14 +62,15 @@ _ROOMS = (
     "train",
     "transforms",
     "types",
-)
+]
+"""The public rooms. What a room's own `__all__` leaves out is not public."""
 
 
-def __getattr__(name):
-    if name in _ROOMS:
+def __getattr__(name: str):
+    if name in __all__:
         return importlib.import_module(f"jaxae.{name}")
     raise AttributeError(f"module 'jaxae' has no attribute {name!r}")
 
 
-def __dir__():
-    return ["__version__", *_ROOMS]
+def __dir__() -> list[str]:
+    return ["__version__", *__all__]

@@ -133,6 +133,7 @@ def pmap_step(step: Step, devices: Sequence[Any] | None = None, axis_name: str |
         with along_replicas(axis_name):
             return step(state, batch)
 
+    everywhere = NamedSharding(Mesh(np.array(devices), (axis_name,)), PartitionSpec())
     mapped = jax.pmap(bound, axis_name=axis_name, in_axes=(None, 0), out_axes=None, devices=devices)
 
     def run(state, batch):
@@ -140,7 +141,11 @@ def pmap_step(step: Step, devices: Sequence[Any] | None = None, axis_name: str |
             raise ValueError(f"pmap_step takes a plain state, not one stacked per device (step {state.step.shape})")
         batch = as_batch(batch)
         _require_divisible(batch, len(devices), "pmap_step")
-        return mapped(state, jax.tree.map(lambda leaf: leaf.reshape(len(devices), -1, *leaf.shape[1:]), batch))
+        # before jax 0.10 a state that is tied to one device, as a restored one is, would be refused
+        return mapped(
+            jax.device_put(state, everywhere),
+            jax.tree.map(lambda leaf: leaf.reshape(len(devices), -1, *leaf.shape[1:]), batch),
+        )
 
     return run
 

@@ -4,13 +4,23 @@ Everything comes in as NumPy arrays: images uint8 `[N, H, W, C]` (or float32 in 
 labels int64 `[N]` that index `label_names`. The readers of files are imported when a spec asks for them.
 """
 
-from jaxae.data import batches as batches
-from jaxae.data import protocols as protocols
-from jaxae.data import splits as splits
-from jaxae.data.dataset import Dataset as Dataset
-from jaxae.data.dataset import Factors as Factors
-from jaxae.data.loading import load as load
-from jaxae.data.splits import Part as Part
-from jaxae.data.splits import Splits as Splits
+from jaxae.data import adbench, batches, duplicates, factors, protocols, rooms, splits, sprites
+from jaxae.data.dataset import Dataset, Factors
+from jaxae.data.loading import load
+from jaxae.data.splits import Part, Splits
 
-__all__ = ["Dataset", "Factors", "Part", "Splits", "batches", "load", "protocols", "splits"]
+__all__ = [
+    "Dataset",
+    "Factors",
+    "Part",
+    "Splits",
+    "adbench",
+    "batches",
+    "duplicates",
+    "factors",
+    "load",
+    "protocols",
+    "rooms",
+    "splits",
+    "sprites",
+]

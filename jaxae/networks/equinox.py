@@ -26,8 +26,8 @@ def from_equinox(module: Any | Callable[[Array], Any]) -> AnyNetwork:
       Batch norm must have the axis name "batch".
 
     Raises:
-      ImportError: Equinox is not installed.
-      ValueError: `module` is neither a module, a pair with a state, nor a function that makes one.
+      ValueError: Equinox is not installed; or `module` is neither a module, a pair with a state, nor a function that
+        makes one.
 
     Example:
       >>> import equinox as eqx, jax, jax.numpy as jnp
@@ -37,7 +37,10 @@ def from_equinox(module: Any | Callable[[Array], Any]) -> AnyNetwork:
       >>> network.apply(params, jnp.ones((5, 3))).shape
       (5, 2)
     """
-    import equinox as eqx
+    try:
+        import equinox as eqx
+    except ImportError:
+        raise ValueError("from_equinox needs Equinox: pip install 'jaxae[equinox]'") from None
 
     is_built = isinstance(module, eqx.Module | tuple)
     build = (lambda key: module) if is_built else module

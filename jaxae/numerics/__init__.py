@@ -1,5 +1,6 @@
 """Numerical building blocks that several rooms share."""
 
+from jaxae.numerics import filters, interpolation, neighbours
 from jaxae.numerics.batch import as_batch, target_of, weight_of
 from jaxae.numerics.gradients import straight_through
 from jaxae.numerics.normal import LOG_2PI, bounded_log_variance, normal_log_prob
@@ -15,10 +16,13 @@ __all__ = [
     "as_whole",
     "at_step",
     "bounded_log_variance",
+    "filters",
     "first_nonfinite",
     "gathered",
+    "interpolation",
     "is_traced",
     "mean_per_example",
+    "neighbours",
     "normal_log_prob",
     "of_whole_batch",
     "on_all_rows",

@@ -20,6 +20,7 @@ from jaxae.scoring.detector import (
 from jaxae.scoring.guarantees import Guarantees, bounds, calibrate, conformal, discoveries
 from jaxae.scoring.metrics import Contamination, contamination
 from jaxae.scoring.scores import (
+    SCORERS,
     averaged,
     baselines,
     bound,
@@ -38,6 +39,7 @@ from jaxae.scoring.scores import (
 )
 
 __all__ = [
+    "SCORERS",
     "Contamination",
     "Guarantees",
     "LoadedDetector",

@@ -83,5 +83,5 @@ def test_errors_have_numbers(monkeypatch):
         raise ImportError(name)
 
     monkeypatch.setattr("importlib.import_module", absent)
-    with pytest.raises(ValueError, match="pip install scikit-learn"):
+    with pytest.raises(ValueError, match=r"pip install 'jaxae\[baselines\]'"):
         baselines.knn()(TRAIN)

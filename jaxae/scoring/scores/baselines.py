@@ -1,7 +1,8 @@
 """Classical anomaly scores through scikit-learn, to compare with those of an autoencoder.
 
 A baseline is fitted to training normals `[n, D]`, scaled by the caller, and returns a function `x [m, D] -> [m]`
-float64, higher is more anomalous. scikit-learn is imported when a baseline is fitted: `pip install scikit-learn`.
+float64, higher is more anomalous. scikit-learn is imported when a baseline is fitted:
+`pip install 'jaxae[baselines]'`.
 """
 
 from collections.abc import Callable
@@ -185,7 +186,7 @@ def _sklearn(module: str) -> Any:
     try:
         return importlib.import_module(f"sklearn.{module}")
     except ImportError:
-        raise ValueError("the baselines are scikit-learn's, which is missing: pip install scikit-learn") from None
+        raise ValueError("the baselines need scikit-learn: pip install 'jaxae[baselines]'") from None
 
 
 def _checked(fit: Baseline, at_least: int = 1) -> Baseline:
