@@ -86,7 +86,7 @@ def claim(
     if not deals.has_deal(folder):
         deals.write(folder, dealt.deal)
         if standardisation is not None:
-            runs.write_arrays(folder / runs.STANDARDISATION, **standardisation._asdict())
+            runs.write_arrays(folder / runs.contents.STANDARDISATION, **standardisation._asdict())
     return folder, config
 
 

@@ -229,7 +229,7 @@ def saved_standardisation(folder: str | os.PathLike) -> Standardisation | None:
     Raises:
       ValueError: the file is damaged.
     """
-    path = Path(folder) / runs.STANDARDISATION
+    path = Path(folder) / runs.contents.STANDARDISATION
     saved = runs.reading.read_arrays(path)
     if saved and set(saved) != set(Standardisation._fields):
         raise ValueError(f"{path} cannot be read (it holds {', '.join(sorted(saved))})")

@@ -1,6 +1,5 @@
 """From a name and the data to everything that training and deciding need: one recipe for every command."""
 
-from jaxae.recipes import options, rules
 from jaxae.recipes.autoencoder import BATCH_SIZE, CLEANING, ROBUST, Recipe, build, default_steps, optimizer, standardise
 from jaxae.recipes.classifier import AUXILIARY, build_classifier, known_logits
 from jaxae.recipes.options import NAMED_LIKELIHOODS
@@ -27,8 +26,6 @@ __all__ = [
     "known_logits",
     "named_score",
     "optimizer",
-    "options",
     "own_function",
-    "rules",
     "standardise",
 ]

@@ -1,7 +1,6 @@
 """What a run is, on disk: its folder, its contents, its deal, its table of scores."""
 
-from jaxae.runs import deal, matching, reading
-from jaxae.runs.contents import ENTRIES, SERVES, STANDARDISATION, Entry, require_served
+from jaxae.runs.contents import ENTRIES, SERVES, Entry, require_served
 from jaxae.runs.deal import Deal
 from jaxae.runs.folder import next_free, read_config, start, write_arrays, write_csv, write_json, write_whole
 from jaxae.runs.reading import Run, Scores, read_run
@@ -10,17 +9,13 @@ from jaxae.runs.scores_table import write_scores
 __all__ = [
     "ENTRIES",
     "SERVES",
-    "STANDARDISATION",
     "Deal",
     "Entry",
     "Run",
     "Scores",
-    "deal",
-    "matching",
     "next_free",
     "read_config",
     "read_run",
-    "reading",
     "require_served",
     "start",
     "write_arrays",
