@@ -264,6 +264,7 @@ def info(path):
       jaxae info runs/detect-1/detector
     """
     from jaxae import runs
+    from jaxae.runs.reading import read_json
 
     if (path / "card.json").is_file():
         from jaxae.scoring import load_detector
@@ -275,5 +276,5 @@ def info(path):
     named = {"deal": "deal.json", "metrics": "metrics.json", "prior": "prior/metrics.json"}
     for name, file in named.items():
         if (path / file).is_file():
-            facts[name] = runs.reading.read_json(path / file)
+            facts[name] = read_json(path / file)
     click.echo(json.dumps(facts, indent=2))

@@ -13,6 +13,7 @@ from jaxae.data import Dataset, Splits, load
 from jaxae.jobs.trained import saved_standardisation
 from jaxae.runs import deal as deals
 from jaxae.runs import matching
+from jaxae.runs.contents import STANDARDISATION
 from jaxae.runs.deal import Deal
 from jaxae.transforms import Standardisation
 
@@ -149,7 +150,7 @@ def warn_of_match(spec: str, found: matching.Match) -> None:
 
 def standardisation_of(dealt: Dealt, out: str | os.PathLike | None) -> Standardisation | None:
     """Mean and scale of a table's training rows: as the run to resume wrote them, or from the rows."""
-    path = None if out is None else pathlib.Path(out) / runs.contents.STANDARDISATION
+    path = None if out is None else pathlib.Path(out) / STANDARDISATION
     if path is not None and deals.has_deal(path.parent) and dealt.deal.left_out is not None:
         return saved_standardisation(path.parent)  # cleaning has taken rows out since
     return recipes.standardise(dealt.parts.train.x)

@@ -86,7 +86,7 @@ def claim(
     if not deals.has_deal(folder):
         deals.write(folder, dealt.deal)
         if standardisation is not None:
-            runs.write_arrays(folder / runs.contents.STANDARDISATION, **standardisation._asdict())
+            runs.write_arrays(folder / STANDARDISATION, **standardisation._asdict())
     return folder, config
 
 
@@ -236,6 +236,9 @@ def write_examples(path, model: Trained, rows: np.ndarray | Batch, fitted: Any =
 
 
 def _drawable(values) -> np.ndarray:
-    """Rows as they are; images of many channels, which no picture has, as their channels' mean."""
-    values = np.asarray(values, np.float32)
+    """Rows as they are; images of many channels, which no picture has, as their channels' mean.
+
+    A value that overflowed stands as 1e30, whose sums and shares are still numbers.
+    """
+    values = np.clip(np.nan_to_num(np.asarray(values, np.float32), nan=1e30), -1e30, 1e30)
     return values.mean(-1, keepdims=True) if values.ndim == 4 and values.shape[-1] > 3 else values

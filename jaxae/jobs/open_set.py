@@ -71,7 +71,7 @@ def open_set(
     require_known(dataset, settings.known)
     dealt = dealing.dealt_rows("open-set", settings, dataset, partial(_fresh, settings, dataset), out, resume)
     parts, known, names = dealt.parts, dealt.deal.normal, dataset.label_names or ()
-    truth = {name: known_truth(getattr(parts, name).classes, names, known) for name in runs.deal.PARTS}
+    truth = {name: known_truth(getattr(parts, name).classes, names, known) for name in deals.PARTS}
     has_unknown = bool((truth["dev"] == len(known)).any())
     rule = deciding.open_set_rule(settings, settings.cost, len(known), has_unknown)
     if not isinstance(rule, CostTable):

@@ -15,7 +15,10 @@ from jaxae.data.batches import padded
 from jaxae.numerics import as_batch
 from jaxae.presets import CONDITIONAL
 from jaxae.recipes import Recipe
+from jaxae.runs import deal as deals
+from jaxae.runs.contents import STANDARDISATION
 from jaxae.runs.deal import Deal
+from jaxae.runs.reading import read_arrays
 from jaxae.scoring import score_batches
 from jaxae.train import init_state
 from jaxae.transforms import Standardisation
@@ -229,8 +232,8 @@ def saved_standardisation(folder: str | os.PathLike) -> Standardisation | None:
     Raises:
       ValueError: the file is damaged.
     """
-    path = Path(folder) / runs.contents.STANDARDISATION
-    saved = runs.reading.read_arrays(path)
+    path = Path(folder) / STANDARDISATION
+    saved = read_arrays(path)
     if saved and set(saved) != set(Standardisation._fields):
         raise ValueError(f"{path} cannot be read (it holds {', '.join(sorted(saved))})")
     return Standardisation(**saved) if saved else None
@@ -282,4 +285,4 @@ def open_run(command: str, folder: str | os.PathLike) -> tuple[dict[str, Any], D
     """
     config = runs.read_config(folder)
     runs.require_served(command, folder, config)
-    return config, runs.deal.read(folder)
+    return config, deals.read(folder)
