@@ -2,6 +2,7 @@
 
 from jaxae.numerics import filters, interpolation, neighbours
 from jaxae.numerics.batch import as_batch, target_of, weight_of
+from jaxae.numerics.bisection import bisected
 from jaxae.numerics.gradients import straight_through
 from jaxae.numerics.normal import LOG_2PI, bounded_log_variance, normal_log_prob
 from jaxae.numerics.reductions import mean_per_example, sum_per_example, weighted_mean
@@ -15,6 +16,7 @@ __all__ = [
     "as_number",
     "as_whole",
     "at_step",
+    "bisected",
     "bounded_log_variance",
     "filters",
     "first_nonfinite",

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float
 
+from jaxae.numerics.bisection import bisected
 from jaxae.scoring.confidence.labelled import class_means, labelled_outputs
 from jaxae.scoring.confidence.logits import Logits
 from jaxae.types import Batch, PyTree, Scorer
@@ -105,14 +106,11 @@ def fit_weibull(values: Float[Array, " n"], counts: Bool[Array, " n"]) -> tuple[
         powers = jnp.where(counts, jnp.exp(shape * logs), 0)
         return powers.sum(), (powers * logs).sum()
 
-    def halved(_, bounds):
-        low, high = bounds
-        middle = (low + high) / 2
-        power_sum, log_sum = moments(jnp.exp(middle))
+    def is_large_enough(log_shape):
+        power_sum, log_sum = moments(jnp.exp(log_shape))
         # sum x^c log x / sum x^c - 1 / c rises with c: below the mean of log x, c is too small
-        too_small = log_sum / power_sum - jnp.exp(-middle) < logs.sum() / total
-        return jnp.where(too_small, middle, low), jnp.where(too_small, high, middle)
+        return ~(log_sum / power_sum - jnp.exp(-log_shape) < logs.sum() / total)
 
-    limits = jnp.log(jnp.float32(1e-2)), jnp.log(jnp.float32(1e4))
-    shape = jnp.exp(sum(jax.lax.fori_loop(0, STEPS, halved, limits)) / 2)
+    low, high = bisected(is_large_enough, jnp.log(jnp.float32(1e-2)), jnp.log(jnp.float32(1e4)), STEPS)
+    shape = jnp.exp((low + high) / 2)
     return shape, largest * jnp.exp(jnp.log(moments(shape)[0] / total) / shape)

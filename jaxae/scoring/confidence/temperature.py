@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
+from jaxae.numerics.bisection import bisected
 from jaxae.scoring.confidence.labelled import labelled_outputs
 from jaxae.scoring.confidence.logits import Logits, doubt
 from jaxae.types import Batch, PyTree, Scorer
@@ -87,12 +88,6 @@ def fit_temperature(
         p = jax.nn.softmax(gap * jnp.exp(-log_temperature))
         return jnp.sum(weight * jnp.sum(jnp.where(p > 0, p * gap, 0), -1))
 
-    def halve(_, interval):
-        low, high = interval
-        middle = (low + high) / 2
-        too_sharp = slope(middle) > 0  # a larger 1/T would raise the loss: T must be at least this
-        return jnp.where(too_sharp, middle, low), jnp.where(too_sharp, high, middle)
-
-    # 40 halvings of 2 * LIMIT reach float32 resolution
-    low, high = jax.lax.fori_loop(0, 40, halve, (jnp.float32(-LIMIT), jnp.float32(LIMIT)))
+    # where the slope is positive a larger 1/T would raise the loss: T must be at least this
+    low, high = bisected(lambda value: ~(slope(value) > 0), jnp.float32(-LIMIT), jnp.float32(LIMIT))
     return jnp.exp((low + high) / 2)

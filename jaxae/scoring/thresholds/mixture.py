@@ -9,6 +9,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxae.numerics import normal_log_prob
+from jaxae.numerics.bisection import bisected
 from jaxae.scoring.checks import is_traced, require_open_unit
 from jaxae.scoring.thresholds.rule import rule
 from jaxae.types import Threshold
@@ -101,12 +102,6 @@ def _crossing(components: _Components, posterior: ArrayLike) -> Array:
     """Value of the required posterior, by bisection between the means; +inf if the upper mean has a lower one."""
     required = jnp.log(jnp.asarray(posterior, jnp.float32)) - jnp.log1p(-jnp.asarray(posterior, jnp.float32))
 
-    def halve(_, ends):
-        low, high = ends
-        middle = (low + high) / 2
-        reached = _log_odds(components, middle) >= required
-        return jnp.where(reached, low, middle), jnp.where(reached, middle, high)
-
     low, high = components.mean
-    limit = jax.lax.fori_loop(0, HALVINGS, halve, (low, high))[1]
+    _, limit = bisected(lambda value: _log_odds(components, value) >= required, low, high, HALVINGS)
     return jnp.where((_log_odds(components, high) >= required) & (low < high), limit, jnp.inf)
