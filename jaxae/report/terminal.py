@@ -30,7 +30,8 @@ def table(figures: dict, config: dict) -> str:
       4.0% of the test rows are flagged; without labels of both kinds there are no test figures
     """
     name, value = config["rule"]
-    lines = [f"λ = {figures['threshold']:.6g}   rule: {RULES[name].format(value)}"]
+    rule = RULES[name].format(value) if name in RULES else f"{name}{'' if value is None else f'={value:g}'}"
+    lines = [f"λ = {figures['threshold']:.6g}   rule: {rule}"]
     proven = figures.get("guarantees", {}).get("lines", ())
     if "auroc" not in figures:
         flagged = f"{figures['flagged']:.1%} of the test rows are flagged"

@@ -143,5 +143,5 @@ def test_a_module_that_fails_on_import_is_one_line(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ValueError, match="halfway needs nothing_of_that_name, which is not installed"):
         own_function("halfway:f")
-    with pytest.raises(ValueError, match="wrong cannot be imported: RuntimeError: first$"):
+    with pytest.raises(ValueError, match=r"wrong cannot be imported: RuntimeError: first$"):
         own_function("wrong:f")
