@@ -118,7 +118,7 @@ class CostTable(NamedTuple):
     Attributes:
       costs: `[truths, actions]` float, not negative. Truths are normal and anomaly, or classes 0..K-1 and unknown;
         actions are accept and flag, then perhaps reject (hand to a human), or classes 0..K-1 and "unknown" (see
-        `scoring.open_set.cost_table`).
+        `scoring.cost_table`).
     """
 
     costs: Array

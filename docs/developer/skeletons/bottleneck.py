@@ -4,9 +4,9 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxae.testing import check_bottleneck
 
 from jaxae.numerics import as_number, straight_through, sum_per_example
+from jaxae.testing import check_bottleneck
 from jaxae.types import Bottleneck, Code
 
 

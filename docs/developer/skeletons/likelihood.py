@@ -5,9 +5,9 @@ import math
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import gammaln
-from jaxae.testing import check_likelihood
 
 from jaxae.numerics import as_number
+from jaxae.testing import check_likelihood
 from jaxae.types import Likelihood
 
 

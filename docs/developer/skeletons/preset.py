@@ -2,11 +2,10 @@
 
 from typing import Unpack
 
-from jaxae.testing import check_preset
-
 from jaxae import bottlenecks, likelihoods, objectives
 from jaxae.presets import Parts
 from jaxae.presets.parts import plain, scaled
+from jaxae.testing import check_preset
 from jaxae.types import Autoencoder, Objective
 
 

@@ -4,9 +4,9 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxae.testing import check_prior
 
 from jaxae.numerics import as_number, sum_per_example
+from jaxae.testing import check_prior
 from jaxae.types import Prior
 
 

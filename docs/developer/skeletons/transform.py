@@ -4,9 +4,9 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxae.testing import check_transform
 
 from jaxae.numerics import as_number, target_of
+from jaxae.testing import check_transform
 from jaxae.types import Transform
 
 

@@ -26,7 +26,7 @@ def confusion(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.confusion import confusion
+      >>> from jaxae.scoring.metrics import confusion
       >>> confusion(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8]), threshold=0.4).tolist()
       [[1.0, 1.0], [1.0, 1.0]]
     """
@@ -56,7 +56,7 @@ def precision(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.ranking import precision
+      >>> from jaxae.scoring.metrics import precision
       >>> float(precision(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8]), threshold=0.4))
       0.5
     """
@@ -71,7 +71,7 @@ def recall(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.ranking import recall
+      >>> from jaxae.scoring.metrics import recall
       >>> float(recall(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8]), threshold=0.3))
       1.0
     """
@@ -88,7 +88,7 @@ def f1(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.ranking import f1
+      >>> from jaxae.scoring.metrics import f1
       >>> round(float(f1(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8]), threshold=0.3)), 4)
       0.8
     """
@@ -114,7 +114,7 @@ def f_beta(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.ranking import f_beta
+      >>> from jaxae.scoring.metrics import f_beta
       >>> labels, scores = jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8])
       >>> round(float(f_beta(labels, scores, threshold=0.3, beta=2.0)), 4)
       0.9091
@@ -138,7 +138,7 @@ def false_alarm_rate(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.ranking import false_alarm_rate
+      >>> from jaxae.scoring.metrics import false_alarm_rate
       >>> float(false_alarm_rate(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8]), threshold=0.4))
       0.5
     """
@@ -164,7 +164,7 @@ def prevalence_weight(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.confusion import prevalence_weight
+      >>> from jaxae.scoring.metrics import prevalence_weight
       >>> prevalence_weight(jnp.array([0, 0, 1]), 0.5).tolist()
       [0.25, 0.25, 0.5]
     """

@@ -158,7 +158,7 @@ def roc_curve(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.ranking import roc_curve
+      >>> from jaxae.scoring.metrics import roc_curve
       >>> [v.tolist() for v in roc_curve(jnp.array([0, 1]), jnp.array([0.1, 0.9]))[:2]]
       [[0.0, 0.0, 1.0], [0.0, 1.0, 1.0]]
     """
@@ -186,7 +186,7 @@ def precision_recall_curve(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.ranking import precision_recall_curve
+      >>> from jaxae.scoring.metrics import precision_recall_curve
       >>> [v.tolist() for v in precision_recall_curve(jnp.array([0, 1]), jnp.array([0.1, 0.9]))[:2]]
       [[1.0, 1.0, 0.5], [0.0, 1.0, 1.0]]
     """

@@ -33,7 +33,7 @@ def oscr(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.ranking import oscr
+      >>> from jaxae.scoring.metrics import oscr
       >>> float(oscr(jnp.array([1, 1, 0, 0]), jnp.array([1, 0, 0, 0]), jnp.array([0.9, 0.8, 0.3, 0.7])))
       0.5
     """

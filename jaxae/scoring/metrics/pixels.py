@@ -25,7 +25,7 @@ def pixel_auroc(masks: ArrayLike, maps: ArrayLike, weight: ArrayLike | None = No
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.ranking import pixel_auroc
+      >>> from jaxae.scoring.metrics import pixel_auroc
       >>> float(pixel_auroc(jnp.array([[[0, 1], [0, 0]]]), jnp.array([[[0.1, 0.4], [0.2, 0.8]]])))
       0.6666666865348816
     """
@@ -45,7 +45,7 @@ def region_share(masks: ArrayLike) -> Float[np.ndarray, "n H W"]:
 
     Example:
       >>> import numpy as np
-      >>> from jaxae.scoring.metrics.ranking import region_share
+      >>> from jaxae.scoring.metrics import region_share
       >>> region_share(np.array([[[1, 1, 0, 1], [0, 0, 0, 0]]])).tolist()
       [[[0.5, 0.5, 0.0, 1.0], [0.0, 0.0, 0.0, 0.0]]]
     """
@@ -88,7 +88,7 @@ def per_region_overlap(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.ranking import per_region_overlap
+      >>> from jaxae.scoring.metrics import per_region_overlap
       >>> masks, maps = jnp.array([[[1, 1, 0, 1]]]), jnp.array([[[0.9, 0.1, 0.2, 0.8]]])
       >>> float(per_region_overlap(masks, maps))
       0.75

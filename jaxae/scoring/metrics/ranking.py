@@ -27,7 +27,7 @@ def auroc(labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None)
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.ranking import auroc
+      >>> from jaxae.scoring.metrics import auroc
       >>> float(auroc(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8])))
       0.75
     """
@@ -51,7 +51,7 @@ def average_precision(labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | 
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.ranking import average_precision
+      >>> from jaxae.scoring.metrics import average_precision
       >>> round(float(average_precision(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8]))), 4)
       0.8333
     """
@@ -75,7 +75,7 @@ def fpr_at_tpr(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.ranking import fpr_at_tpr
+      >>> from jaxae.scoring.metrics import fpr_at_tpr
       >>> float(fpr_at_tpr(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8])))
       0.5
     """
@@ -105,7 +105,7 @@ def tnr_at_fnr(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.ranking import tnr_at_fnr
+      >>> from jaxae.scoring.metrics import tnr_at_fnr
       >>> float(tnr_at_fnr(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8])))
       0.5
     """
@@ -125,7 +125,7 @@ def best_f1(labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = Non
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.ranking import best_f1
+      >>> from jaxae.scoring.metrics import best_f1
       >>> round(float(best_f1(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8]))), 4)
       0.8
     """
@@ -150,7 +150,7 @@ def best_f_beta(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.ranking import best_f_beta
+      >>> from jaxae.scoring.metrics import best_f_beta
       >>> round(float(best_f_beta(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8]), beta=0.5)), 4)
       0.8333
     """
@@ -179,7 +179,7 @@ def precision_at_k(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.ranking import precision_at_k
+      >>> from jaxae.scoring.metrics import precision_at_k
       >>> float(precision_at_k(jnp.array([0, 1, 1, 0]), jnp.array([0.1, 0.4, 0.4, 0.8]), k=2))
       0.5
     """
@@ -196,7 +196,7 @@ def recall_at_k(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.ranking import recall_at_k
+      >>> from jaxae.scoring.metrics import recall_at_k
       >>> float(recall_at_k(jnp.array([0, 1, 1, 0]), jnp.array([0.1, 0.4, 0.4, 0.8]), k=2))
       0.5
     """

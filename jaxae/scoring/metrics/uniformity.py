@@ -28,7 +28,7 @@ def p_value_curve(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.ranking import p_value_curve
+      >>> from jaxae.scoring.metrics import p_value_curve
       >>> [v.tolist() for v in p_value_curve(jnp.array([0, 0, 1]), jnp.array([0.5, 0.25, 0.125]))]
       [[0.0, 0.125, 0.25, 0.5], [0.0, 0.0, 0.5, 1.0]]
     """
@@ -54,7 +54,7 @@ def p_value_excess(labels: ArrayLike, p_values: ArrayLike, weight: ArrayLike | N
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.metrics.ranking import p_value_excess
+      >>> from jaxae.scoring.metrics import p_value_excess
       >>> float(p_value_excess(jnp.array([0, 0, 1]), jnp.array([0.5, 0.25, 0.125])))
       0.5
     """
