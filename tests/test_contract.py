@@ -1,4 +1,4 @@
-"""One table of all members for each kind of part: every public constructor is in it, and every row keeps the contract."""
+"""A table of all members for each kind of part: every public constructor is in it, and every row keeps its contract."""
 
 import inspect
 import typing
@@ -36,9 +36,9 @@ def constructors(room, kind, *inner):
         public = getattr(module, "__all__", [n for n in vars(module) if not n.startswith("_")])
         for name in public:
             function = getattr(module, name)
-            if inspect.isfunction(function) and typing.get_type_hints(function).get("return") is kind:
-                if function.__module__.startswith(module.__name__):
-                    found.add(prefix + name)
+            own = inspect.isfunction(function) and function.__module__.startswith(module.__name__)
+            if own and typing.get_type_hints(function).get("return") is kind:
+                found.add(prefix + name)
     return found
 
 

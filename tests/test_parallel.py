@@ -290,3 +290,84 @@ def test_two_processes_train_as_one_device_does(tmp_path):
     assert [process.returncode for process in processes] == [0, 0], said
     assert lines[0] == lines[1]
     assert lines[0].startswith("agreed")
+
+
+OBJECTIVES_OF_BATCHES = {
+    "vector_quantizer": lambda: coded_by(bottlenecks.vector_quantizer(6, restart_below=0.5, decay=0.6)),
+    "lfq": lambda: coded_by(bottlenecks.lfq(4, entropy=0.5)),
+    "bsq": lambda: coded_by(bottlenecks.bsq(4, entropy=0.5)),
+    "residual": lambda: coded_by(bottlenecks.residual(bottlenecks.vector_quantizer(6), 2)),
+    "grouped": lambda: coded_by(bottlenecks.grouped(bottlenecks.vector_quantizer(6), 2)),
+    "kmeans": lambda: coded_by(bottlenecks.vector_quantizer(6, seeding="kmeans", learn="gradient")),
+    "diversity": lambda: coded_by(bottlenecks.vector_quantizer(6, learn="gradient", diversity=3.0)),
+    "free_bits": lambda: quiet(lambda: bottlenecks.gaussian(free_bits=0.4)),
+    "total_correlation": lambda: charged(objectives.total_correlation()),
+    "stratified": lambda: charged(objectives.total_correlation(100, "stratified")),
+    "dip": lambda: charged(objectives.dip("ii")),
+    "mmd": lambda: charged(objectives.mmd(lambda p, s, r, b, o: b.x[:, :2])),
+    "activation_kl": lambda: charged(objectives.activation_kl()),
+    "permuted": lambda: objectives.adversarial(
+        objectives.elbo(told()), "apart", networks.mlp(6, 1), objectives.permuted, 1.0
+    ),
+    "trimmed": lambda: objectives.trimmed(objectives.elbo(told()), 0.3),
+    "outlier_exposure": lambda: objectives.outlier_exposure(objectives.elbo(told()), 0.3, soft=True),
+    "decomposition": lambda: objectives.decomposition(objectives.elbo(told()), 0.3),
+    "supervised": lambda: objectives.supervised(objectives.elbo(told()), jnp.ones((3, 5))),
+}
+
+
+def coded_by(layer):
+    return objectives.elbo(autoencoder(networks.mlp(8, 4), layer, networks.mlp(8, 5), likelihoods.gaussian()))
+
+
+def without_noise(layer):
+    """A bottleneck that never draws, so that replicas' keys play no part; its posterior is as it was."""
+
+    def apply(params, state, rng, h, condition=None):
+        return layer.apply(params, state, None, h, condition)
+
+    return layer._replace(apply=apply)
+
+
+def told(layer=None):
+    layer = without_noise(bottlenecks.gaussian() if layer is None else layer)
+    return autoencoder(networks.mlp(8, 4), layer, networks.mlp(8, 5), likelihoods.gaussian())
+
+
+def quiet(make):
+    return objectives.elbo(told(make()))
+
+
+def charged(penalty):
+    return objectives.penalized(objectives.elbo(told()), "charge", penalty, 3.0)
+
+
+def of_their_kind(i):
+    generator = np.random.default_rng(i)
+    # replicas see rows of their own kind, so that statistics of one's own rows differ
+    return (generator.normal(size=(24, 5)) + 3 * generator.normal(size=(8, 5)).repeat(3, 0)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", sorted(OBJECTIVES_OF_BATCHES))
+def test_what_reads_a_batch_as_a_whole_takes_the_axis_of_the_step(name):
+    objective, optimizer = OBJECTIVES_OF_BATCHES[name](), optax.sgd(1e-3)
+    state = jax.jit(lambda key: init_state(objective, optimizer, key, of_their_kind(0)))(jax.random.key(2))
+    one = run(jax.jit(build_step(objective, optimizer)), state, 4, of_their_kind)
+    eight = run(parallel.pmap_step(build_step(objective, optimizer, "i")), state, 4, of_their_kind)
+    for term in one[1]:
+        np.testing.assert_allclose(eight[1][term], one[1][term], rtol=1e-4, atol=1e-5, err_msg=term)
+    for tree in ("params", "state"):
+        chex.assert_trees_all_close(getattr(eight[0], tree), getattr(one[0], tree), rtol=1e-3, atol=1e-5)
+
+
+def test_a_step_of_ones_own_binds_the_axis_that_pmap_step_is_told():
+    objective = coded_by(bottlenecks.vector_quantizer(6))
+    state = init_state(objective, optax.sgd(0.0), jax.random.key(2), of_their_kind(0))
+
+    def own(state, batch):
+        _, (_, new, _) = objective.apply(state.params, state.state, state.rng, batch, state.step)
+        return state._replace(state=new), {}
+
+    eight, _ = parallel.pmap_step(own, axis_name="mine")(state, of_their_kind(0))
+    one, _ = jax.jit(own)(state, Batch(of_their_kind(0)))
+    chex.assert_trees_all_close(eight.state, one.state, rtol=1e-4, atol=1e-5)

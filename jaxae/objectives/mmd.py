@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from jaxae.numerics import as_number, of_whole_batch, weight_of
 from jaxae.objectives.posterior import rows_of
@@ -12,7 +13,7 @@ from jaxae.types import Batch, Output, Penalty
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
-def rbf(scales: Sequence[float] = (1.0,)) -> Callable:
+def rbf(scales: Sequence[ArrayLike] = (1.0,)) -> Callable:
     """The kernel `sum_s exp(-d^2 / (2 D s))`: `2 D` is the mean squared distance of two standard normal draws.
 
     Args:
@@ -36,7 +37,7 @@ def rbf(scales: Sequence[float] = (1.0,)) -> Callable:
     return lambda squared, size: sum(jnp.exp(-squared / (2 * size * s)) for s in scales)
 
 
-def inverse_multiquadratic(scales: Sequence[float] = SCALES) -> Callable:
+def inverse_multiquadratic(scales: Sequence[ArrayLike] = SCALES) -> Callable:
     """The kernel `sum_s C_s / (C_s + d^2)` with `C_s = 2 D s`: its tails still pull latents that lie far out.
 
     Args:

@@ -24,8 +24,8 @@ PRIORS = {
     "conditional_normal": lambda: conditional_normal(mlp(2)),
     "standardised": lambda: standardised(full_mixture(2), jnp.array(1.0), jnp.array(2.0)),
 }
-"""Name to constructor without arguments, over continuous latents: what the contract tests walk through. "hypersphere" is over unit
-vectors, "conditional_normal" needs a condition."""
+"""Name to constructor without arguments, over continuous latents: what the contract tests walk through. Latents of
+"hypersphere" are unit vectors, "conditional_normal" needs a condition."""
 
 SYMBOL_PRIORS = {"autoregressive": autoregressive, "masked": masked, "unigram": unigram, "uniform": uniform}
 """Name to constructor `(num_codes, ...)`, over symbols: what the contract tests and `jaxae train-prior` read."""

@@ -58,25 +58,25 @@ def check_bottleneck(
             return bottleneck.apply(params, state, rng, h, condition)
 
         code, same = apply(state, None)
-        trained, new = apply(state, key)
 
         def row(h, condition):
             one = apply(state, None, *jax.tree.map(lambda leaf: leaf[None], (h, condition)))[0]
             return jax.tree.map(lambda leaf: leaf[0], (one.latent, one.symbols))
 
-        found = {"code": code, "same": same, "trained": trained, "new": new, "rows": jax.vmap(row)(h, condition)}
+        found = {"code": code, "same": same, "rows": jax.vmap(row)(h, condition)}
         if bottleneck.lookup is not None:
             found["looked_up"] = bottleneck.lookup(params, state, code.symbols, condition)
         if bottleneck.sample is not None:
             found["drawn"] = bottleneck.sample(params, state, key, abstract(h), condition)
 
         def loss(params, h):
-            code, _ = bottleneck.apply(params, new, key, h, condition)
+            code, new = bottleneck.apply(params, state, key, h, condition)
             latents = jax.tree.leaves(code.latent)
             targets = [jax.random.normal(target_key, leaf.shape) for leaf in latents]
-            return sum(((a - b) ** 2).sum() for a, b in zip(latents, targets, strict=True)) + code.penalty.sum()
+            distance = sum(((a - b) ** 2).sum() for a, b in zip(latents, targets, strict=True))
+            return distance + code.penalty.sum(), (code, new)
 
-        found["gradients"] = jax.grad(loss, (0, 1))(params, h)
+        found["gradients"], (found["trained"], found["new"]) = jax.grad(loss, (0, 1), has_aux=True)(params, h)
         return found
 
     run = Compiled(everything, "apply")

@@ -79,7 +79,7 @@ def check_network(network: AnyNetwork, x: PyTree | None = None, condition: PyTre
     require_equal(found["y"], again["y"], "without a key a network must be deterministic, but output")
     require_equal(found["same"], new, "without a key the state must come back as it went in, but state")
     require_equal(found["rows"], found["y"], "a row must not depend on its batch, but output", 2e-5, 2e-5)
-    learned = {key: leaf for key, leaf in enumerate(jax.tree.leaves(found["gradients"]))}
+    learned = dict(enumerate(jax.tree.leaves(found["gradients"])))
     require_learning(learned, "params")
     if any(leaf.ndim > 1 for leaf in jax.tree.leaves(params)):
         require(differ(params, other), "init ignores its seed: two keys give the same parameters")

@@ -61,10 +61,8 @@ def require_equal(found: PyTree, wanted: PyTree, what: str, rtol: float = 0.0, a
       >>> require_equal(jnp.ones(2), jnp.ones(2) + 1e-7, "latent", atol=1e-6)
     """
     require_alike(found, wanted, what)
-    for (path, x), y in zip(jax.tree.leaves_with_path(found), jax.tree.leaves(wanted), strict=True):
-        if jnp.issubdtype(jnp.result_type(x), jax.dtypes.prng_key):
-            x, y = jax.random.key_data(x), jax.random.key_data(y)
-        x, y = np.asarray(x), np.asarray(y)
+    paths = [path for path, _ in jax.tree.leaves_with_path(found)]
+    for path, x, y in zip(paths, _values(found), _values(wanted), strict=True):
         exact = np.array_equal(x, y, equal_nan=np.issubdtype(x.dtype, np.inexact))
         near = exact or (bool(rtol or atol) and np.allclose(x, y, rtol=rtol, atol=atol, equal_nan=True))
         if not near:
@@ -107,9 +105,15 @@ def differ(a: PyTree, b: PyTree) -> bool:
       >>> differ([1, 2], [1, 3])
       True
     """
-    return any(
-        (np.asarray(x) != np.asarray(y)).any() for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    )
+    pairs = zip(_values(a), _values(b), strict=True)
+    return any(not np.array_equal(x, y, equal_nan=np.issubdtype(x.dtype, np.inexact)) for x, y in pairs)
+
+
+def _values(tree):
+    """Leaves as NumPy arrays, keys as the integers that they hold."""
+    leaves = jax.tree.leaves(tree)
+    is_key = [isinstance(leaf, Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in leaves]
+    return [np.asarray(jax.random.key_data(a) if key else a) for a, key in zip(leaves, is_key, strict=True)]
 
 
 class Compiled:
@@ -139,10 +143,10 @@ class Compiled:
 
     def require_pure(self, *arguments: PyTree) -> None:
         """Two traces are one program: nothing is drawn or counted in Python while the function is traced."""
-        first, second = (str(jax.make_jaxpr(lambda *a: self.function(*a))(*arguments)) for _ in range(2))
-        require(
-            first == second, f"{self.what} is not pure: traced twice it gives two programs (numpy.random, a counter)"
-        )
+        first = self.jitted.trace(*arguments).jaxpr  # that of the calls before
+        second = jax.jit(lambda *values: self.function(*values)).trace(*arguments).jaxpr
+        same = str(first) == str(second) and not differ(first.consts, second.consts)
+        require(same, f"{self.what} is not pure: two traces give two programs (numpy.random, a counter)")
 
 
 def keys(num: int) -> Array:

@@ -32,5 +32,5 @@ SCORERS: dict[str, Callable[[Autoencoder, Network], Scorer]] = {
     "ensemble": lambda model, encoder: ensemble(reconstruction(model)),
 }
 """Name to constructor `(model, encoder) -> Scorer`: of a model whose code has symbols and a rate (such as one with
-`bottlenecks.bernoulli`), and its encoder, which must have `hidden`. "ensemble" scores several models at once: params and
-state with an axis of members."""
+`bottlenecks.bernoulli`), and its encoder, which must have `hidden`. "ensemble" scores several models at once:
+params and state with an axis of members."""
