@@ -63,7 +63,7 @@ def bernoulli(
 
     Example:
       >>> import jax, jax.numpy as jnp
-      >>> from jaxae.bottlenecks.bernoulli import bernoulli
+      >>> from jaxae.bottlenecks import bernoulli
       >>> layer = bernoulli(3)
       >>> h = jnp.array([[2.0, -1.0, 0.0]])
       >>> params, state = layer.init(jax.random.key(0), h)

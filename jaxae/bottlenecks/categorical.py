@@ -63,7 +63,7 @@ def categorical(
 
     Example:
       >>> import jax, jax.numpy as jnp
-      >>> from jaxae.bottlenecks.categorical import categorical
+      >>> from jaxae.bottlenecks import categorical
       >>> layer = categorical(2, 3)
       >>> h = jnp.array([[0.0, 1.0, 0.0, 5.0, 0.0, 0.0]])
       >>> code, _ = layer.apply({}, (), None, h)

@@ -45,7 +45,7 @@ def fsq(levels: Sequence[int], *, noise_dropout: ArrayLike = 0.0) -> Bottleneck:
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.bottlenecks.fsq import fsq
+      >>> from jaxae.bottlenecks import fsq
       >>> code, _ = fsq((5, 4)).apply({}, (), None, jnp.array([[9.0, -9.0], [0.1, 0.1]]))
       >>> code.latent.tolist(), code.symbols.tolist()
       ([[1.0, -1.0], [0.0, 0.0]], [4, 12])

@@ -38,7 +38,7 @@ def latent_quantizer(
 
     Example:
       >>> import jax, jax.numpy as jnp
-      >>> from jaxae.bottlenecks.latent_quantizer import latent_quantizer
+      >>> from jaxae.bottlenecks import latent_quantizer
       >>> layer, h = latent_quantizer((2, 3)), jnp.array([[9.0, 0.1]])
       >>> params, state = layer.init(jax.random.key(0), h)
       >>> layer.apply(params, state, None, h)[0].latent.tolist()

@@ -55,7 +55,7 @@ def lfq(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.bottlenecks.lookup_free import lfq
+      >>> from jaxae.bottlenecks import lfq
       >>> code, _ = lfq(3).apply({}, (), None, jnp.array([[0.3, -2.0, 1.0]]))
       >>> code.latent.tolist(), code.symbols.tolist()
       ([[1.0, -1.0, 1.0]], [5])
@@ -85,7 +85,7 @@ def bsq(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.bottlenecks.lookup_free import bsq
+      >>> from jaxae.bottlenecks import bsq
       >>> code, _ = bsq(4).apply({}, (), None, jnp.array([[0.3, -2.0, 1.0, 7.0]]))
       >>> code.latent.tolist(), code.symbols.tolist()
       ([[0.5, -0.5, 0.5, 0.5]], [13])

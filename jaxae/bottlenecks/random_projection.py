@@ -32,7 +32,7 @@ def random_projection(num_codes: int, width: int = 16) -> Bottleneck:
 
     Example:
       >>> import jax, jax.numpy as jnp
-      >>> from jaxae.bottlenecks.random_projection import random_projection
+      >>> from jaxae.bottlenecks import random_projection
       >>> layer = random_projection(8, width=2)
       >>> params, state = layer.init(jax.random.key(0), jnp.zeros((4, 5)))
       >>> code, _ = layer.apply(params, state, None, jax.random.normal(jax.random.key(1), (4, 5)))

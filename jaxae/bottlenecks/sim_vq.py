@@ -38,7 +38,7 @@ def sim_vq(
 
     Example:
       >>> import jax, jax.numpy as jnp
-      >>> from jaxae.bottlenecks.sim_vq import sim_vq
+      >>> from jaxae.bottlenecks import sim_vq
       >>> layer = sim_vq(16)
       >>> params, state = layer.init(jax.random.key(0), jnp.zeros((2, 3)))
       >>> params["transform"].shape, layer.apply(params, state, None, jnp.ones((2, 3)))[0].symbols.shape

@@ -45,7 +45,7 @@ def kept_by_neighbours(
 
     Example:
       >>> import numpy as np
-      >>> from jaxae.cleaning.neighbours import kept_by_neighbours
+      >>> from jaxae.cleaning import kept_by_neighbours
       >>> x = np.random.default_rng(0).normal(size=(400, 2)).astype(np.float32)
       >>> x[:20] += 8
       >>> kept, _ = kept_by_neighbours(x, contamination=0.05)

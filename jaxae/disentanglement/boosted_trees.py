@@ -59,7 +59,7 @@ def boosted_trees(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.disentanglement.boosted_trees import boosted_trees
+      >>> from jaxae.disentanglement import boosted_trees
       >>> codes = jnp.stack([jnp.arange(12.0) % 3, jnp.arange(12.0) // 6], 1)
       >>> boosted = boosted_trees(codes, jnp.arange(12) % 3, 3, codes, jnp.arange(12) % 3, num_trees=5)
       >>> [round(float(share), 4) for share in boosted.importance], float(boosted.test_accuracy)

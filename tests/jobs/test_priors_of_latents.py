@@ -109,10 +109,10 @@ def test_a_conditional_model_draws_the_classes_asked_for(images, tmp_path, jaxae
     more = ("--set", "latent_size=2", "--epochs", 300)
     jaxae("train", "--data", images, "--model", "conditional_vae", *more, "--out", run)
     for labels, right in {"left": [0], "1": [1], "right,left": [1, 0]}.items():
-        jaxae("sample", run, "-n", 6, "--labels", labels, "--out", tmp_path / "g.png")
-        np.testing.assert_array_equal(brighter_right(images_of(tmp_path / "g.npz")), np.resize(right, 6) == 1)
-    jaxae("sample", run, "-n", 6, "--out", tmp_path / "g.png")
-    np.testing.assert_array_equal(brighter_right(images_of(tmp_path / "g.npz")), [0, 1] * 3)
+        jaxae("sample", run, "-n", 40, "--labels", labels, "--out", tmp_path / "g.png")
+        assert (brighter_right(images_of(tmp_path / "g.npz")) == (np.resize(right, 40) == 1)).mean() > 0.9
+    jaxae("sample", run, "-n", 40, "--out", tmp_path / "g.png")
+    assert (brighter_right(images_of(tmp_path / "g.npz")) == np.resize([False, True], 40)).mean() > 0.9
     assert "there is no class 'top', '2'; there are left, right" in refused("sample", run, "--labels", "top,2,left")
     assert "`jaxae sample" in refused("train-prior", run)
 

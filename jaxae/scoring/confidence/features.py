@@ -36,7 +36,7 @@ def mahalanobis(
     Example:
       >>> import jax.numpy as jnp
       >>> from jaxae.scoring import confidence
-      >>> from jaxae.scoring.scores import latent
+      >>> from jaxae.scoring import latent
       >>> from jaxae.types import Batch
       >>> scorer = confidence.mahalanobis(latent.inputs, num_classes=2, shrinkage=0.0)
       >>> x, labels = jnp.array([[-1.0], [1.0], [9.0], [11.0]]), jnp.array([[0], [0], [1], [1]])
@@ -81,7 +81,7 @@ def knn(features: Features, k: int = 50) -> Scorer:
     Example:
       >>> import jax.numpy as jnp
       >>> from jaxae.scoring import confidence
-      >>> from jaxae.scoring.scores import latent
+      >>> from jaxae.scoring import latent
       >>> from jaxae.types import Batch
       >>> scorer = confidence.knn(latent.inputs, k=1)
       >>> fitted = scorer.fit({}, {}, Batch(jnp.array([[3.0, 0.0]])))
@@ -120,7 +120,7 @@ def joined(*features: Features) -> Features:
     Example:
       >>> import jax.numpy as jnp
       >>> from jaxae.scoring import confidence
-      >>> from jaxae.scoring.scores import latent
+      >>> from jaxae.scoring import latent
       >>> from jaxae.types import Batch
       >>> features = confidence.joined(latent.inputs, latent.inputs)
       >>> [round(v, 2) for v in features(((), ()), ((), ()), Batch(jnp.array([[3.0, 4.0]])))[0].tolist()]

@@ -29,7 +29,7 @@ def vim(logits: Logits, features: Features, num_directions: int | None = None) -
     Example:
       >>> import jax.numpy as jnp
       >>> from jaxae.scoring import confidence
-      >>> from jaxae.scoring.scores import latent
+      >>> from jaxae.scoring import latent
       >>> from jaxae.types import Batch
       >>> scorer = confidence.vim(lambda params, state, batch: jnp.ones_like(batch.x), latent.inputs)
       >>> rows = jnp.array([[-9.0, 1.0], [9.0, 1.0], [-9.0, -1.0], [9.0, -1.0]])

@@ -88,7 +88,7 @@ def cost_bands(
     Example:
       >>> import jax
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.costs.bands import cost_bands
+      >>> from jaxae.scoring.costs import cost_bands
       >>> from jaxae.types import CostTable
       >>> labels, scores = jnp.array([0, 0, 0, 1, 1]), jnp.array([1.0, 2.0, 4.0, 3.0, 5.0])
       >>> bands = cost_bands(labels, scores, CostTable.binary(10.0, 1.0), jax.random.key(0), 0.5, threshold=3.0)

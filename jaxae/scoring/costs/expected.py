@@ -47,7 +47,7 @@ def require_costs(costs: ArrayLike, name: str = "costs") -> None:
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.costs.expected import require_costs
+      >>> from jaxae.scoring.costs import require_costs
       >>> require_costs(jnp.array([[0.0, 1.0], [10.0, 0.0]]))
     """
     if is_traced(costs):
@@ -103,7 +103,7 @@ def expected_cost(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.costs.expected import expected_cost
+      >>> from jaxae.scoring.costs import expected_cost
       >>> from jaxae.types import CostTable
       >>> decisions, labels = jnp.array([0, 1, 0, 1]), jnp.array([0, 0, 1, 1])
       >>> round(float(expected_cost(labels, decisions, CostTable.binary(10.0, 1.0), anomaly_rate=0.1)), 4)
@@ -139,7 +139,7 @@ def expected_cost_curve(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.costs.expected import expected_cost_curve
+      >>> from jaxae.scoring.costs import expected_cost_curve
       >>> from jaxae.types import CostTable
       >>> labels, scores = jnp.array([0, 0, 1]), jnp.array([1.0, 3.0, 2.0])
       >>> curve = expected_cost_curve(labels, scores, CostTable.binary(10.0, 1.0), anomaly_rate=0.5)
@@ -184,7 +184,7 @@ def optimal_thresholds(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.costs.expected import optimal_thresholds
+      >>> from jaxae.scoring.costs import optimal_thresholds
       >>> labels, scores = jnp.array([0, 1, 0, 1]), jnp.array([1.0, 2.0, 5.0, 6.0])
       >>> optimal_thresholds(labels, scores, jnp.array([0.0, 0.5, 2.0]), anomaly_rate=0.5).tolist()
       [inf, 6.0, 2.0]
@@ -228,7 +228,7 @@ def regret(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.costs.expected import regret
+      >>> from jaxae.scoring.costs import regret
       >>> from jaxae.types import CostTable
       >>> labels, scores = jnp.array([0, 0, 1]), jnp.array([1.0, 3.0, 2.0])
       >>> table = CostTable.binary(10.0, 1.0)

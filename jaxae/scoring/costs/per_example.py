@@ -27,7 +27,7 @@ def expected_cost_per_example(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.costs.per_example import expected_cost_per_example
+      >>> from jaxae.scoring.costs import expected_cost_per_example
       >>> costs = jnp.array([[0.0, 2.0], [900.0, 2.0], [30.0, 2.0]])
       >>> round(float(expected_cost_per_example(costs, jnp.array([0, 1, 0]))), 3)
       10.667
@@ -68,7 +68,7 @@ def example_cost_curve(scores: ArrayLike, costs: ArrayLike, weight: ArrayLike | 
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.costs.per_example import example_cost_curve
+      >>> from jaxae.scoring.costs import example_cost_curve
       >>> costs = jnp.array([[0.0, 2.0], [900.0, 2.0], [30.0, 2.0]])  # a normal payment, frauds of 900 and of 30
       >>> curve = example_cost_curve(jnp.array([0.2, 0.9, 0.1]), costs)
       >>> [round(value, 3) for value in curve.cost.tolist()], round(float(curve.oracle_threshold), 3)

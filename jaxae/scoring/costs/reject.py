@@ -34,7 +34,7 @@ def bayes_action(probabilities: ArrayLike, table: CostTable) -> Int[Array, " N"]
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.costs.reject import bayes_action
+      >>> from jaxae.scoring.costs import bayes_action
       >>> from jaxae.types import CostTable
       >>> anomalous = jnp.array([0.01, 0.1, 0.6])
       >>> table = CostTable.with_reject(miss=10.0, false_alarm=1.0, reject=0.5)
@@ -92,7 +92,7 @@ def three_way(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.costs.reject import three_way
+      >>> from jaxae.scoring.costs import three_way
       >>> from jaxae.types import CostTable
       >>> labels, scores = jnp.array([0, 0, 1, 0, 1, 1]), jnp.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
       >>> table = CostTable.with_reject(miss=10.0, false_alarm=5.0, reject=1.0)
@@ -149,7 +149,7 @@ def three_way_action(scores: ArrayLike, low: ArrayLike, high: ArrayLike) -> Int[
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.costs.reject import three_way_action
+      >>> from jaxae.scoring.costs import three_way_action
       >>> three_way_action(jnp.array([1.0, 3.0, 4.0, 5.0]), 3.0, 5.0).tolist()
       [0, 2, 2, 1]
     """

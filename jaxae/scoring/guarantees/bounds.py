@@ -182,7 +182,7 @@ def rank_bound(calibration: ArrayLike, threshold: ArrayLike, confidence: ArrayLi
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.guarantees import bounds
+      >>> from jaxae.scoring import bounds
       >>> from jaxae.scoring import thresholds
       >>> calibration = jnp.arange(99.0)
       >>> fitted = thresholds.conformal(0.05).fit(calibration)  # four of 99 are flagged

@@ -84,7 +84,7 @@ def calibrate(
     Example:
       >>> import jax.numpy as jnp
       >>> from jaxae import scoring
-      >>> from jaxae.scoring.guarantees.calibrate import calibrate
+      >>> from jaxae.scoring import calibrate
       >>> normal, anomalous = jnp.arange(200.0), 150 + jnp.arange(60.0)
       >>> rule = scoring.thresholds.conformal(0.1)
       >>> fitted, proven = calibrate(rule, normal, certify=anomalous, certify_labels=jnp.ones(60))

@@ -76,7 +76,7 @@ def bootstrap(
       >>> import jax
       >>> import jax.numpy as jnp
       >>> from jaxae.scoring import metrics
-      >>> from jaxae.scoring.metrics.bootstrap import bootstrap
+      >>> from jaxae.scoring.metrics import bootstrap
       >>> labels, scores = jnp.arange(40) % 2, jnp.sin(jnp.arange(40.0)) + jnp.arange(40) % 2
       >>> interval = bootstrap(metrics.auroc, labels, scores, jax.random.key(0), num=200)
       >>> bool(interval.low < interval.value < interval.high)

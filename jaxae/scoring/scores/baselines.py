@@ -24,7 +24,7 @@ def knn(k: int = 5) -> Baseline:
 
     Example:
       >>> import numpy as np
-      >>> from jaxae.scoring.scores import baselines
+      >>> from jaxae.scoring import baselines
       >>> baselines.knn(k=2)(np.array([[0.0], [1.0], [5.0]]))(np.array([[2.0]])).tolist()
       [2.0]
     """
@@ -44,7 +44,7 @@ def pca(variance: float | int | None = 0.9) -> Baseline:
 
     Example:
       >>> import numpy as np
-      >>> from jaxae.scoring.scores import baselines
+      >>> from jaxae.scoring import baselines
       >>> score = baselines.pca(1)(np.array([[-1.0, 0.0], [0.0, 0.0], [1.0, 0.0]]))
       >>> score(np.array([[9.0, 2.0]])).round(6).tolist()
       [4.0]
@@ -66,7 +66,7 @@ def mahalanobis(shrinkage: float = 0.0) -> Baseline:
 
     Example:
       >>> import numpy as np
-      >>> from jaxae.scoring.scores import baselines
+      >>> from jaxae.scoring import baselines
       >>> train = np.array([[-1.0, 0.0], [1.0, 0.0], [0.0, -2.0], [0.0, 2.0]])
       >>> baselines.mahalanobis()(train)(np.array([[1.0, 0.0], [0.0, 1.0]])).round(6).tolist()
       [2.0, 0.5]
@@ -87,7 +87,7 @@ def kde(bandwidth: float | str = "scott") -> Baseline:
 
     Example:
       >>> import numpy as np
-      >>> from jaxae.scoring.scores import baselines
+      >>> from jaxae.scoring import baselines
       >>> baselines.kde(1.0)(np.array([[0.0]]))(np.array([[0.0], [2.0]])).round(3).tolist()
       [0.919, 2.919]
     """
@@ -108,7 +108,7 @@ def one_class_svm(nu: float = 0.5, gamma: float | str = "scale") -> Baseline:
 
     Example:
       >>> import numpy as np
-      >>> from jaxae.scoring.scores import baselines
+      >>> from jaxae.scoring import baselines
       >>> near, far = baselines.one_class_svm()(np.array([[-1.0], [0.0], [1.0]]))(np.array([[0.0], [9.0]]))
       >>> bool(near < far)
       True
@@ -131,7 +131,7 @@ def isolation_forest(trees: int = 100, max_samples: int | str = "auto", seed: in
 
     Example:
       >>> import numpy as np
-      >>> from jaxae.scoring.scores import baselines
+      >>> from jaxae.scoring import baselines
       >>> train = np.random.default_rng(0).normal(size=(100, 2))
       >>> near, far = baselines.isolation_forest()(train)(np.array([[0.0, 0.0], [9.0, 9.0]]))
       >>> bool(near < far)
@@ -155,7 +155,7 @@ def lof(k: int = 20) -> Baseline:
 
     Example:
       >>> import numpy as np
-      >>> from jaxae.scoring.scores import baselines
+      >>> from jaxae.scoring import baselines
       >>> near, far = baselines.lof(k=2)(np.arange(9.0)[:, None])(np.array([[4.0], [20.0]]))
       >>> bool(near < 1.5 < far)
       True

@@ -145,7 +145,7 @@ def nearest_normals(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.scores import explain, latent
+      >>> from jaxae.scoring import explain, latent
       >>> from jaxae.types import Batch
       >>> normal, new = Batch(jnp.array([[0.0], [5.0]])), Batch(jnp.array([[4.0]]))
       >>> explain.nearest_normals(latent.inputs, (), (), normal, new)

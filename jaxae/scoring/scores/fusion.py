@@ -39,7 +39,7 @@ def fused(*scorers: Scorer, held_out: int | None = None, by: str = "rank") -> Sc
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.scores.fusion import fused
+      >>> from jaxae.scoring import fused
       >>> from jaxae.types import Batch, Scorer
       >>> first = Scorer(lambda params, state, reference: {}, lambda fitted, rng, batch: batch.x[:, 0])
       >>> second = Scorer(lambda params, state, reference: {}, lambda fitted, rng, batch: 1000 * batch.x[:, 1])

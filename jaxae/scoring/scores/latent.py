@@ -33,7 +33,7 @@ def encoded(model: Autoencoder) -> Features:
     Example:
       >>> import jax, jax.numpy as jnp
       >>> from jaxae import presets
-      >>> from jaxae.scoring.scores import latent
+      >>> from jaxae.scoring import latent
       >>> from jaxae.types import Batch
       >>> model, _ = presets.ae((5,), latent_size=2)
       >>> params, state = model.init(jax.random.key(0), jnp.ones((3, 5)))
@@ -58,7 +58,7 @@ def inputs(params: PyTree, state: PyTree, batch: Batch) -> Array:
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.scores import latent
+      >>> from jaxae.scoring import latent
       >>> from jaxae.types import Batch
       >>> latent.inputs((), (), Batch(jnp.ones((3, 2, 2, 1)))).shape
       (3, 4)
@@ -87,7 +87,7 @@ def knn(features: Features, k: int = 5, reduce: str = "kth") -> Scorer:
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.scores import latent
+      >>> from jaxae.scoring import latent
       >>> from jaxae.types import Batch
       >>> scorer = latent.knn(latent.inputs, k=2)
       >>> fitted = scorer.fit((), (), Batch(jnp.array([[0.0], [1.0], [9.0]])))
@@ -130,7 +130,7 @@ def mahalanobis(features: Features, shrinkage: str | ArrayLike = "ledoit_wolf") 
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.scores import latent
+      >>> from jaxae.scoring import latent
       >>> from jaxae.types import Batch
       >>> scorer = latent.mahalanobis(latent.inputs, shrinkage=0.0)
       >>> fitted = scorer.fit((), (), Batch(jnp.array([[-1.0, 0.0], [1.0, 0.0], [0.0, -2.0], [0.0, 2.0]])))
@@ -173,7 +173,7 @@ def reference_features(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.scores import latent
+      >>> from jaxae.scoring import latent
       >>> from jaxae.types import Batch
       >>> rows, weight = latent.reference_features(latent.inputs, (), (), Batch(jnp.ones((3, 2))))
       >>> rows.shape, weight.tolist()

@@ -72,7 +72,7 @@ def simple_pathway(model: Autoencoder, encoder: Network, with_input: bool = True
     Example:
       >>> import jax, jax.numpy as jnp
       >>> from jaxae import networks, presets
-      >>> from jaxae.scoring.scores.layers import simple_pathway
+      >>> from jaxae.scoring import simple_pathway
       >>> from jaxae.types import Batch
       >>> encoder = networks.mlp(4, 2)
       >>> model, _ = presets.ae((5,), encoder=encoder)
@@ -109,7 +109,7 @@ def normalised_pathway(
     Example:
       >>> import jax, jax.numpy as jnp
       >>> from jaxae import networks, presets
-      >>> from jaxae.scoring.scores.layers import normalised_pathway
+      >>> from jaxae.scoring import normalised_pathway
       >>> from jaxae.types import Batch
       >>> encoder = networks.mlp(4, 2)
       >>> model, _ = presets.ae((5,), encoder=encoder)

@@ -33,7 +33,7 @@ def bound(model: Autoencoder, num_samples: int = 1, num_averages: int = 1) -> Sc
     Example:
       >>> import jax, jax.numpy as jnp
       >>> from jaxae import presets
-      >>> from jaxae.scoring.scores.likelihood import bound
+      >>> from jaxae.scoring import bound
       >>> from jaxae.types import Batch
       >>> model, _ = presets.vae((5,), latent_size=2)
       >>> scorer = bound(model, num_samples=20)

@@ -35,7 +35,7 @@ def normalised(
     Example:
       >>> import jax.numpy as jnp
       >>> from jaxae import scoring
-      >>> from jaxae.scoring.scores.normalisation import normalised
+      >>> from jaxae.scoring import normalised
       >>> from jaxae.types import Batch, Scorer
       >>> base = Scorer(lambda params, state, reference: {}, None, lambda fitted, rng, batch: batch.x**2)
       >>> scorer = normalised(base, held_out=1)
@@ -126,7 +126,7 @@ def relative(base: Scorer, exponent: ArrayLike = 1.0, offset: ArrayLike = 1.0) -
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.scores.normalisation import relative
+      >>> from jaxae.scoring import relative
       >>> from jaxae.types import Batch, Scorer
       >>> base = Scorer(lambda params, state, reference: {}, lambda fitted, rng, batch: batch.x[:, 0])
       >>> relative(base).apply({}, None, Batch(jnp.array([[1.0], [3.0]]))).tolist()
@@ -176,7 +176,7 @@ def complexity_normalised(
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.scores.normalisation import complexity_normalised
+      >>> from jaxae.scoring import complexity_normalised
       >>> from jaxae.types import Batch, Scorer
       >>> base = Scorer(lambda params, state, reference: {}, lambda fitted, rng, batch: 3 * jnp.exp(2 * batch.x[:, 0]))
       >>> scorer = complexity_normalised(base, measure=lambda batch: batch.x[:, 0], held_out=3)

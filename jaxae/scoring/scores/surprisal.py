@@ -29,7 +29,7 @@ def surprisal(model: Autoencoder, num_symbols: int, smoothing: ArrayLike = 1.0, 
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from jaxae.scoring.scores.surprisal import surprisal
+      >>> from jaxae.scoring import surprisal
       >>> from jaxae.types import Autoencoder, Batch, Code
       >>> encode = lambda params, state, x, condition=None: Code(x, x[:, 0], symbols=x.astype(int))
       >>> scorer = surprisal(Autoencoder(None, None, encode, None, None, None, None), num_symbols=2)
