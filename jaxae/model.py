@@ -69,9 +69,7 @@ def autoencoder(
 
     def decode(params, latent, condition=None, state=None):
         if pair.stateful and state is None:
-            raise ValueError(
-                "this decoder may keep statistics: decode(params, latent, condition, state) needs the model's"
-            )
+            raise ValueError("a network has state: decode needs the model's, decode(params, latent, condition, state)")
         return pair.decoder.apply(params["decoder"], pair.opened(state, None).decoder, None, latent, condition)[0]
 
     def sample(params, state, rng, x, condition=None):

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxae.networks.stateful import require_stateless
+from jaxae.networks.stateful import AnyNetwork, require_stateless
 from jaxae.numerics import as_number, bounded_log_variance, normal_log_prob, replica_axis, sum_per_example
 from jaxae.priors import standard_normal
-from jaxae.types import Bottleneck, Code, Gaussian, Network, Prior
+from jaxae.types import Bottleneck, Code, Gaussian, Prior
 
 
-def gaussian(prior: Prior | None = None, flow: Network | None = None, free_bits: ArrayLike = 0.0) -> Bottleneck:
+def gaussian(prior: Prior | None = None, flow: AnyNetwork | None = None, free_bits: ArrayLike = 0.0) -> Bottleneck:
     """`q(z|x) = N(mean, exp(log_variance))`, parameters from the channels of `h`, z by reparametrisation.
 
     The last axis of `h` holds the mean, the log-variance (bounded smoothly to ±10) and, with a flow, the flow's

@@ -5,12 +5,12 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxae.bottlenecks.gaussian import gaussian
-from jaxae.networks.stateful import require_stateless
+from jaxae.networks.stateful import AnyNetwork, require_stateless
 from jaxae.priors import mixture
-from jaxae.types import Bottleneck, Network
+from jaxae.types import Bottleneck
 
 
-def vamp(encoder: Network, num_pseudo_inputs: int = 100, initial: Array | None = None) -> Bottleneck:
+def vamp(encoder: AnyNetwork, num_pseudo_inputs: int = 100, initial: Array | None = None) -> Bottleneck:
     """A gaussian bottleneck whose prior is `p(z) = mean_k q(z|u_k)`, the pseudo-inputs u_k learned with the model.
 
     The prior needs the encoder, so the encoder is part of the bottleneck: it reads x itself, and the encoder of the

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxae.networks.pixelwise import by_rows, finish, init_layers
-from jaxae.networks.stateful import require_stateless
+from jaxae.networks.stateful import AnyNetwork, require_stateless
 from jaxae.types import Likelihood, Network
 
 
@@ -26,7 +26,9 @@ class LocalAutoregressive(NamedTuple):
     sample: Callable
 
 
-def local_autoregressive(decoder: Network, likelihood: Likelihood, *sizes: int, window: int = 3) -> LocalAutoregressive:
+def local_autoregressive(
+    decoder: AnyNetwork, likelihood: Likelihood, *sizes: int, window: int = 3
+) -> LocalAutoregressive:
     """`prediction_t = features_t[:n] + f(features_t, pixels before t within the window)`, f an MLP shared by all t.
 
     The features come from the decoder, so information from beyond the window must pass through the latent: f learns

@@ -4,17 +4,17 @@ import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
 
-from jaxae.networks.stateful import require_stateless
+from jaxae.networks.stateful import AnyNetwork, require_stateless
 from jaxae.numerics import at_step, split_keys
 from jaxae.objectives.elbo import Weight
 from jaxae.objectives.references import latent_rows
-from jaxae.types import Network, Objective, Penalty
+from jaxae.types import Objective, Penalty
 
 
 def adversarial(
     objective: Objective,
     name: str,
-    critic: Network,
+    critic: AnyNetwork,
     reference: Penalty,
     weight: Weight,
     loss: str = "non_saturating",

@@ -1,12 +1,13 @@
 """FactorVAE: a critic estimates the total correlation."""
 
+from jaxae.networks import AnyNetwork
 from jaxae.objectives.adversarial import adversarial
 from jaxae.objectives.elbo import Weight
 from jaxae.objectives.references import permuted
-from jaxae.types import Network, Objective
+from jaxae.types import Objective
 
 
-def factor(objective: Objective, critic: Network, gamma: Weight) -> Objective:
+def factor(objective: Objective, critic: AnyNetwork, gamma: Weight) -> Objective:
     """FactorVAE: `adversarial` with the reference `permuted` and the density ratio as loss.
 
     The metric "total_correlation" is the critic's logit, an estimate of `log q(z) / prod_d q(z_d)`. The shuffled

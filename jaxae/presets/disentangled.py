@@ -5,9 +5,10 @@ from typing import Unpack
 from jax.typing import ArrayLike
 
 from jaxae import bottlenecks, networks, objectives
+from jaxae.networks import AnyNetwork
 from jaxae.objectives.elbo import Weight
 from jaxae.presets.parts import Parts, scaled, variational
-from jaxae.types import Autoencoder, Network, Objective
+from jaxae.types import Autoencoder, Objective
 
 
 def beta_tc_vae(
@@ -40,7 +41,7 @@ def beta_tc_vae(
 
 
 def factor_vae(
-    shape: tuple[int, ...], *, gamma: Weight = 6.0, critic: Network | None = None, **parts: Unpack[Parts]
+    shape: tuple[int, ...], *, gamma: Weight = 6.0, critic: AnyNetwork | None = None, **parts: Unpack[Parts]
 ) -> tuple[Autoencoder, Objective]:
     """A variational autoencoder that penalises a critic's estimate of the total correlation.
 

@@ -5,10 +5,11 @@ from typing import Unpack
 from jax.typing import ArrayLike
 
 from jaxae import bottlenecks, networks, objectives, priors, transforms
+from jaxae.networks import AnyNetwork
 from jaxae.objectives.elbo import Weight
 from jaxae.presets.parts import Parts, plain, scaled
 from jaxae.transforms import Transform
-from jaxae.types import Autoencoder, Network, Objective, Prior
+from jaxae.types import Autoencoder, Objective, Prior
 
 
 def ae(shape: tuple[int, ...], **parts: Unpack[Parts]) -> tuple[Autoencoder, Objective]:
@@ -190,7 +191,7 @@ def adversarial_ae(
     *,
     weight: Weight = 1.0,
     prior: Prior | None = None,
-    critic: Network | None = None,
+    critic: AnyNetwork | None = None,
     **parts: Unpack[Parts],
 ) -> tuple[Autoencoder, Objective]:
     """An adversarial autoencoder: a critic separates latents from draws of the prior, and the encoder misleads it.

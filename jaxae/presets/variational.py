@@ -286,7 +286,7 @@ def vae_gan(
     weight: Weight = 30.0,
     beta: Weight = 1.0,
     prior: Prior | None = None,
-    critic: Network | None = None,
+    critic: AnyNetwork | None = None,
     **parts: Unpack[Parts],
 ) -> tuple[Autoencoder, Objective]:
     """A variational autoencoder whose decoder also misleads a critic, which separates decoded draws from data.

@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 
-from jaxae.networks.stateful import require_stateless
+from jaxae.networks.stateful import AnyNetwork, require_stateless
 from jaxae.numerics import bounded_log_variance, normal_log_prob, sum_per_example
-from jaxae.types import Gaussian, Network, Prior
+from jaxae.types import Gaussian, Prior
 
 
 def standard_normal() -> Prior:
@@ -26,7 +26,7 @@ def standard_normal() -> Prior:
     return _normal(lambda rng, condition: (), lambda params, shape, condition: Gaussian(*jnp.zeros((2, *shape))))
 
 
-def conditional_normal(network: Network) -> Prior:
+def conditional_normal(network: AnyNetwork) -> Prior:
     """`p(z | c) = N(mean(c), variance(c))`, both computed from the condition by a network.
 
     Args:

@@ -105,9 +105,8 @@ def differ(a: PyTree, b: PyTree) -> bool:
       >>> differ([1, 2], [1, 3])
       True
     """
-    return any(
-        (np.asarray(x) != np.asarray(y)).any() for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    )
+    pairs = zip(_values(a), _values(b), strict=True)
+    return any(not np.array_equal(x, y, equal_nan=np.issubdtype(x.dtype, np.inexact)) for x, y in pairs)
 
 
 def _values(tree):

@@ -36,14 +36,6 @@ class Stack(nnx.Module):
         return self.layers[0](nnx.gelu(self.first(x)))
 
 
-class Stateful(nnx.Module):
-    def __init__(self, rngs):
-        self.norm = nnx.BatchNorm(6, rngs=rngs)
-
-    def __call__(self, x):
-        return self.norm(x)
-
-
 SMALL = {"channels": (4, 6)}
 PIXELS = networks.local_autoregressive(networks.mlp(7, output_shape=(5, 4, 6)), likelihoods.gaussian(None), 6, window=2)
 # name: (network, shape of one input, shape of one output, shape of one condition)
@@ -252,7 +244,6 @@ class Normalised(nn.Module):
     [
         (lambda: networks.mlp(), "at least one layer"),
         (lambda: networks.mlp(3, 0), "sizes of 1 or more"),
-        (lambda: networks.from_nnx(Stateful), "norm.mean .BatchStat."),
         (lambda: networks.from_linen(Normalised()).init(jax.random.key(0), jnp.ones((2, 3))), "batch_stats"),
         (lambda: networks.conv_encoder((28, 28), 4), r"\(28, 28\)"),
         (lambda: networks.conv_encoder((28, 28, 1), 4, stride=0), "stride 0"),

@@ -17,7 +17,7 @@ from jaxae.types import Batch, Network, StatefulNetwork
 
 KEY = jax.random.key
 OPTIMIZER = optax.adam(1e-2)
-ROWS = np.asarray(jax.random.normal(KEY(0), (32, 5)) + 2.0)
+ROWS = jax.random.normal(KEY(0), (32, 5)) + 2.0
 
 
 class Linen(nn.Module):
@@ -67,8 +67,8 @@ makers = pytest.mark.parametrize("name", sorted(MAKERS))
 
 
 def model_of(name, bottleneck=None):
-    make = MAKERS[name]
-    return autoencoder(make(5, 6), bottleneck or bottlenecks.gaussian(), make(3, 5), likelihoods.gaussian())
+    make, width = MAKERS[name], 6 if bottleneck is None else 3
+    return autoencoder(make(5, width), bottleneck or bottlenecks.gaussian(), make(3, 5), likelihoods.gaussian())
 
 
 def trained(objective, num_steps=12):
@@ -99,7 +99,7 @@ def test_training_moves_the_statistics_and_scores_do_not_depend_on_the_batch(nam
     score = jax.jit(lambda x: scorer.apply(scorer.fit(params, state, None), None, Batch(x)))
     whole = score(ROWS)
     for few in (ROWS[:7], 100 * ROWS, ROWS[:1]):
-        rows = np.concatenate([ROWS[3:4], few])
+        rows = jnp.concatenate([ROWS[3:4], few])
         np.testing.assert_allclose(score(rows)[0], whole[3], rtol=1e-5)
 
 
@@ -127,10 +127,11 @@ def test_evaluation_with_a_key_draws_latents_alone(name):
 
 @makers
 def test_an_ensemble_trains_in_one_vmap_as_its_members_alone(name):
-    objective = objectives.elbo(model_of(name))
-    states = ensemble.init_states(objective, OPTIMIZER, KEY(1), ROWS, 2)
+    # a bias before a normalisation has no gradient but rounding, which Adam would blow up
+    objective, optimizer = objectives.elbo(model_of(name)), optax.sgd(1e-3)
+    states = ensemble.init_states(objective, optimizer, KEY(1), ROWS, 2)
     alone = ensemble.member(states, 1)
-    many, one = jax.jit(ensemble.build_step(objective, OPTIMIZER)), jax.jit(train.build_step(objective, OPTIMIZER))
+    many, one = jax.jit(ensemble.build_step(objective, optimizer)), jax.jit(train.build_step(objective, optimizer))
     for _ in range(2):
         (states, _), (alone, _) = many(states, ROWS), one(alone, ROWS)
     for a, b in zip(leaves(ensemble.member(states, 1).state), leaves(alone.state), strict=True):
