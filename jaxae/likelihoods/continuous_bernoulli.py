@@ -24,8 +24,10 @@ def continuous_bernoulli() -> Likelihood:
       >>> import jax.numpy as jnp
       >>> from jaxae import likelihoods
       >>> likelihood = likelihoods.continuous_bernoulli()
-      >>> float(likelihood.mean(jnp.zeros(()))), round(float(likelihood.log_prob(jnp.float32(1.0), jnp.float32(1.0))),
-      4) (0.5, 0.4587)
+      >>> float(likelihood.mean(jnp.zeros(())))
+      0.5
+      >>> round(float(likelihood.log_prob(jnp.float32(1.0), jnp.float32(1.0))), 4)
+      0.4587
     """
 
     def log_prob(x, logits):
