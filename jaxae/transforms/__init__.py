@@ -7,7 +7,6 @@ that training used.
 """
 
 import jax.numpy as jnp
-import numpy as np
 
 from jaxae.transforms.augmentation import oriented_gradients, random_affine
 from jaxae.transforms.combinators import chain, condition_on_input
