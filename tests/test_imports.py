@@ -1,10 +1,14 @@
 """Imports point one way, and `import jaxae` is light."""
 
 import ast
+import builtins
+import dis
+import importlib
 import importlib.util
 import pathlib
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -169,6 +173,26 @@ def test_the_command_line_answers_without_jax():
     program = "import sys, jaxae.cli; print('jax' in sys.modules, 'numpy' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["False", "False"]
+
+
+def code_of(code):
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from code_of(constant)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_every_global_name_exists(path):
+    """Linters are told to pass over undefined names, for jaxtyping's shapes; here a function would fail when called."""
+    name = ".".join(("jaxae", *path.relative_to(PACKAGE).with_suffix("").parts))
+    if name == "jaxae.cli.__main__":
+        return
+    known = vars(importlib.import_module(name.removesuffix(".__init__"))).keys() | vars(builtins).keys()
+    for code in code_of(compile(path.read_text(encoding="utf-8"), str(path), "exec")):
+        for instruction in dis.get_instructions(code):
+            if instruction.opname == "LOAD_GLOBAL":
+                assert instruction.argval in known, f"{code.co_name} reads {instruction.argval}"
 
 
 def test_no_file_is_long():

@@ -20,6 +20,7 @@ from jaxae.numerics import as_batch
 from jaxae.presets import CONDITIONAL
 from jaxae.recipes import Recipe
 from jaxae.runs import deal as deals
+from jaxae.runs.contents import STANDARDISATION
 from jaxae.train import build_step, code_monitor, countable, evaluator, fit, init_state, metrics_log
 from jaxae.transforms import Standardisation
 from jaxae.types import Batch, Objective, PyTree, TrainState

@@ -37,10 +37,10 @@ def write_run(folder, *, labels=True, table=False, **config):
     log += [{"step": step, "validation_loss": 1.1 / (1 + step)} for step in (0, 100, 200)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in log))
     rows = [
-        f"{i},{float(s)!r},0.5,{int(s >= THRESHOLD)},{y if labels else ''}"
+        f"{i},test[{i}],{float(s)!r},0.5,{int(s >= THRESHOLD)},{y if labels else ''}"
         for i, (s, y) in enumerate(zip(score, label, strict=True))
     ]
-    (folder / "scores.csv").write_text("\n".join(["index,score,p_value,is_anomaly,label", *rows]) + "\n")
+    (folder / "scores.csv").write_text("\n".join(["index,source,score,p_value,is_anomaly,label", *rows]) + "\n")
     dev, dev_labels = scores_and_labels(40, seed=1)
     arrays = {"scores": dev, "labels": dev_labels} if labels else {}
     np.savez(folder / "dev.npz", calibration=dev[dev_labels == 0], costs=COSTS, **arrays)
@@ -127,13 +127,37 @@ def test_page_counts_decisions_and_shows_metrics(tmp_path):
         assert cells == [str((of_truth < THRESHOLD).sum()), str((of_truth >= THRESHOLD).sum())]
     for number in ("0.9125", "0.2500", "0.5000"):
         assert number in texts
-    assert str(int(score.argmax())) in texts
+    assert f"test[{score.argmax()}]" in texts
 
 
 def test_same_run_gives_the_same_bytes(tmp_path):
     folder = write_run(tmp_path / "run")
     first = report.render(folder).read_bytes()
     assert report.render(folder).read_bytes() == first
+
+
+def test_page_tells_where_the_rows_came_from(tmp_path):
+    folder = write_run(tmp_path / "run", table=True)
+    columns = [{"name": f"cost $_{{ of $ {i}", "kind": "number", "low": 0.0, "high": 1.0} for i in range(5)]
+    deal = {
+        "source": {"spec": "d.csv", "path": "/data/d.csv", "name": "d.csv", "digest": "0123456789abcdef" * 4},
+        "schema": {"version": 1, "kind": "table", "dtype": "float32", "parts": columns},
+        "sizes": {"train": 300, "test": 80},
+        "taught": 7,
+        "left_out": 11,
+    }
+    (folder / "deal.json").write_text(json.dumps(deal))
+    texts = Page(report.render(folder).read_text()).texts
+    for shown in ("/data/d.csv", "5 columns", "0123456789abcdef", "7", "11"):
+        assert shown in texts, shown
+    assert any("d.csv: ae" in text for text in texts)
+
+
+def test_names_of_columns_are_shown_as_they_are(tmp_path):
+    """`cost $_{ of $` is no mathematics: matplotlib would fail to parse it."""
+    shares, kinds = np.array([[3.0, 1.0], [1.0, 2.0]]), ["miss", "false alarm"]
+    path = pictures.contributions(tmp_path / "f.png", shares, kinds, ["cost $_{ of $", "$x^$"], title="a $ b $_{")
+    assert path.read_bytes().startswith(b"\x89PNG")
 
 
 def test_without_labels_nothing_is_claimed_about_misses(tmp_path):
@@ -173,7 +197,7 @@ def test_a_training_run_has_its_loss_only(tmp_path):
         ("config.json", None, "holds no config.json"),
         ("metrics.json", "{", "metrics.json is not valid JSON"),
         ("metrics.jsonl", "{\n{}\n", "line 1 is not valid JSON"),
-        ("scores.csv", "a,b\n1,2\n", "does not hold the columns index,score"),
+        ("scores.csv", "a,b\n1,2\n", "does not hold the columns index,source"),
         ("examples.npz", "not an archive", "examples.npz cannot be read"),
     ],
 )
