@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from griffe import Alias, Extension, GriffeLoader, Module, Object
+from griffe import Alias, Docstring, Extension, GriffeLoader, Module, Object
 
 
 class PublicFace(Extension):
@@ -15,6 +15,8 @@ class PublicFace(Extension):
         for obj in objects:
             if obj.docstring is not None:  # the parser knows the section in the plural alone
                 obj.docstring.value = obj.docstring.value.replace("\nExample:\n", "\nExamples:\n")
+            elif obj.name == "__call__":  # a protocol's signature: what has no docstring is not shown
+                obj.docstring = Docstring("The call.", parent=obj)
         modules = {obj.path: obj for obj in objects if isinstance(obj, Module)}
         # all targets first: what takes the place of a file hides the file's own members
         exported = [

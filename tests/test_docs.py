@@ -75,6 +75,8 @@ def test_api_pages_show_names_as_users_write_them():
         collected = loader.modules_collection[target]
         assert collected.path == target
         assert collected.is_module == isinstance(resolved(target), types.ModuleType), target
+        if not collected.is_module and "__call__" in collected.members:  # a protocol: its signature is shown
+            assert collected.members["__call__"].has_docstring, target
         assert "\nExample:\n" not in getattr(collected.docstring, "value", ""), target  # would be shown as a quotation
 
 
