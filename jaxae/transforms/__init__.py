@@ -6,7 +6,6 @@ uncorrupted value as `target`: otherwise a network would be taught to copy the n
 """
 
 import jax.numpy as jnp
-import numpy as np
 
 from jaxae.transforms.augmentation import oriented_gradients, random_affine
 from jaxae.transforms.combinators import chain, condition_on_input
@@ -32,8 +31,8 @@ TRANSFORMS = {
     "oriented_gradients": oriented_gradients,
     "random_affine": random_affine,
     "condition_on_input": condition_on_input,
-    "standardise": lambda: standardise(jnp.array(0.5), jnp.array(0.25)),
-    "fit_standardise": lambda: fit_standardise(np.linspace(0, 1, 8).reshape(8, 1, 1, 1)),
+    "standardise": lambda: standardise(jnp.full((1, 1, 1), 0.5), jnp.full((1, 1, 1), 0.25)),
+    "fit_standardise": lambda: fit_standardise(jnp.linspace(0, 1, 8).reshape(8, 1, 1, 1)),
     "chain": lambda: chain(scale_uint8(), gaussian_noise(0.3)),
 }
 """Name to constructor without arguments: what the contract tests walk through."""
