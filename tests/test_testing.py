@@ -40,8 +40,8 @@ def coded(change):
     ("layer", "message"),
     [
         (coded(lambda c, s, r, h: (c._replace(penalty=c.penalty.sum()), s)), "penalty: the shape must be"),
-        (coded(lambda c, s, r, h: (c._replace(rate=c.rate * jnp.inf), s)), "rate: values must be finite"),
-        (coded(lambda c, s, r, h: (c._replace(latent=c.latent[:-1]), s)), "latent|6 rows|inconsistent"),
+        (coded(lambda c, s, r, h: (c._replace(rate=c.rate * jnp.inf), s)), "rate.*values must be finite"),
+        (coded(lambda c, s, r, h: (c._replace(latent=c.latent[:-1]), s)), "latent: 6 rows are needed"),
         (coded(lambda c, s, r, h: (c._replace(symbols=c.symbols.astype(jnp.int16)), s)), "symbols: int32"),
         (coded(lambda c, s, r, h: (c._replace(symbols=c.symbols + 8), s)), "below num_codes 8"),
         (coded(lambda c, s, r, h: (c._replace(symbols=(c.symbols + 1) % 8), s)), "lookup must give the latent"),
@@ -49,11 +49,11 @@ def coded(change):
         (coded(lambda c, s, r, h: (c, jax.tree.map(lambda a: a + 1, s))), "state must come back"),
         (coded(lambda c, s, r, h: (c, {**s, "more": h})), "structure must be"),
         (
-            coded(lambda c, s, r, h: (c, jax.tree.map(lambda a: a.astype(jnp.bfloat16), s))),
-            "compiles anew|dtype must be",
+            coded(lambda c, s, r, h: (c, jax.tree.map(lambda a: a.astype(jnp.float16), s))),
+            "dtype must be",
         ),
         (coded(lambda c, s, r, h: (c._replace(latent=c.latent - h.mean()), s)), "must not depend on its batch"),
-        (coded(lambda c, s, r, h: (c._replace(latent=jax.lax.stop_gradient(c.latent)), s)), "gets no gradient|differ"),
+        (coded(lambda c, s, r, h: (jax.lax.stop_gradient(c), s)), "gets no gradient"),
         (bottlenecks.vector_quantizer(8)._replace(num_codes=None), "must say num_codes"),
         (bottlenecks.vector_quantizer(8)._replace(sample=lambda p, s, r, h, c=None: jnp.zeros(h.shape)), "ignores its"),
         (bottlenecks.vector_quantizer(8)._replace(sample=lambda p, s, r, h, c=None: jnp.zeros(3)), "sample: shape"),
@@ -93,7 +93,7 @@ NORM = networks.with_state(MLP)
     ("network", "message"),
     [
         (Network(MLP.init, lambda p, x, condition=None: MLP.apply(p, x) - x.mean()), "must not depend on its batch"),
-        (Network(MLP.init, lambda p, x, condition=None: MLP.apply(p, x).mean(0)), "5 rows|inconsistent|rank"),
+        (Network(MLP.init, lambda p, x, condition=None: MLP.apply(p, x).mean(0)), "output: 5 rows"),
         (Network(MLP.init, lambda p, x, condition=None: MLP.apply(p, x) / 0), "finite"),
         (Network(lambda r, x, condition=None: MLP.init(KEY(3), x), MLP.apply), "init ignores its seed"),
         (Network(MLP.init, lambda p, x, condition=None: MLP.apply(jax.lax.stop_gradient(p), x)), "gets no gradient"),
@@ -204,7 +204,7 @@ def scored(change, base=ELBO):
 @pytest.mark.parametrize(
     ("objective", "message"),
     [
-        (scored(lambda loss, m, s, b, r: (loss.mean(), m, s)), "shape|broadcast"),
+        (scored(lambda loss, m, s, b, r: (loss.mean(), m, s)), "loss: the shape must be"),
         (scored(lambda loss, m, s, b, r: (loss, {"nll": loss.mean()}, s)), "metric 'nll': the shape"),
         (scored(lambda loss, m, s, b, r: (loss / 0, m, s)), "finite"),
         (scored(lambda loss, m, s, b, r: (loss, m, {**s, "more": loss})), "structure"),
@@ -234,7 +234,7 @@ def test_a_broken_preset_is_refused():
 
     def stuck(shape, **options):
         model, objective = presets.ae(shape)
-        return model, scored(lambda loss, m, s, b, r: (-loss, m, s), objective)
+        return model, scored(lambda loss, m, s, b, r: (2 * jax.lax.stop_gradient(loss) - loss, m, s), objective)
 
     refused(testing.check_preset, "the loss must fall", stuck)
 

@@ -13,6 +13,7 @@ from jaxae.testing.properties import (
     require_equal,
     require_finite,
     require_learning,
+    require_rows,
     require_shape,
 )
 from jaxae.types import Bottleneck, PyTree
@@ -53,6 +54,13 @@ def check_bottleneck(
     concrete = jax.eval_shape(bottleneck.init, second, h, condition)
     require_alike((params, state), concrete, "init must read only the shape of h, but params and state")
 
+    for rng in (None, second):
+        code, new = jax.eval_shape(
+            lambda p, s, r, h, c: bottleneck.apply(p, s, r, h, c), params, state, rng, h, condition
+        )
+        _check_shapes(bottleneck, code, rows)
+        require_alike(new, abstract(state), "the state after a call")
+
     def everything(params, state, key, h):
         def apply(state, rng, h=h, condition=condition):
             return bottleneck.apply(params, state, rng, h, condition)
@@ -83,10 +91,10 @@ def check_bottleneck(
     # the state of a first training step: a book starts with the first batch's tokens
     state = run(params, state, second, h)["new"]
     once, again = (run(params, state, key, h) for key in (second, third))
-    _check_codes(bottleneck, once, rows)
+    for code in (once["code"], once["trained"]):
+        _check_values(bottleneck, code)
     require_equal(once["code"], again["code"], "without a key apply must be deterministic, but code")
     require_equal(once["same"], state, "without a key the state must come back as it went in, but state")
-    require_alike(once["new"], state, "the state after a call with a key")
     latent, symbols = once["rows"]
     require_equal(latent, once["code"].latent, "a row must not depend on its batch, but latent", 1e-5, 1e-6)
     require_equal(symbols, once["code"].symbols, "a row must not depend on its batch, but symbols")
@@ -100,26 +108,28 @@ def check_bottleneck(
     run.require_pure(params, state, second, h)
 
 
-def _check_codes(bottleneck, found, rows):
-    for name in ("code", "trained"):
-        code = found[name]
-        for leaf in jax.tree.leaves(code.latent):
-            require(leaf.shape[:1] == (rows,), f"latent: {rows} rows are needed, got shape {leaf.shape}")
-            require(leaf.dtype == jnp.float32, f"latent: float32 is needed, got {leaf.dtype}")
-        charged = {"penalty": code.penalty, "rate": code.rate, **(code.terms or {})}
-        for key, value in charged.items():
-            if value is not None:
-                require_shape(value, (rows,), key)
-                require_finite(value, key)
-        if code.terms:
-            total = sum(code.terms.values())
-            require_equal(total, code.penalty, "terms must add up to the penalty, but their sum", 1e-4, 1e-5)
-        require(bottleneck.lookup is None or code.symbols is not None, "a bottleneck with lookup must give symbols")
-        for leaf in jax.tree.leaves(code.symbols):
-            require(leaf.dtype == jnp.int32, f"symbols: int32 is needed, got {leaf.dtype}")
-        if code.symbols is not None:
-            require(bottleneck.num_codes is not None, "a bottleneck with symbols must say num_codes")
-            sizes = jax.tree.leaves(bottleneck.num_codes)
-            for i, leaf in enumerate(jax.tree.leaves(code.symbols)):
-                size = sizes[min(i, len(sizes) - 1)]
-                require(int(leaf.max()) < size, f"symbols must be below num_codes {size}, got {int(leaf.max())}")
+def _check_shapes(bottleneck, code, rows):
+    require_rows(code.latent, rows, "latent")
+    for leaf in jax.tree.leaves(code.latent):
+        require(leaf.dtype == jnp.float32, f"latent: float32 is needed, got {leaf.dtype}")
+    for key, value in {"penalty": code.penalty, "rate": code.rate, **(code.terms or {})}.items():
+        if value is not None:
+            require_shape(value, (rows,), key)
+    require_rows(code.symbols, rows, "symbols")
+    for leaf in jax.tree.leaves(code.symbols):
+        require(leaf.dtype == jnp.int32, f"symbols: int32 is needed, got {leaf.dtype}")
+    if code.symbols is None:
+        require(bottleneck.lookup is None, "a bottleneck with lookup must give symbols")
+    else:
+        require(bottleneck.num_codes is not None, "a bottleneck with symbols must say num_codes")
+
+
+def _check_values(bottleneck, code):
+    require_finite({"penalty": code.penalty, "rate": code.rate, "terms": code.terms}, "code")
+    if code.terms:
+        total = sum(code.terms.values())
+        require_equal(total, code.penalty, "terms must add up to the penalty, but their sum", 1e-4, 1e-5)
+    sizes = jax.tree.leaves(bottleneck.num_codes)
+    for i, leaf in enumerate(jax.tree.leaves(code.symbols)):
+        size = sizes[min(i, len(sizes) - 1)]
+        require(int(leaf.max()) < size, f"symbols must be below num_codes {size}, got {int(leaf.max())}")

@@ -14,6 +14,7 @@ from jaxae.testing.properties import (
     require_equal,
     require_finite,
     require_learning,
+    require_rows,
 )
 from jaxae.types import PyTree
 
@@ -54,6 +55,10 @@ def check_network(network: AnyNetwork, x: PyTree | None = None, condition: PyTre
             f"parameters must be float32, got {leaf.dtype}",
         )
 
+    y, new = jax.eval_shape(lambda p, s, r, x, c: stateful.apply(p, s, r, x, c), params, state, second, x, condition)
+    require_rows(y, rows, "output")
+    require_alike(new, abstract(state), "the state after a call with a key")
+
     def everything(params, state, key, x):
         def row(x, condition):
             one = jax.tree.map(lambda leaf: leaf[None], (x, condition))
@@ -71,10 +76,7 @@ def check_network(network: AnyNetwork, x: PyTree | None = None, condition: PyTre
 
     run = Compiled(everything, "apply")
     new = run(params, state, second, x)["new"]
-    require_alike(new, state, "the state after a call with a key")
     found, again = (run(params, new, key, x) for key in (second, third))
-    for leaf in jax.tree.leaves(found["y"]):
-        require(leaf.shape[:1] == (rows,), f"output: {rows} rows are needed, got shape {leaf.shape}")
     require_finite(found["y"], "output")
     require_equal(found["y"], again["y"], "without a key a network must be deterministic, but output")
     require_equal(found["same"], new, "without a key the state must come back as it went in, but state")

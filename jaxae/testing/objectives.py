@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxae.numerics import weight_of
 from jaxae.testing.properties import (
     Compiled,
+    abstract,
     keys,
     require,
     require_alike,
@@ -47,6 +48,14 @@ def check_objective(objective: Objective, batch: Batch | None = None, *, needs_k
     for name, tree in {"params": params, "state": state}.items():
         require(isinstance(tree, dict) and "model" in tree, f'{name} must be a dict with "model", got {type(tree)}')
 
+    loss, (_, new, metrics) = jax.eval_shape(
+        lambda p, s, r, b: objective.apply(p, s, r, b, 0), params, state, second, batch
+    )
+    require_shape(loss, (rows,), "loss")
+    for name, value in metrics.items():
+        require_shape(value, (rows,), f"metric {name!r}")
+    require_alike(new, abstract(state), "the state after a call with a key")
+
     def everything(params, state, key, batch, step):
         def mean(params):
             loss, (_, new, metrics) = objective.apply(params, state, key, batch, step)
@@ -64,13 +73,9 @@ def check_objective(objective: Objective, batch: Batch | None = None, *, needs_k
     batch = batch._replace(weight=weight)
     run = Compiled(everything, "apply")
     new = run(params, state, second, batch, jnp.int32(0))["new"]
-    require_alike(new, state, "the state after a call with a key")
     found = run(params, new, second, batch, jnp.int32(7))
     one_less = batch._replace(weight=weight.at[rows // 2].set(0.0))
     padded, other = (run(params, new, second, b, jnp.int32(7)) for b in (one_less, _changed(one_less, odd_key)))
-    require_shape(found["loss"], (rows,), "loss")
-    for name, value in found["metrics"].items():
-        require_shape(value, (rows,), f"metric {name!r}")
     require_finite((found["loss"], found["metrics"]), "loss and metrics")
     _check_gradients(objective, found["gradients"])
     for name in ("gradients", "loss"):

@@ -36,6 +36,19 @@ def require_shape(value: Any, shape: Sequence[int], what: str) -> None:
     require(np.shape(value) == tuple(shape), f"{what}: the shape must be {tuple(shape)}, got {np.shape(value)}")
 
 
+def require_rows(tree: PyTree, rows: int, what: str) -> None:
+    """Every leaf has so many rows.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.testing.properties import require_rows
+      >>> require_rows({"a": jnp.zeros((2, 3))}, 2, "latent")
+    """
+    for path, leaf in jax.tree.leaves_with_path(tree):
+        name = jax.tree_util.keystr(path)
+        require(leaf.shape[:1] == (rows,), f"{what}{name}: {rows} rows are needed, got shape {leaf.shape}")
+
+
 def require_alike(found: PyTree, wanted: PyTree, what: str) -> None:
     """Two trees have one structure, the same shapes and dtypes.
 
@@ -79,8 +92,9 @@ def require_finite(tree: PyTree, what: str) -> None:
       >>> require_finite(jnp.ones(2), "loss")
     """
     for path, leaf in jax.tree.leaves_with_path(tree):
+        bad = ~np.isfinite(np.asarray(leaf))
         name = jax.tree_util.keystr(path)
-        require(np.isfinite(np.asarray(leaf)).all(), f"{what}{name}: values must be finite, got {np.asarray(leaf)}")
+        require(not bad.any(), f"{what}{name}: values must be finite, but {bad.sum()} of {bad.size} are not")
 
 
 def require_learning(gradients: PyTree, what: str) -> None:

@@ -63,6 +63,9 @@ def check_scorer(
         is_array = isinstance(leaf, jax.Array | np.ndarray)
         require(is_array, f"fitted{where}: an array is needed, got {type(leaf).__name__}")
 
+    shape = jax.eval_shape(lambda f, b: scorer.apply(f, first if needs_key else None, b), fitted, reference)
+    require_shape(shape, (rows,), "scores")
+
     def everything(fitted, key, batch):
         rng = key if needs_key else None
 
@@ -78,7 +81,6 @@ def check_scorer(
     run = Compiled(everything, "apply")
     found, again, other = run(fitted, first, reference), run(fitted, first, reference), run(fitted, second, reference)
     for name in ("scores", "keyed", "rows"):
-        require_shape(found[name], (rows,), "scores")
         require_finite(found[name], "scores")
     require_equal(again, found, "the same key must give the same scores, but they")
     require(np.ptp(np.asarray(found["scores"])) > 0, f"all {rows} scores are equal, so they decide nothing")

@@ -28,7 +28,7 @@ def check_threshold(threshold: Threshold) -> None:
     - `p_value` is `(1 + #{calibration scores >= score}) / (1 + n)`;
     - `reads` is one of "dev", "rank" and "calibration", and with "dev" λ does not depend on calibration scores.
 
-    The rule is fitted to 300 normal scores and 60 higher ones of labelled anomalies among 360.
+    The rule is fitted to 300 unlabelled scores, 25 of them in a group of high ones, and to 360 labelled ones.
 
     Args:
       threshold: what is checked.
@@ -42,8 +42,8 @@ def check_threshold(threshold: Threshold) -> None:
       >>> check_threshold(thresholds.conformal(0.1))
     """
     first, second, third, order_key = keys(4)
-    # positive, as errors are: some rules read their logarithm
-    calibration = jnp.exp(jax.random.normal(first, (NORMALS,)))
+    # positive, as errors are: some rules read their logarithm; others look for a group of high ones
+    calibration = jnp.exp(jax.random.normal(first, (NORMALS,)) + 4.0 * (jnp.arange(NORMALS) % 12 == 0))
     labels = jnp.arange(NORMALS + ANOMALIES) >= NORMALS
     dev = jnp.exp(jax.random.normal(second, labels.shape) + 3.0 * labels)
     labels, weight = labels.astype(jnp.int32), jnp.ones(labels.shape)

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxae.testing.properties import Compiled, differ, keys, require, require_equal, require_finite
+from jaxae.testing.properties import Compiled, differ, keys, require, require_equal, require_finite, require_rows
 from jaxae.types import Batch, Transform
 
 
@@ -37,8 +37,8 @@ def check_transform(transform: Transform, batch: Batch | None = None) -> None:
 
     run = Compiled(everything, "transform")
     (out, plain, twice), (other, _, _) = run(second, batch), run(third, batch)
+    require_rows(out.x, rows, "x")
     for leaf in jax.tree.leaves(out.x):
-        require(leaf.shape[:1] == (rows,), f"x: {rows} rows are needed, got shape {leaf.shape}")
         require(leaf.dtype == jnp.float32, f"x: float32 is needed, got {leaf.dtype}")
     require_finite(out.x, "x")
     require_equal(out.weight, batch.weight, "weights must stay, but weight")

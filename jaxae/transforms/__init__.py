@@ -32,7 +32,7 @@ TRANSFORMS = {
     "oriented_gradients": oriented_gradients,
     "random_affine": random_affine,
     "condition_on_input": condition_on_input,
-    "standardise": lambda: standardise(jnp.array(0.5), jnp.array(0.25)),
+    "standardise": lambda: standardise(jnp.full((1, 1, 1), 0.5), jnp.full((1, 1, 1), 0.25)),
     "fit_standardise": lambda: fit_standardise(jnp.linspace(0, 1, 8).reshape(8, 1, 1, 1)),
     "chain": lambda: chain(scale_uint8(), gaussian_noise(0.3)),
 }
