@@ -274,10 +274,10 @@ def test_a_masked_autoencoder_reads_the_visible_patches_alone():
 
 def test_patches_are_cut_and_joined_without_loss():
     x = jnp.arange(2 * 5 * 4 * 3.0).reshape(2, 5, 4, 3)
-    tokens = patches._cut(x, 2, (3, 2))
+    tokens = patches._to_patches(x, 2, (3, 2))
     assert tokens.shape == (2, 6, 12)
     np.testing.assert_array_equal(tokens[0, 1], x[0, :2, 2:4].ravel())
-    np.testing.assert_array_equal(patches._joined(tokens, 2, (3, 2), (5, 4, 3)), x)
+    np.testing.assert_array_equal(patches._from_patches(tokens, 2, (3, 2), (5, 4, 3)), x)
 
 
 def test_piwae_gives_each_player_its_own_bound():
