@@ -7,11 +7,22 @@ import shutil
 import sys
 import tempfile
 
-# Tests compile many small programs and run each for milliseconds. By the environment, so that the processes that
-# tests start compile alike: some compare bits.
+# Tests compile many small programs and run each for milliseconds: no optimisation, no fusion emitters (half of the
+# compile time), one part for the code generator. By the environment, so that the processes that tests start compile
+# alike: some compare bits.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 os.environ["XLA_FLAGS"] = " ".join(
+<<<<<<< HEAD
     [os.environ.get("XLA_FLAGS", ""), "--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]
+=======
+    sorted(
+        {
+            *os.environ.get("XLA_FLAGS", "").split(),
+            "--xla_cpu_use_fusion_emitters=false",
+            "--xla_cpu_parallel_codegen_split_count=1",
+        }
+    )
+>>>>>>> refs/heads/tests
 )
 # The run's workers share the cores: scikit-learn's threads would wait for each other at every call.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

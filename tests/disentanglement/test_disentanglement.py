@@ -52,6 +52,12 @@ def on(score, *arrays, **given):
     return score(*map(jnp.asarray, arrays), **given)
 
 
+@functools.cache
+def of_rows(*scores):
+    """Scores of rows as one compiled program of codes and factors."""
+    return jax.jit(lambda *rows, weight=None: [score(*rows, factor_sizes=SIZES, weight=weight) for score in scores])
+
+
 def counted(codes, factors, bins=20):
     columns = [np.digitize(z, np.histogram(z, bins)[1][:-1]) for z in codes.T]
     matrix = np.array([[mutual_info_score(v, z) for v in factors.T] for z in columns])
@@ -64,32 +70,31 @@ def counted(codes, factors, bins=20):
 def test_information_and_its_gaps_are_those_of_the_reference():
     codes, factors = drawn()
     expected, entropy = counted(codes, factors)
-    information, of_factor = on(dis.mutual_information, codes, factors)
+    (information, of_factor), mig, mig_sup, modularity = of_rows(
+        dis.mutual_information, dis.mig, dis.mig_sup, dis.modularity
+    )(codes, factors)
     np.testing.assert_allclose(information, expected, atol=1e-5)
     np.testing.assert_allclose(of_factor, entropy, rtol=1e-5)
     ordered = np.sort(expected, 0)[::-1]
-    np.testing.assert_allclose(on(dis.mig, codes, factors), np.mean((ordered[0] - ordered[1]) / entropy), atol=1e-5)
+    np.testing.assert_allclose(mig, np.mean((ordered[0] - ordered[1]) / entropy), atol=1e-5)
     shares = np.sort(expected / entropy, 1)[:, ::-1]
-    np.testing.assert_allclose(on(dis.mig_sup, codes, factors), np.mean(shares[:, 0] - shares[:, 1]), atol=1e-5)
+    np.testing.assert_allclose(mig_sup, np.mean(shares[:, 0] - shares[:, 1]), atol=1e-5)
     squared = expected**2
     delta = (squared.sum(1) - squared.max(1)) / (squared.max(1) * (factors.shape[1] - 1))
-    np.testing.assert_allclose(on(dis.modularity, codes, factors), np.mean(1 - delta), atol=1e-4)
+    np.testing.assert_allclose(modularity, np.mean(1 - delta), atol=1e-4)
 
 
 def test_a_weight_counts_as_often_as_a_row():
     codes, factors = drawn(num=60)
     times = np.random.default_rng(1).integers(1, 4, 60)
     many = np.repeat(codes, times, 0), np.repeat(factors, times, 0)
-    for score in (dis.mig, dis.mig_sup, dis.modularity):
-        np.testing.assert_allclose(on(score, codes, factors, weight=jnp.asarray(times)), on(score, *many), rtol=1e-4)
-    interval = bootstrap(
-        lambda v, z, w: on(dis.mig, z, v, weight=w, factor_sizes=SIZES),
-        jnp.asarray(factors),
-        codes,
-        KEY(0),
-        num=20,
-        stratified=False,
-    )
+    scores = of_rows(dis.mig, dis.mig_sup, dis.modularity)
+    np.testing.assert_allclose(scores(codes, factors, weight=times), scores(*many), rtol=1e-4)
+
+    def mig(factors, codes, weight):
+        return of_rows(dis.mig)(codes, factors, weight=weight)[0]
+
+    interval = jax.jit(partial(bootstrap, mig, rng=KEY(0), num=20, stratified=False))(factors, codes)
     assert interval.low < interval.high
 
 
@@ -133,13 +138,16 @@ def entropy_score(matrix, axis):
     return np.sum((1 - entropy) * matrix.sum(axis) / matrix.sum())
 
 
+both = jax.jit(lambda matrix: (disentanglement(matrix), completeness(matrix)))
+
+
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 10_000), st.integers(2, 4), st.integers(2, 4))
 def test_dci_of_a_matrix_is_that_of_the_reference(seed, width, number):
     rng = np.random.default_rng(seed)
     matrix = rng.random((width, number)) * (rng.random((width, number)) < 0.7) + np.eye(width, number)
-    np.testing.assert_allclose(disentanglement(jnp.asarray(matrix)), entropy_score(matrix, 1), atol=1e-5)
-    np.testing.assert_allclose(completeness(jnp.asarray(matrix)), entropy_score(matrix, 0), atol=1e-5)
+    found = both(matrix)
+    np.testing.assert_allclose(found, (entropy_score(matrix, 1), entropy_score(matrix, 0)), atol=1e-5)
 
 
 def test_dci_and_modularity_by_hand():
@@ -177,7 +185,7 @@ def test_irs_is_that_of_the_reference():
             rows = codes[factors[:, f] == value]
             spread[:, f] += np.percentile(np.abs(rows - rows.mean(0)), 99, axis=0) / size
     expected = np.average((1 - spread / most[:, None]).max(1), weights=most)
-    np.testing.assert_allclose(on(dis.irs, codes, factors), expected, rtol=1e-4)
+    np.testing.assert_allclose(jax.jit(partial(dis.irs, factor_sizes=SIZES))(codes, factors), expected, rtol=1e-4)
 
 
 # ---- scores of groups -----------------------------------------------------------------------------------------
@@ -202,7 +210,8 @@ def test_factor_vae_score_is_that_of_the_reference_within_the_spread_of_its_draw
     train, test = (votes_of_reference(codes_of, rng, num, 16, overall) for num in (600, 600))
     expected = test[train.argmax(0), np.arange(3)].sum() / test.sum()
     source = dis.from_generator(turned, SIZES, batch_size=None)
-    ours = dis.factor_vae_score(source, KEY(0), num_train=2000, num_test=2000, group_size=16, num_variance=2000)
+    score = partial(dis.factor_vae_score, source, num_train=2000, num_test=2000, group_size=16, num_variance=2000)
+    ours = jax.jit(score)(KEY(0))
     assert 0.5 < expected < 0.95
     np.testing.assert_allclose(ours, expected, atol=0.06)  # three deviations of 600 votes
 
@@ -222,7 +231,7 @@ def test_beta_vae_score_is_that_of_the_reference_within_the_spread_of_its_draws(
     expected = model.score(points[800:], labels[800:])
     mix = jnp.array([[1.0, 0.4, 0], [0.3, 1, 0.2], [0, 0.1, 1]])
     source = dis.from_generator(lambda factors: factors @ mix, SIZES, batch_size=500)
-    ours = dis.beta_vae_score(source, KEY(0), num_train=1500, num_test=1500, group_size=2)
+    ours = jax.jit(lambda rng: dis.beta_vae_score(source, rng, num_train=1500, num_test=1500, group_size=2))(KEY(0))
     assert 0.5 < expected < 0.97
     np.testing.assert_allclose(ours, expected, atol=0.05)
 

@@ -30,8 +30,8 @@ def test_cross_entropy_is_scikit_learns_and_smoothing_is_optaxs():
     batch = Batch(jax.random.normal(KEY(1), (6, 5)), target=jnp.array([[0], [2], [1], [1], [0], [2]]))
     for smoothing in (0.0, 0.2):
         _, objective = tiny(label_smoothing=smoothing)
-        params, state = objective.init(KEY(0), batch)
-        loss, (output, _, metrics) = objective.apply(params, state, None, batch, 0)
+        params, state = jax.jit(objective.init)(KEY(0), batch)
+        loss, (output, _, metrics) = jax.jit(objective.apply)(params, state, None, batch, 0)
         p = jax.nn.softmax(output.prediction)
         np.testing.assert_allclose(metrics["nll"].mean(), log_loss(batch.target[:, 0], p, labels=[0, 1, 2]), rtol=1e-5)
         smooth = optax.smooth_labels(jax.nn.one_hot(batch.target[:, 0], 3), smoothing)
@@ -42,7 +42,7 @@ def test_cross_entropy_is_scikit_learns_and_smoothing_is_optaxs():
 def test_classifier_learns_through_the_ordinary_loop(blobs):
     model, objective = tiny()
     optimizer = optax.adam(1e-2)
-    state = train.init_state(objective, optimizer, KEY(0), blobs)
+    state = jax.jit(lambda rng: train.init_state(objective, optimizer, rng, blobs))(KEY(0))
     state = train.fit(train.build_step(objective, optimizer), state, shuffled(96, 32), 60, data=blobs).state
     metrics = train.evaluator(objective, blobs, 60, batch_size=40)(state)
     assert metrics["accuracy"] > 0.95

@@ -21,9 +21,8 @@ def test_equals_scipys_but_for_the_draw(method, scipys):
     theirs = stats.bootstrap(
         (values,), np.mean, n_resamples=20_000, confidence_level=0.9, method=scipys, rng=np.random.default_rng(1)
     ).confidence_interval
-    ours = bootstrap(
-        mean, np.zeros(60, int), values, jax.random.key(0), num=4000, confidence=0.9, method=method, stratified=False
-    )
+    options = {"num": 4000, "confidence": 0.9, "method": method, "stratified": False}
+    ours = jax.jit(lambda x: bootstrap(mean, jnp.zeros(60, int), x, jax.random.key(0), **options))(values)
     spread = values.std() / np.sqrt(60)
     np.testing.assert_allclose(ours.value, values.mean(), rtol=1e-5)
     assert abs(float(ours.low) - theirs.low) < 0.1 * spread
@@ -46,15 +45,13 @@ def test_padding_and_keys():
     scores = scores + labels
     key = jax.random.key(3)
     plain = bootstrap(metrics.auroc, labels, scores, key, num=300)
-    again = jax.jit(lambda *data: bootstrap(metrics.auroc, *data, key, num=300))(labels, scores)
+    compiled = jax.jit(lambda *data, weight=None: bootstrap(metrics.auroc, *data, key, num=300, weight=weight))
+    again = compiled(labels, scores)
     np.testing.assert_allclose(plain, again, rtol=1e-6)
     assert plain.low < plain.value < plain.high
-    padded = bootstrap(
-        metrics.auroc,
+    padded = compiled(
         np.append(labels, [1, 1]),
         np.append(scores, [9.0, 9.0]).astype(np.float32),
-        key,
-        num=300,
         weight=np.append(np.ones(30, int), [0, 0]),
     )
     np.testing.assert_allclose(padded.value, plain.value, rtol=1e-6)

@@ -1,5 +1,7 @@
 """Confidences against second implementations, and open-set decisions by hand, by cost and from disk."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -38,8 +40,13 @@ def rows():
     return Batch(jnp.asarray(x, jnp.float32), target=jnp.asarray(labels[:, None], jnp.int32))
 
 
+@functools.cache
+def compiled(scorer):
+    return jax.jit(lambda x, reference: scorer.apply(scorer.fit({}, {}, reference), None, Batch(x)))
+
+
 def scores(scorer, x, reference=None):
-    return scorer.apply(scorer.fit({}, {}, reference), None, Batch(x))
+    return compiled(scorer)(x, reference)
 
 
 # ---- logits ---------------------------------------------------------------------------------------------------
@@ -66,12 +73,15 @@ def test_softmax_keeps_small_doubts_apart():
     np.testing.assert_allclose(found, [np.exp(-30.0), np.exp(-40.0), 0], rtol=1e-5)
 
 
+OF_LOGITS = [getattr(confidence, name)(plain) for name in ("max_logit", "energy", "max_softmax", "entropy")]
+
+
 @settings(max_examples=25, deadline=None)
 @given(hnp.arrays(np.float32, (4, K), elements=st.floats(-1e4, 1e4, width=32)))
 def test_scores_of_logits_stay_within_their_bounds(logits):
     logits = jnp.asarray(logits)
-    largest, free = -scores(confidence.max_logit(plain), logits), -scores(confidence.energy(plain), logits)
-    doubt, spread = scores(confidence.max_softmax(plain), logits), scores(confidence.entropy(plain), logits)
+    largest, free, doubt, spread = (scores(scorer, logits) for scorer in OF_LOGITS)
+    largest, free = -largest, -free
     slack = 1e-6 * np.abs(largest)
     assert ((largest - slack <= free) & (free <= largest + np.log(K) + 1e-5 + slack)).all()
     assert ((doubt >= 0) & (doubt <= 1 - 1 / K + 1e-6)).all()
@@ -324,13 +334,13 @@ def test_least_cost_is_that_of_a_search_over_all_thresholds():
 
     score = np.asarray(-x.max(-1))
     best = min(cost(np.where(score >= level, K, logits.argmax(-1))) for level in [*score, np.inf])
-    np.testing.assert_allclose(cost(np.asarray(decide.apply(fitted, x).action)), best, rtol=1e-5)
+    np.testing.assert_allclose(cost(np.asarray(jax.jit(decide.apply)(fitted, x).action)), best, rtol=1e-5)
 
 
 def test_open_set_detector_of_a_classifier_is_saved_and_loaded(tmp_path):
     model, _ = downstream.classifier(networks.mlp(4, flatten=True), networks.mlp(K), K)
     pixels = jax.random.randint(KEY(0), (30, 3, 3, 1), 0, 256).astype(jnp.uint8)
-    params, state = model.init(KEY(1), pixels[:1].astype(jnp.float32))
+    params, state = jax.jit(model.init)(KEY(1), pixels[:1].astype(jnp.float32))
     logits, features = confidence.logits_of(model), latent.encoded(model)
     reference = Batch(pixels, target=jnp.arange(30)[:, None] % K)
     scorers = {
@@ -340,7 +350,7 @@ def test_open_set_detector_of_a_classifier_is_saved_and_loaded(tmp_path):
     }
     for name, scorer in scorers.items():
         decide = open_set(logits, scorer, thresholds.conformal(0.2), transform=transforms.scale_uint8())
-        fitted = decide.fit(params, state, reference, pixels[:20])
+        fitted = jax.jit(lambda *model, decide=decide: decide.fit(*model, reference, pixels[:20]))(params, state)
         expected = jax.jit(decide.apply)(fitted, pixels)
         scoring.save_detector(tmp_path / name, decide, fitted, pixels[:1], platforms=("cpu",))
         loaded = scoring.load_detector(tmp_path / name).apply(pixels)
@@ -355,8 +365,9 @@ def test_open_set_detector_of_a_classifier_is_saved_and_loaded(tmp_path):
 def test_rows_do_not_depend_on_their_batch(rows):
     scorer = confidence.mahalanobis(latent.inputs, K, relative=True)
     decide = open_set(plain, scorer, thresholds.conformal(0.2))
-    fitted = decide.fit({}, {}, rows, rows.x)
-    whole, part = decide.apply(fitted, rows.x), decide.apply(fitted, rows.x[:7])
+    fitted = jax.jit(lambda rows: decide.fit({}, {}, rows, rows.x))(rows)
+    apply = jax.jit(decide.apply)
+    whole, part = apply(fitted, rows.x), apply(fitted, rows.x[:7])
     np.testing.assert_allclose(part.score, whole.score[:7], rtol=1e-5, atol=1e-5)
 
 

@@ -111,20 +111,28 @@ def test_rules_and_bounds_keep_their_promise():
         assert 0.02 < share[name] < 0.12, (name, share)
 
 
+@jax.jit
+def split(calibration, scores):
+    """P-values, with random ties, with weights of 1, and the verdicts at two levels."""
+    rules = {alpha: thresholds.conformal(alpha) for alpha in (0.1, 0.5)}
+    return (
+        conformal.p_values(calibration, scores),
+        conformal.p_values(calibration, scores, jax.random.key(0)),
+        conformal.weighted_p_values(calibration, scores, jnp.ones(19), jnp.ones(19)),
+        {alpha: rule.apply(rule.fit(calibration), scores) for alpha, rule in rules.items()},
+    )
+
+
 @FEW
 @given(TIED, TIED)
 def test_split_p_values_are_the_verdicts(calibration, scores):
     assume(calibration.min() < calibration.max())
-    values = conformal.p_values(calibration, scores)
+    values, random, weighted, verdicts = split(calibration, scores)
     np.testing.assert_allclose(values, [(1 + (calibration >= s).sum()) / 20 for s in scores], rtol=1e-6)
-    for alpha in (0.1, 0.5):
-        rule = thresholds.conformal(alpha)
-        verdict = rule.apply(rule.fit(calibration), scores)
+    for alpha, verdict in verdicts.items():
         np.testing.assert_array_equal(values, verdict.p_value)
         np.testing.assert_array_equal(verdict.is_anomaly, values <= np.float32(alpha))
-    ones = np.ones(19, np.float32)
-    np.testing.assert_allclose(conformal.weighted_p_values(calibration, scores, ones, ones), values, rtol=1e-6)
-    random = conformal.p_values(calibration, scores, jax.random.key(0))
+    np.testing.assert_allclose(weighted, values, rtol=1e-6)
     assert (random <= values).all()
     assert (np.asarray(random) >= np.float32([(calibration > s).sum() / 20 for s in scores])).all()
 

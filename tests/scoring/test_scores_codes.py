@@ -43,7 +43,7 @@ EXACT = -multivariate_normal(np.zeros(3), np.outer(W, W) + NOISE**2 * np.eye(3))
 def bounds(shift, *arguments):
     model = linear_model(shift)
     scorer = bound(model, *arguments)
-    fitted = scorer.fit(*model.init(KEY(0), X))
+    fitted = jax.jit(lambda rng: scorer.fit(*model.init(rng, X)))(KEY(0))
     return np.asarray(jax.jit(scorer.apply)(fitted, KEY(1), Batch(X)))
 
 

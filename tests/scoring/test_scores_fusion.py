@@ -20,8 +20,13 @@ def column(i, change=lambda s: s):
 
 
 def scores(scorer, new=NEW, reference=X, weight=None):
-    fitted = scorer.fit({}, {}, Batch(reference, weight=weight))
-    return np.asarray(scorer.apply(fitted, None, Batch(jnp.asarray(new)))), fitted
+    @jax.jit
+    def run(reference, new):
+        fitted = scorer.fit({}, {}, reference)
+        return scorer.apply(fitted, None, Batch(new)), fitted
+
+    got, fitted = run(Batch(reference, weight=weight), new)
+    return np.asarray(got), fitted
 
 
 def by_numpy(held_out, new):

@@ -60,7 +60,7 @@ def test_row_by_row_scoring_keeps_the_chunks():
 
 def test_an_ensembles_banks_are_its_members_own():
     banks = jnp.stack([jnp.asarray(BANK), jnp.asarray(BANK) + 1])
-    rows = jax.vmap(lambda q: jax.vmap(lambda bank: nearest_rows(q[None], bank, 2)[0][0])(banks))(jnp.asarray(QUERIES))
+    rows = jax.jit(jax.vmap(lambda q: jax.vmap(lambda bank: nearest_rows(q[None], bank, 2)[0][0])(banks)))(QUERIES)
     for member in range(2):
         np.testing.assert_allclose(rows[:, member], nearest_rows(jnp.asarray(QUERIES), banks[member], 2)[0], rtol=1e-5)
 
@@ -90,7 +90,8 @@ def test_weights_leave_rows_out():
     kept = BANK[np.asarray(weight) > 0]
     for name in ("ledoit_wolf", "oas"):
         chex.assert_trees_all_close(
-            shrunk_covariance(spoilt, name, weight), shrunk_covariance(jnp.asarray(kept), name), rtol=1e-4
+            *(jax.jit(shrunk_covariance, static_argnums=1)(*given) for given in ((spoilt, name, weight), (kept, name))),
+            rtol=1e-4,
         )
 
 
@@ -100,7 +101,7 @@ def test_degenerate_features_give_finite_scores():
     for rows in (flat, np.ones((10, 4), np.float32)):
         for shrinkage in ("ledoit_wolf", "oas", 0.0):
             scorer = latent.mahalanobis(latent.inputs, shrinkage)
-            got = scorer.apply(scorer.fit((), (), Batch(rows)), None, Batch(rows))
+            got = jax.jit(lambda rows, s=scorer: s.apply(s.fit((), (), Batch(rows)), None, Batch(rows)))(rows)
             assert bool(jnp.isfinite(got).all())
     assert bool(jnp.isfinite(whitening(jnp.zeros((3, 3)))).all())
 
@@ -109,7 +110,7 @@ def test_encoded_features_are_the_models_latents():
     layer = bottlenecks.vector_quantizer(4)
     model = autoencoder(networks.identity, layer, networks.identity, likelihoods.gaussian())
     tokens = jnp.asarray(QUERIES).reshape(40, 3, 2)
-    params, state = model.init(jax.random.key(0), tokens)
+    params, state = jax.jit(model.init)(jax.random.key(0), tokens)
     features = latent.encoded(model)
     got = features(params, state, Batch(tokens))
     np.testing.assert_array_equal(got, model.encode(params, state, tokens).latent.reshape(40, 6))
@@ -122,7 +123,7 @@ def test_encoded_features_are_the_models_latents():
 def test_knn_in_latent_space_through_the_detector(monkeypatch):
     monkeypatch.setattr(latent, "CHUNK", 64)  # 300 rows: the last chunk is padded
     model = autoencoder(networks.mlp(3), bottlenecks.identity(), networks.mlp(6), likelihoods.gaussian())
-    params, state = model.init(jax.random.key(0), jnp.zeros((1, 6)))
+    params, state = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 6)))
     bank = np.asarray(model.encode(params, state, jnp.asarray(BANK)).latent)
     queries = np.asarray(model.encode(params, state, jnp.asarray(QUERIES)).latent)
     distances, _ = NearestNeighbors(n_neighbors=3).fit(bank).kneighbors(queries)

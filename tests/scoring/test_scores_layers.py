@@ -36,8 +36,8 @@ def by_numpy(x):
 def test_layers_are_compared_in_their_order():
     expected = by_numpy(X)
     assert expected.shape == (200, 5 + 4 + 3 + 2)
-    np.testing.assert_allclose(pathway(MODEL, ENCODER)(PARAMS, STATE, Batch(jnp.asarray(X))), expected, atol=1e-5)
-    without = pathway(MODEL, ENCODER, with_input=False)(PARAMS, STATE, Batch(jnp.asarray(X)))
+    np.testing.assert_allclose(jax.jit(pathway(MODEL, ENCODER))(PARAMS, STATE, Batch(X)), expected, atol=1e-5)
+    without = jax.jit(pathway(MODEL, ENCODER, with_input=False))(PARAMS, STATE, Batch(X))
     np.testing.assert_allclose(without, expected[:, 5:], atol=1e-5)
 
 
@@ -52,7 +52,8 @@ def test_simple_and_normalised_scores_by_numpy():
     _, singular, directions = np.linalg.svd(first - first.mean(0), full_matrices=False)
     projected = (new - first.mean(0)) @ directions.T / singular
     scorer = normalised_pathway(MODEL, ENCODER, shrinkage=0.0, with_input=False)
-    got = scorer.apply(scorer.fit(PARAMS, STATE, Batch(X[:150])), None, Batch(X[150:]))
+    fitted = jax.jit(scorer.fit)(PARAMS, STATE, Batch(X[:150]))
+    got = jax.jit(scorer.apply)(fitted, None, Batch(X[150:]))
     np.testing.assert_allclose(got, 150 * (projected**2).sum(-1), rtol=2e-2)
 
 
@@ -63,7 +64,7 @@ def test_convolutions_know_their_layers_rows_first():
     layers = jax.jit(encoder.hidden)(params, x)
     assert {layer.shape[0] for layer in layers} == {3}
     assert layers[0].shape == (3, 5, 4, 4)
-    np.testing.assert_allclose(layers[-1], encoder.apply(params, x), atol=1e-5)
+    np.testing.assert_allclose(layers[-1], jax.jit(encoder.apply)(params, x), atol=1e-5)
 
 
 def test_an_encoder_without_layers_is_refused():

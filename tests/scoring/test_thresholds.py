@@ -34,6 +34,14 @@ fit = {name: jax.jit(rule.fit) for name, rule in RULES.items()}
 apply = {name: jax.jit(rule.apply) for name, rule in RULES.items()}
 
 
+def decided(alpha):
+    rule = thresholds.conformal(alpha)
+    return jax.jit(lambda calibration, scores: rule.apply(rule.fit(calibration), scores))
+
+
+CONFORMAL = {alpha: decided(alpha) for alpha in (0.05, 0.1, 0.25, 0.5, 0.9)}
+
+
 def usable(*scores):
     return all(values.min() < values.max() for values in scores)
 
@@ -46,12 +54,11 @@ def candidates(dev):
 @given(SCORES, SCORES)
 def test_conformal_flags_exactly_where_the_p_value_is_small(calibration, scores):
     assume(usable(calibration))
-    for alpha in (0.05, 0.1, 0.25, 0.5, 0.9):
-        rule = thresholds.conformal(alpha)
-        verdict = rule.apply(rule.fit(calibration), np.append(scores, calibration))
+    for alpha, decide in CONFORMAL.items():
+        verdict = decide(calibration, np.append(scores, calibration))
         expected = [(1 + (calibration >= s).sum()) / (SIZE + 1) for s in np.append(scores, calibration)]
         np.testing.assert_allclose(verdict.p_value, expected, rtol=1e-6)
-        np.testing.assert_array_equal(verdict.is_anomaly, verdict.p_value <= alpha)
+        np.testing.assert_array_equal(verdict.is_anomaly, verdict.p_value <= np.float32(alpha))
         np.testing.assert_array_equal(verdict.is_anomaly, verdict.score >= verdict.threshold)
 
 
@@ -70,12 +77,15 @@ def test_conformal_and_p_value_agree_for_every_sample_size(count):
         assert verdict.is_anomaly.sum() == int(alpha * (count + 1) + 1e-9)
 
 
+LEAST = {alpha: jax.jit(thresholds.false_alarm_rate(alpha).fit) for alpha in (0.06, 0.1, 0.5)}
+
+
 @FEW
 @given(SCORES)
 def test_false_alarm_rate_is_the_least_threshold(calibration):
     assume(usable(calibration))
-    for alpha in (0.06, 0.1, 0.5):
-        limit = float(thresholds.false_alarm_rate(alpha).fit(calibration)["threshold"])
+    for alpha, least in LEAST.items():
+        limit = float(least(calibration)["threshold"])
         assert (calibration >= limit).mean() <= alpha
         # any lower threshold flags at least the next tied group, and then too many
         below = calibration[calibration < limit]
@@ -117,7 +127,7 @@ def test_by_hand():
     dev, labels = jnp.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), jnp.array([0, 0, 1, 0, 1, 1])
 
     def limit(rule):
-        return float(rule.fit(calibration, dev, labels)["threshold"])
+        return float(jax.jit(rule.fit)(calibration, dev, labels)["threshold"])
 
     assert limit(thresholds.recall(1.0)) == 3.0
     assert limit(thresholds.recall(0.6)) == 5.0

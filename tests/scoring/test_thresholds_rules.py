@@ -81,7 +81,8 @@ def test_best_f1_is_f_beta_of_one():
     dev = rng.normal(size=60) + labels
     for rate in (None, 0.02):
         one, f1 = (
-            rule.fit(CALIBRATION, dev, labels) for rule in (thresholds.f_beta(1.0, rate), thresholds.best_f1(rate))
+            jax.jit(rule.fit)(CALIBRATION, dev, labels)
+            for rule in (thresholds.f_beta(1.0, rate), thresholds.best_f1(rate))
         )
         assert one["threshold"] == f1["threshold"]
 
@@ -92,7 +93,8 @@ def test_a_precision_out_of_reach_is_said_or_flags_none():
         thresholds.precision(0.9).fit(CALIBRATION, dev, labels)
     assert "\n" not in str(e.value)
     shares = jnp.array([0.3, 0.9])
-    limits = jax.vmap(lambda share: thresholds.precision(share).fit(CALIBRATION, dev, labels)["threshold"])(shares)
+    limit = jax.vmap(lambda share: thresholds.precision(share).fit(CALIBRATION, dev, labels)["threshold"])
+    limits = jax.jit(limit)(shares)
     assert limits.tolist() == [2.0, np.inf]
 
 
@@ -101,7 +103,7 @@ def test_spread_rules_equal_scipy():
     np.testing.assert_allclose(thresholds.mad(2.5).fit(CALIBRATION)["threshold"], mad, rtol=1e-5)
     fence = np.quantile(CALIBRATION, 0.75) + 1.5 * stats.iqr(CALIBRATION)
     np.testing.assert_allclose(thresholds.iqr().fit(CALIBRATION)["threshold"], fence, rtol=1e-5)
-    limits = jax.vmap(lambda k: thresholds.mad(k).fit(CALIBRATION)["threshold"])(jnp.array([1.0, 2.5]))
+    limits = jax.jit(jax.vmap(lambda k: thresholds.mad(k).fit(CALIBRATION)["threshold"]))(jnp.array([1.0, 2.5]))
     np.testing.assert_allclose(limits[1], mad, rtol=1e-5)
     with pytest.raises(
         ValueError, match="half of them lie within no distance of the median, so their spread sets no λ"
@@ -196,7 +198,7 @@ def test_too_few_scores_for_a_bound(alpha, confidence, least):
     scores = np.arange(float(least))
     assert (scores >= rule.fit(scores)["threshold"]).sum() == 0
     traced = jax.vmap(lambda a: thresholds.false_alarm_bound(a, confidence).fit(scores[:-1])["threshold"])
-    assert traced(jnp.array([alpha, 0.5]))[0] == np.inf
+    assert jax.jit(traced)(jnp.array([alpha, 0.5]))[0] == np.inf
 
 
 @FEW

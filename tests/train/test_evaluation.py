@@ -19,7 +19,7 @@ def made(bottleneck=None, beta=1.0):
     bottleneck = bottleneck or bottlenecks.gaussian()
     model = autoencoder(networks.mlp(outputs), bottleneck, networks.mlp(5), likelihoods.gaussian())
     objective = objectives.elbo(model, beta)
-    return objective, init_state(objective, optax.sgd(0.1), jax.random.key(1), DATA)
+    return objective, jax.jit(lambda rng: init_state(objective, optax.sgd(0.1), rng, DATA))(jax.random.key(1))
 
 
 def test_padding_weighs_nothing_and_rows_by_their_weight():

@@ -23,7 +23,7 @@ OPTIMIZER = optax.adam(optax.linear_schedule(1e-2, 0.0, 60))
 MODEL = autoencoder(networks.mlp(8, 4), bottlenecks.vector_quantizer(8), networks.mlp(8, 5), likelihoods.gaussian())
 OBJECTIVE = objectives.prepared(objectives.elbo(MODEL), transforms.gaussian_noise(0.1))
 STEP = build_step(OBJECTIVE, OPTIMIZER)
-FRESH = init_state(OBJECTIVE, OPTIMIZER, jax.random.key(1), DATA[:8])
+FRESH = jax.jit(lambda rng: init_state(OBJECTIVE, OPTIMIZER, rng, DATA[:8]))(jax.random.key(1))
 
 
 def require_same_bits(a, b):
