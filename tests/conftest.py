@@ -12,9 +12,6 @@ import tempfile
 # alike: some compare bits.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 os.environ["XLA_FLAGS"] = " ".join(
-<<<<<<< HEAD
-    [os.environ.get("XLA_FLAGS", ""), "--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]
-=======
     sorted(
         {
             *os.environ.get("XLA_FLAGS", "").split(),
@@ -22,7 +19,6 @@ os.environ["XLA_FLAGS"] = " ".join(
             "--xla_cpu_parallel_codegen_split_count=1",
         }
     )
->>>>>>> refs/heads/tests
 )
 # The run's workers share the cores: scikit-learn's threads would wait for each other at every call.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

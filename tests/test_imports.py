@@ -50,7 +50,7 @@ ORDER = (
     ("jobs.trained",),
     ("jobs.dealing",),
     ("jobs.fitting",),
-    ("jobs.deciding", "jobs.diagnosis", "jobs.fitted_prior", "jobs.walks"),
+    ("jobs.deciding", "jobs.diagnosis", "jobs.fitted_prior", "jobs.latent_walks"),
     (
         "jobs.calibrate",
         "jobs.detect",
@@ -141,7 +141,7 @@ def test_an_import_that_points_the_wrong_way_is_found(tmp_path, monkeypatch):
 
 def test_a_job_never_imports_a_job():
     jobs = {path.stem for path in (PACKAGE / "jobs").glob("*.py")} - {"__init__"}
-    steps = {"trained", "dealing", "fitting", "deciding", "diagnosis", "fitted_prior", "walks"}
+    steps = {"trained", "dealing", "fitting", "deciding", "diagnosis", "fitted_prior", "latent_walks"}
     assert steps < jobs
     for job in jobs - steps:
         found = {

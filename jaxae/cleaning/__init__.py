@@ -1,7 +1,7 @@
 """Cleaning: which training rows to leave out, since they may be anomalies."""
 
 from jaxae.cleaning.neighbours import kept_by_neighbours
-from jaxae.cleaning.parts import METHODS, cleaned
 from jaxae.cleaning.refined import refined
+from jaxae.cleaning.removal import METHODS, cleaned
 
 __all__ = ["METHODS", "cleaned", "kept_by_neighbours", "refined"]

@@ -15,8 +15,8 @@ from jaxae.data import Dataset, load
 from jaxae.data.splits import split
 from jaxae.jobs import dealing, diagnosis, fitting
 from jaxae.jobs.dealing import Dealt, Fresh
+from jaxae.jobs.latent_walks import walks
 from jaxae.jobs.trained import num_trained
-from jaxae.jobs.walks import walks
 from jaxae.presets import CONDITIONAL
 from jaxae.runs import deal as deals
 from jaxae.settings import TrainSettings, checked

@@ -3,10 +3,10 @@
 from jaxae.recipes.autoencoder import BATCH_SIZE, CLEANING, ROBUST, Recipe, build, default_steps, optimizer, standardise
 from jaxae.recipes.classifier import AUXILIARY, build_classifier, known_logits
 from jaxae.recipes.options import NAMED_LIKELIHOODS
-from jaxae.recipes.own import own_function
 from jaxae.recipes.prior import CODE_PRIORS, LATENT_PRIORS, build_prior
 from jaxae.recipes.rules import RULES
 from jaxae.recipes.scores import SCORES, named_score
+from jaxae.recipes.user_parts import own_function
 
 __all__ = [
     "AUXILIARY",

@@ -13,8 +13,8 @@ import optax
 from jaxae import objectives, transforms
 from jaxae.presets import PRESETS
 from jaxae.recipes.options import resolved
-from jaxae.recipes.own import is_own, own_function
 from jaxae.recipes.scores import named_score
+from jaxae.recipes.user_parts import is_own, own_function
 from jaxae.scoring import prepared, reconstruction
 from jaxae.scoring.scores import latent
 from jaxae.scoring.scores.fusion import fused

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jaxae import bottlenecks, likelihoods, priors, transforms
-from jaxae.recipes.own import called, is_own
+from jaxae.recipes.user_parts import called, is_own
 from jaxae.settings import union_of
 from jaxae.types import Bottleneck, Likelihood, Network, Prior
 

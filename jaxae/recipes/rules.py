@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from jaxae.recipes.own import called, is_own
+from jaxae.recipes.user_parts import called, is_own
 from jaxae.scoring import thresholds
 from jaxae.types import CostTable, Threshold
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import jax
 
-from jaxae.recipes.own import called, is_own
+from jaxae.recipes.user_parts import called, is_own
 from jaxae.scoring import bound, latent, reconstruction, surprisal
 from jaxae.scoring.scores.reconstruction import KINDS
 from jaxae.types import Autoencoder, Scorer

@@ -9,7 +9,7 @@ def is_own(name: object) -> bool:
     """Whether a name stands for a function of somebody else's: it has a colon.
 
     Example:
-      >>> from jaxae.recipes.own import is_own
+      >>> from jaxae.recipes.user_parts import is_own
       >>> is_own("my_models:wide"), is_own("vae")
       (True, False)
     """
@@ -27,7 +27,7 @@ def own_function(name: str) -> Callable:
         called.
 
     Example:
-      >>> from jaxae.recipes.own import own_function
+      >>> from jaxae.recipes.user_parts import own_function
       >>> own_function("math:sqrt")(9.0)
       3.0
     """
@@ -58,7 +58,7 @@ def called(name: str, kind: type | tuple[type, ...], *arguments: Any, **keywords
       ValueError: as `own_function`; the function raises, or returns something else.
 
     Example:
-      >>> from jaxae.recipes.own import called
+      >>> from jaxae.recipes.user_parts import called
       >>> called("math:sqrt", float, 9.0)
       3.0
     """
