@@ -138,8 +138,8 @@ def _truths(parts: Splits, source: Source, deal: Deal) -> dict[str, np.ndarray]:
 def _source(folder: pathlib.Path, config: dict[str, Any], deal: Deal, settings: CalibrateSettings) -> Source:
     """The rows that the run held out, or others."""
     if settings.data is None:
-        dataset, found = dealing.read_source(folder, deal)
-        return _held_out(config, deal, dataset, found, settings)
+        dataset, located = dealing.read_source(folder, deal)
+        return _held_out(config, deal, dataset, located, settings)
     other = load(
         settings.data,
         label_column=settings.label_column,
@@ -148,11 +148,11 @@ def _source(folder: pathlib.Path, config: dict[str, Any], deal: Deal, settings: 
         label_aside=deal.label_column,
     )
     notes = schemas.differences(deal.schema, other)
-    own = matching.match(deal, _in_source_order(other))
-    if isinstance(own, str):
+    located_own = matching.match(deal, _in_source_order(other))
+    if isinstance(located_own, str):
         return _other(deal, other, settings, notes)
-    dealing.warn_of_match(settings.data, own)
-    return _held_out(config, deal, _in_source_order(other), own, settings)
+    dealing.warn_of_match(settings.data, located_own)
+    return _held_out(config, deal, _in_source_order(other), located_own, settings)
 
 
 def _in_source_order(dataset: Dataset) -> Dataset:
@@ -163,17 +163,17 @@ def _in_source_order(dataset: Dataset) -> Dataset:
 
 
 def _held_out(
-    config: dict[str, Any], deal: Deal, dataset: Dataset, found: matching.Match, settings: CalibrateSettings
+    config: dict[str, Any], deal: Deal, dataset: Dataset, located: matching.Match, settings: CalibrateSettings
 ) -> Source:
     """The run's own deal: what it was not trained on is still new to the model. Rows that were added since join it."""
-    parts = matching.dealt(deal, dataset, found)
+    parts = matching.dealt(deal, dataset, located)
     labelled = parts.dev.classes is not None
     if settings.certify != config["certify"]:
         dev, certify = _set_aside(joined(parts.dev, parts.certify), settings.certify, config["seed"], deal.groups)
         parts = parts._replace(dev=dev, certify=certify)
     notes = []
-    if len(found.new):
-        x, classes = deals.rows_at(dataset, found.new)
+    if len(located.new):
+        x, classes = deals.rows_at(dataset, located.new)
         usable = ~matching.has_taught(deal, x)
         labels = (
             matching.labels_of(classes, dataset.label_names, deal.normal) if labelled else np.zeros(len(x), np.int32)

@@ -84,10 +84,10 @@ def dealt_rows(
             raise ValueError(f"{out} is a run of `jaxae {before}`, which `jaxae {command}` cannot resume")
     if resume and out is not None and deals.has_deal(out):
         deal = deals.read(out)
-        found = matching.match(deal, dataset)
-        if isinstance(found, str):
-            raise ValueError(f"{settings.data} is not what the run in {out} was started with: {found}")
-        return _with_rows(deal, dataset, found)
+        located = matching.match(deal, dataset)
+        if isinstance(located, str):
+            raise ValueError(f"{settings.data} is not what the run in {out} was started with: {located}")
+        return _with_rows(deal, dataset, located)
     if resume and out is not None and (pathlib.Path(out) / "checkpoints").is_dir():
         deals.read(out)  # says that there is none, and what to do
     rows = fresh()
@@ -104,10 +104,10 @@ def dealt_rows(
     return _with_rows(deal, dataset, as_it_is)
 
 
-def _with_rows(deal: Deal, dataset: Dataset, found: matching.Match) -> Dealt:
-    taught, _ = deals.rows_at(dataset, found.rows[deal.taught])
-    rows = {name: found.rows[numbers] for name, numbers in deal.parts.items()}
-    return Dealt(deal, matching.dealt(deal, dataset, found), taught, rows)
+def _with_rows(deal: Deal, dataset: Dataset, located: matching.Match) -> Dealt:
+    taught, _ = deals.rows_at(dataset, located.rows[deal.taught])
+    rows = {name: located.rows[numbers] for name, numbers in deal.parts.items()}
+    return Dealt(deal, matching.dealt(deal, dataset, located), taught, rows)
 
 
 def read_source(run: str | os.PathLike, deal: Deal) -> tuple[Dataset, matching.Match]:
@@ -133,19 +133,19 @@ def read_source(run: str | os.PathLike, deal: Deal) -> tuple[Dataset, matching.M
         spec = deal.path
     grouped = deal.groups is not None
     dataset = load(spec, label_column=deal.label_column, group_duplicates=grouped)
-    found = matching.match(deal, dataset)
-    if isinstance(found, str):
-        raise ValueError(f"{spec} is not what the run {run} read: {found}")
-    warn_of_match(spec, found)
-    return dataset, found
+    located = matching.match(deal, dataset)
+    if isinstance(located, str):
+        raise ValueError(f"{spec} is not what the run {run} read: {located}")
+    warn_of_match(spec, located)
+    return dataset, located
 
 
-def warn_of_match(spec: str, found: matching.Match) -> None:
+def warn_of_match(spec: str, located: matching.Match) -> None:
     """Say where a source has rows that its run did not read, or has them in another order."""
-    if found.moved:
+    if located.moved:
         warnings.warn(f"{spec}: its rows stand in another order than the run read them; they are matched", stacklevel=3)
-    if len(found.new):
-        warnings.warn(f"{spec}: {len(found.new)} rows are new since the run", stacklevel=3)
+    if len(located.new):
+        warnings.warn(f"{spec}: {len(located.new)} rows are new since the run", stacklevel=3)
 
 
 def standardisation_of(dealt: Dealt, out: str | os.PathLike | None) -> Standardisation | None:

@@ -47,9 +47,13 @@ def walks(model: Trained, rows: Batch, *, reach: float = 2.0, steps: int = 9) ->
 
     latent = jnp.asarray(code.latent)
     moved = traversals.traverse(latent[0], jnp.linspace(-reach, reach, steps), dimensions.tolist())
-    kept = {"traversals": images(moved, np.zeros(len(dimensions), int)), "dimensions": dimensions, "kl": kl[dimensions]}
+    arrays = {
+        "traversals": images(moved, np.zeros(len(dimensions), int)),
+        "dimensions": dimensions,
+        "kl": kl[dimensions],
+    }
     pairs = [(i, i + 1) for i in range(0, min(10, len(latent) - 1), 2)]
     if pairs:
         between = jnp.stack([interpolation.spherical(latent[i], latent[j], steps) for i, j in pairs])
-        kept["interpolations"] = images(between, np.array([i for i, _ in pairs]))
-    return kept
+        arrays["interpolations"] = images(between, np.array([i for i, _ in pairs]))
+    return arrays

@@ -180,21 +180,21 @@ def _real(
     if settings.number < LEAST_SCORED:
         raise ValueError(f"--score needs at least {LEAST_SCORED} images, better 10000; got -n {settings.number}")
     labels = _places(settings, list(deal.label_names))
-    dataset, found = dealing.read_source(folder, deal)
+    dataset, located = dealing.read_source(folder, deal)
     wanted = list(deal.normal) or None
     if labels is not None:
         wanted = [deal.label_names[i] for i in sorted(set(labels))]
     classes = range(len(deal.label_names)) if wanted is None else normal_classes(dataset, wanted)
-    return dataset, deal, found, np.array(classes)
+    return dataset, deal, located, np.array(classes)
 
 
 def _figures(
-    dataset: Dataset, deal: Deal, found: matching.Match, classes: np.ndarray, drawn: np.ndarray
+    dataset: Dataset, deal: Deal, located: matching.Match, classes: np.ndarray, drawn: np.ndarray
 ) -> dict[str, Any]:
     """Fréchet distance, precision and recall of the drawn images against the run's test part, and of its train part."""
     test_rows = deal.parts["test"]
     other_rows = np.setdiff1d(np.arange(len(deal.digests)), test_rows)
-    parts = [deals.rows_at(dataset, found.rows[rows]) for rows in (other_rows, test_rows)]
+    parts = [deals.rows_at(dataset, located.rows[rows]) for rows in (other_rows, test_rows)]
     (x, y), (_, test_classes) = parts
     assert y is not None
     assert test_classes is not None

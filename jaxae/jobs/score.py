@@ -104,9 +104,9 @@ def _part_of(part: str, folder: pathlib.Path, dataset: Dataset) -> np.ndarray:
     """Rows of one part of the run that the detector lies in, where this is its data; or of the source's own parts."""
     if deals.has_deal(folder.parent):
         deal = deals.read(folder.parent)
-        found = matching.match(deal, dataset)
-        if not isinstance(found, str):
-            rows = found.rows[deal.parts[part]]
+        located = matching.match(deal, dataset)
+        if not isinstance(located, str):
+            rows = located.rows[deal.parts[part]]
             if not len(rows):
                 raise ValueError(f"the run in {folder.parent} has no {part} part")
             return rows

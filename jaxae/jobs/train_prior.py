@@ -71,19 +71,19 @@ def train_prior(
     recipe = recipe_of(folder, config, deal)
     settings = _require_possible(folder, config, recipe, settings)
     trained = read_trained(folder, config, deal, recipe)
-    dataset, found = dealing.read_source(folder, deal)
-    parts = matching.dealt(deal, dataset, found)
+    dataset, located = dealing.read_source(folder, deal)
+    parts = matching.dealt(deal, dataset, located)
     if settings.by_class and parts.train.classes is None:
         raise ValueError(f"{dataset.name} has no labels to condition on: leave out --by-class")
     rows, held_out = (_encoded(trained.model, part, settings) for part in (parts.train, parts.validation))
     prior_config = _config(trained, settings, rows)
     prior = recipes.build_prior(prior_config, rows.x)
-    place = runs.start(folder / fitted_prior.FOLDER, prior_config, resume=resume, overwrite=overwrite)
+    prior_folder = runs.start(folder / fitted_prior.FOLDER, prior_config, resume=resume, overwrite=overwrite)
     discrete = "num_codes" in prior_config
     what = f"codes of {prior_config['num_codes']}" if discrete else "latents"
     echo(f"{folder} · {settings.prior} prior over {' x '.join(map(str, rows.x.shape[1:]))} {what} · {len(rows.x)} rows")
 
-    fitted = fitted_prior.fit_prior(prior, prior_config, rows, held_out, place)
+    fitted = fitted_prior.fit_prior(prior, prior_config, rows, held_out, prior_folder)
     if discrete:
         figures = _code_figures(trained.model, fitted, rows, held_out, parts.train.x, parts.validation.x)
     else:
@@ -92,13 +92,13 @@ def train_prior(
             "nats_normal": fitted_prior.nats_of_one_normal(rows.x, held_out.x),
         }
     figures |= {"steps": fitted.config["steps"], "seconds": time.monotonic() - started}
-    runs.write_json(place / "metrics.json", figures)
+    runs.write_json(prior_folder / "metrics.json", figures)
     labels = fitted_prior.drawn_classes(fitted, DRAWN, settings.seed)
     images = trained.model.draw(DRAWN, settings.seed, fitted, labels)
     runs.write_arrays(folder / "samples.npz", images=images)
     page = report.render(folder)
     echo(f"{_table(figures)}\n\n{page}  ({time.monotonic() - started:.0f} s)")
-    return place
+    return prior_folder
 
 
 def _require_possible(

@@ -92,31 +92,31 @@ def as_trained(recipe: Recipe, state: TrainState, shape: tuple[int, ...]) -> Tra
     Raises:
       ValueError: (in `encode`) latents that are not finite, or symbols that are none.
     """
-    model, params, inner = recipe.model, state.params["model"], state.state["model"]
+    model, params, model_state = recipe.model, state.params["model"], state.state["model"]
 
     @jax.jit
-    def encode_batch(params, inner, rng, batch):
+    def encode_batch(params, model_state, rng, batch):
         scaled = recipe.scaling(None, batch._replace(weight=None))
         if rng is None:
-            return model.encode(params, inner, scaled.x, batch.condition)
-        return model.apply(params, inner, rng, scaled.x, batch.condition)[0].code
+            return model.encode(params, model_state, scaled.x, batch.condition)
+        return model.apply(params, model_state, rng, scaled.x, batch.condition)[0].code
 
     def encode(rows, seed: int | None = None) -> Code:
         batch = as_batch(rows)
         if seed is None:
-            return _require_finite(score_batches(lambda part: encode_batch(params, inner, None, part), batch))
+            return _require_finite(score_batches(lambda part: encode_batch(params, model_state, None, part), batch))
         key, count = jax.random.key(seed), len(batch.x)
         parts = [
-            encode_batch(params, inner, jax.random.fold_in(key, i), part)
+            encode_batch(params, model_state, jax.random.fold_in(key, i), part)
             for i, part in enumerate(padded(batch, min(ENCODED, count)))
         ]
         whole = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *jax.device_get(parts))
         return _require_finite(whole)
 
     @jax.jit
-    def reconstruct_batch(params, inner, batch):
+    def reconstruct_batch(params, model_state, batch):
         scaled = recipe.scaling(None, batch)
-        output, _ = model.apply(params, inner, None, scaled.x, batch.condition)
+        output, _ = model.apply(params, model_state, None, scaled.x, batch.condition)
         return model.likelihood.mean(output.prediction)
 
     @jax.jit
@@ -127,15 +127,15 @@ def as_trained(recipe: Recipe, state: TrainState, shape: tuple[int, ...]) -> Tra
         recipe,
         state,
         encode,
-        lambda rows: score_batches(lambda part: reconstruct_batch(params, inner, part), as_batch(rows)),
+        lambda rows: score_batches(lambda part: reconstruct_batch(params, model_state, part), as_batch(rows)),
         lambda latents, condition=None: score_batches(
             lambda part: decode_batch(params, part), Batch(latents, condition=condition)
         ),
-        _drawing(recipe, params, inner, shape),
+        _drawing(recipe, params, model_state, shape),
     )
 
 
-def _drawing(recipe: Recipe, params: PyTree, inner: PyTree, shape: tuple[int, ...]) -> Callable[..., np.ndarray]:
+def _drawing(recipe: Recipe, params: PyTree, model_state: PyTree, shape: tuple[int, ...]) -> Callable[..., np.ndarray]:
     model = recipe.model
 
     def draw(
@@ -147,21 +147,21 @@ def _drawing(recipe: Recipe, params: PyTree, inner: PyTree, shape: tuple[int, ..
     ) -> np.ndarray:
         size = min(DRAWN, number)
 
-        def latents(params, inner, prior_params, rng, labels):
+        def latents(params, model_state, prior_params, rng, labels):
             """New latents, and the condition that the decoder reads."""
             if prior is None:
                 assert model.sample is not None
-                return model.sample(params, inner, rng, _like(size, shape), labels), labels
+                return model.sample(params, model_state, rng, _like(size, shape), labels), labels
             drawn = prior.prior.sample(prior_params, rng, _like(size, prior.shape, "num_codes" in prior.config), labels)
             if "num_codes" not in prior.config:
                 return drawn, None
             assert model.lookup is not None
-            return model.lookup(params, inner, drawn), None
+            return model.lookup(params, model_state, drawn), None
 
         @jax.jit
-        def draw_batch(params, inner, prior_params, rng, labels):
+        def draw_batch(params, model_state, prior_params, rng, labels):
             latent_rng, noise_rng = jax.random.split(rng)
-            latent, condition = latents(params, inner, prior_params, latent_rng, labels)
+            latent, condition = latents(params, model_state, prior_params, latent_rng, labels)
             prediction = model.decode(params, latent, condition)
             return model.likelihood.sample(noise_rng, prediction) if noise else model.likelihood.mean(prediction)
 
@@ -170,7 +170,9 @@ def _drawing(recipe: Recipe, params: PyTree, inner: PyTree, shape: tuple[int, ..
         for index, begin in enumerate(range(0, number, size)):
             rows = np.minimum(np.arange(begin, begin + size), number - 1)
             some = None if labels is None else jnp.asarray(np.asarray(labels, np.int32)[rows])
-            parts.append(np.asarray(draw_batch(params, inner, prior_params, jax.random.fold_in(key, index), some)))
+            parts.append(
+                np.asarray(draw_batch(params, model_state, prior_params, jax.random.fold_in(key, index), some))
+            )
         return np.concatenate(parts)[:number]
 
     return draw

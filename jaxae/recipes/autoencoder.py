@@ -169,10 +169,10 @@ def _scorer(model: Autoencoder, shape: tuple[int, ...], view: str, held_out: int
         return relative(reconstruction(model, "smooth"), exponent=0.5)
     error = relative(reconstruction(model, "l2"))
     nearest = relative(latent.knn(latent.inputs, neighbours), exponent=0.5)  # more where some are anomalies
-    both = fused(error, nearest, held_out=held_out, by="log")
+    combined = fused(error, nearest, held_out=held_out, by="log")
     assert error.map is not None
-    own = error.map
-    return both._replace(map=lambda fitted, rng, batch: own(fitted["members"][0], rng, batch))
+    error_map = error.map
+    return combined._replace(map=lambda fitted, rng, batch: error_map(fitted["members"][0], rng, batch))
 
 
 def default_steps(num_rows: int) -> int:

@@ -31,14 +31,14 @@ def keyword_hints(function: Callable) -> dict[str, Any]:
       <class 'int'>
     """
     hints = typing.get_type_hints(function)
-    found: dict[str, Any] = {}
+    keywords: dict[str, Any] = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD:
             for shared in typing.get_args(parameter.annotation):
-                found |= typing.get_type_hints(shared)
+                keywords |= typing.get_type_hints(shared)
         else:
-            found[name] = hints.get(name, Any)
-    return found
+            keywords[name] = hints.get(name, Any)
+    return keywords
 
 
 def resolved(owner: str, function: Callable, options: dict[str, Any], hidden: set[str]) -> dict[str, Any]:

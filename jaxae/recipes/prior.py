@@ -73,12 +73,12 @@ def build_prior(config: dict[str, Any], latents: np.ndarray | None = None, **nar
             given["num_classes"] = len(config["classes"])
         return constructor(config["num_codes"], **given, **narrowing)
     constructor = LATENT_PRIORS[name]
-    inner = constructor(shape, **resolved(f"the {name} prior", constructor, options, {"shape"}))
+    base = constructor(shape, **resolved(f"the {name} prior", constructor, options, {"shape"}))
     if latents is None:
-        return priors.standardised(inner, jnp.zeros(shape), jnp.ones(shape))
+        return priors.standardised(base, jnp.zeros(shape), jnp.ones(shape))
     scale = latents.std(0)
     # a latent that is always the same would be divided by nothing
-    return priors.standardised(inner, jnp.asarray(latents.mean(0)), jnp.asarray(np.where(scale > 1e-6, scale, 1.0)))
+    return priors.standardised(base, jnp.asarray(latents.mean(0)), jnp.asarray(np.where(scale > 1e-6, scale, 1.0)))
 
 
 def prior_steps(num_rows: int, epochs: int | None) -> int:

@@ -341,7 +341,8 @@ def _deal(run: Run) -> list[tuple[str, str]]:
     kind = f"{len(schema['parts'])} columns"
     if schema["kind"] == "images":
         (image,) = schema["parts"]
-        kind = f"{image['width']} x {image['height']} pixels, {image['channels']} channel(s), {schema['dtype']}"
+        channels = f"{image['channels']} channel{'s' if image['channels'] > 1 else ''}"
+        kind = f"{image['width']} x {image['height']} pixels, {channels}, {schema['dtype']}"
     rows = [("source", source["path"] or source["spec"]), ("examples", kind), ("content", source["digest"][:16])]
     if run.deal.get("taught"):
         rows.append(("known anomalies taught", f"{run.deal['taught']:,}"))

@@ -41,21 +41,21 @@ def match(deal: Deal, dataset: Dataset) -> Match | str:
     before = names_of(deal.classes, deal.label_names)
     if len(values) == len(deal.digests) and (values == deal.digests).all() and (names == before).all():
         return Match(np.arange(len(values)), np.empty(0, np.int64), False)
-    place = _places(_keys(deal.digests, before), _keys(values, names))
-    lost = np.flatnonzero(place < 0)
+    position = _places(_keys(deal.digests, before), _keys(values, names))
+    lost = np.flatnonzero(position < 0)
     if len(lost):
         return _what_changed(deal, values, lost, len(values))
-    new = np.setdiff1d(np.arange(len(values)), place)
-    moved = bool((place != np.arange(len(place))).any()) and not _only_appended(deal, dataset, place)
-    return Match(place, new, moved)
+    new = np.setdiff1d(np.arange(len(values)), position)
+    moved = bool((position != np.arange(len(position))).any()) and not _only_appended(deal, dataset, position)
+    return Match(position, new, moved)
 
 
-def dealt(deal: Deal, dataset: Dataset, found: Match) -> Splits:
+def dealt(deal: Deal, dataset: Dataset, located: Match) -> Splits:
     """The parts of a deal with their rows: as they were, wherever they are in the source by now."""
     parts = {}
     for name in PARTS:
         rows = deal.parts[name]
-        x, classes = rows_at(dataset, found.rows[rows])
+        x, classes = rows_at(dataset, is_there.rows[rows])
         parts[name] = Part(x, _anomalies(deal, dataset, classes, len(rows), name), classes, rows)
     left_out = np.empty(0, np.int64) if deal.left_out is None else deal.left_out
     return Splits(**parts, normal=deal.normal, left_out=left_out, duplicates={})
@@ -102,16 +102,16 @@ def _places(before: np.ndarray, now: np.ndarray) -> np.ndarray:
     first = np.searchsorted(ordered, ordered, side="left")
     rank = np.empty(len(before), np.int64)
     rank[by_key] = np.arange(len(before)) - first
-    found = start + rank < stop
-    place = np.full(len(before), -1, np.int64)
-    place[found] = order[(start + rank)[found]]
-    return place
+    is_there = start + rank < stop
+    position = np.full(len(before), -1, np.int64)
+    position[is_there] = order[(start + rank)[is_there]]
+    return position
 
 
-def _only_appended(deal: Deal, dataset: Dataset, place: np.ndarray) -> bool:
+def _only_appended(deal: Deal, dataset: Dataset, position: np.ndarray) -> bool:
     """Whether the rows follow each other as they did, within each part of the source."""
-    cut = len(place) if deal.num_train is None else deal.num_train
-    return all(bool((np.diff(rows) > 0).all()) for rows in (place[:cut], place[cut:]))
+    cut = len(position) if deal.num_train is None else deal.num_train
+    return all(bool((np.diff(rows) > 0).all()) for rows in (position[:cut], position[cut:]))
 
 
 def _what_changed(deal: Deal, values: np.ndarray, lost: np.ndarray, count: int) -> str:

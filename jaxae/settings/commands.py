@@ -53,9 +53,9 @@ class DetectSettings(NamedTuple):
     data: str = "fashion-sample"
     label_column: str | None = None
     normal: tuple[str, ...] | None = None
-    model: Annotated[str, Named("jaxae.presets:PRESETS", own=True)] = "denoising_ae"
-    bottleneck: Annotated[str | None, Named("jaxae.bottlenecks:BOTTLENECKS", own=True)] = None
-    score: Annotated[str | None, Named("jaxae.recipes:SCORES", own=True)] = None
+    model: Annotated[str, Named("jaxae.presets:PRESETS", importable=True)] = "denoising_ae"
+    bottleneck: Annotated[str | None, Named("jaxae.bottlenecks:BOTTLENECKS", importable=True)] = None
+    score: Annotated[str | None, Named("jaxae.recipes:SCORES", importable=True)] = None
     view: Annotated[str, Named(("pixels", "edges"))] = "pixels"
     cost: tuple[float, float] = (10.0, 1.0)
     rule: Rule = None
@@ -130,8 +130,8 @@ class TrainSettings(NamedTuple):
     data: str = "fashion-sample"
     label_column: str | None = None
     normal: tuple[str, ...] | None = None
-    model: Annotated[str, Named("jaxae.presets:PRESETS", own=True)] = "vae"
-    bottleneck: Annotated[str | None, Named("jaxae.bottlenecks:BOTTLENECKS", own=True)] = None
+    model: Annotated[str, Named("jaxae.presets:PRESETS", importable=True)] = "vae"
+    bottleneck: Annotated[str | None, Named("jaxae.bottlenecks:BOTTLENECKS", importable=True)] = None
     epochs: Epochs = None
     seed: Seed = 0
     options: dict[str, Any] = {}  # noqa: RUF012

@@ -38,12 +38,12 @@ class Named(NamedTuple):
 
     Attributes:
       source: the names themselves, or `package.module:TABLE` that holds them as keys.
-      own: whether `package.module:function` may stand for a part of somebody else's.
+      importable: whether `package.module:function` may stand for a part of somebody else's.
       besides: further names.
     """
 
     source: str | tuple[str, ...]
-    own: bool = False
+    importable: bool = False
     besides: tuple[str, ...] = ()
 
     def names(self) -> list[str]:
@@ -133,10 +133,10 @@ def _is_finite(value: Any) -> bool:
 
 
 def _require_named(name: str, value: str, limit: Named) -> None:
-    if limit.own and ":" in value:
+    if limit.importable and ":" in value:
         return
     if value not in (names := limit.names()):
-        more = ", or package.module:function" if limit.own else ""
+        more = ", or package.module:function" if limit.importable else ""
         raise ValueError(f"there is no {name} {value!r}; there are {', '.join(names)}{more}")
 
 
