@@ -76,7 +76,7 @@ def _allowed():
 def _forgets_programs(_allowed):
     """Compiled programs leave a process that has grown: jax keeps each, at 1 to 2 MB, until it is told to clear.
 
-    What is needed again comes back from the run's cache of compiled programs, at a tenth of the time.
+    What is needed again is traced again and comes back, compiled, from the run's cache on disk.
     """
     yield
     if sys.platform == "linux" and resident() > _allowed["bytes"]:

@@ -1,5 +1,7 @@
 """Discrete bottlenecks: one table of what holds beyond the contract: padding, NaN, precision."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -47,13 +49,18 @@ TABLE = {
 }
 
 
-@pytest.fixture(params=sorted(TABLE))
-def member(request):
-    make, top, hard = TABLE[request.param]
+@functools.cache  # one layer a name: what one test has compiled of it, the others find
+def built(name):
+    make, top, hard = TABLE[name]
     layer = make()
     h = 2 * jax.random.normal(KEY(0), (6, 3, 4))
-    params, state = layer.init(KEY(1), h)
+    params, state = jax.jit(layer.init)(KEY(1), h)
     return layer, params, state, h, top, hard
+
+
+@pytest.fixture(params=sorted(TABLE))
+def member(request):
+    return built(request.param)
 
 
 def test_symbols_are_looked_up_bit_for_bit(member):
@@ -82,20 +89,20 @@ def test_compiled_equals_eager_in_one_trace_and_the_state_is_kept_without_a_key(
 
 def test_half_precision_and_padding(member):
     layer, params, state, h, _, _ = member
-    half = h.astype(jnp.bfloat16)
-    code, _ = layer.apply(params, state, None, half)
-    same, _ = layer.apply(params, state, None, half.astype(jnp.float32))
+    half, apply = h.astype(jnp.bfloat16), jax.jit(layer.apply)
+    code, _ = apply(params, state, None, half)
+    same, _ = apply(params, state, None, half.astype(jnp.float32))
     chex.assert_trees_all_equal(code, same)
     mask = jnp.array([[1, 1, 0]] * 6)
     spoilt = h.at[:, 2].set(jnp.nan)
-    a, _ = layer.apply(params, state, KEY(1), h, {"mask": mask})
-    b, _ = layer.apply(params, state, KEY(1), spoilt, {"mask": mask})
+    a, _ = apply(params, state, KEY(1), h, {"mask": mask})
+    b, _ = apply(params, state, KEY(1), spoilt, {"mask": mask})
     chex.assert_trees_all_equal(a, b)
-    short, _ = layer.apply(params, state, None, h[:, :2])
-    masked, _ = layer.apply(params, state, None, h, {"mask": mask})
+    short, _ = apply(params, state, None, h[:, :2])
+    masked, _ = apply(params, state, None, h, {"mask": mask})
     np.testing.assert_allclose(short.penalty, masked.penalty, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(short.rate, masked.rate, rtol=1e-5)
-    gradient = jax.grad(lambda h: layer.apply(params, state, None, h, {"mask": mask})[0].latent.sum())(spoilt)
+    gradient = jax.jit(jax.grad(lambda h: layer.apply(params, state, None, h, {"mask": mask})[0].latent.sum()))(spoilt)
     assert not np.isnan(gradient).any()
     with pytest.raises(ValueError, match=r"a value per token, \(6, 3\), got \(6,\)"):
         layer.apply(params, state, None, h, {"mask": mask[:, 0]})
