@@ -69,11 +69,12 @@ def check_objective(objective: Objective, batch: Batch | None = None, *, needs_k
             found |= {"plain": (loss, metrics), "same": same}
         return found
 
-    batch = batch._replace(weight=jnp.ones(rows) if batch.weight is None else batch.weight)
+    weight = jnp.ones(rows) if batch.weight is None else batch.weight
+    batch = batch._replace(weight=weight)
     run = Compiled(everything, "apply")
     new = run(params, state, second, batch, jnp.int32(0))["new"]
     found = run(params, new, second, batch, jnp.int32(7))
-    one_less = batch._replace(weight=batch.weight.at[rows // 2].set(0.0))
+    one_less = batch._replace(weight=weight.at[rows // 2].set(0.0))
     padded, other = (run(params, new, second, b, jnp.int32(7)) for b in (one_less, _changed(one_less, odd_key)))
     require_finite((found["loss"], found["metrics"]), "loss and metrics")
     _check_gradients(objective, found["gradients"])
