@@ -69,15 +69,6 @@ def test_bottleneck(name):
     testing.check_bottleneck(BOTTLENECKS[name](), exact=name not in ROUNDED)
 
 
-@rows({n for n in BOTTLENECKS if BOTTLENECKS[n]().lookup is not None} - {"residual_shared", "multi_scale"})
-def test_lookup_outside_of_jit_gives_the_latent_that_training_read(name):
-    layer, h = BOTTLENECKS[name](), jax.random.normal(KEY(0), (3, 2, 4))
-    params, state = jax.jit(layer.init)(KEY(1), h)
-    code, _ = jax.jit(layer.apply)(params, state, KEY(2), h)
-    near = {"rtol": 1e-5, "atol": 1e-6} if name in ROUNDED else {"rtol": 0, "atol": 0}
-    np.testing.assert_allclose(jax.jit(layer.lookup)(params, state, code.symbols), code.latent, **near)
-
-
 @rows(PRIORS)
 def test_prior(name):
     support = "circle" if name == "hypersphere" else "line"
