@@ -217,6 +217,8 @@ def _error_title(run: Run, otherwise: str) -> str:
     if run.scores is None or run.scores.label is None:
         return otherwise
     normal, anomaly = (run.scores.score[run.scores.label == value] for value in (0, 1))
+    if run.scores.score.min() < 0:  # fused scores are differences of logarithms, which have no ratio
+        return otherwise
     if not len(normal) or not len(anomaly) or np.median(normal) <= 0 or np.median(anomaly) <= np.median(normal):
         return otherwise
     ratio = float(np.median(anomaly) / np.median(normal))

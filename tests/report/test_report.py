@@ -153,6 +153,19 @@ def test_page_tells_where_the_rows_came_from(tmp_path):
     assert any("d.csv: ae" in text for text in texts)
 
 
+@pytest.mark.parametrize(("shift", "claimed"), [(0.0, True), (5.0, False)])
+def test_a_ratio_of_scores_is_claimed_where_there_is_one(shift, claimed, tmp_path):
+    folder = write_run(tmp_path / "run")
+    lines = (folder / "scores.csv").read_text().splitlines()
+    moved = []
+    for line in lines[1:]:
+        index, source, score, *rest = line.split(",")
+        moved.append(",".join([index, source, repr(float(score) - shift), *rest]))
+    (folder / "scores.csv").write_text("\n".join([lines[0], *moved]) + "\n")
+    title = page._error_title(read_run(folder), "otherwise")
+    assert ("times as high" in title) == claimed
+
+
 def test_names_of_columns_are_shown_as_they_are(tmp_path):
     """`cost $_{ of $` is no mathematics: matplotlib would fail to parse it."""
     shares, kinds = np.array([[3.0, 1.0], [1.0, 2.0]]), ["miss", "false alarm"]
