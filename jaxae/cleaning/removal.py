@@ -41,8 +41,8 @@ def cleaned(
       >>> from jaxae.cleaning import cleaned
       >>> from jaxae.data import Dataset, splits
       >>> x = np.r_[np.random.default_rng(0).normal(size=(60, 2)), [[50.0, 50.0]]].astype(np.float32)
-      >>> parts = splits.split(Dataset("rows", x, None, x[:1], None), calibration=0, dev=0)
-      >>> _, left_out = cleaned(parts, "neighbours", 0.02, view=lambda rows: rows, judge=None)
+      >>> parts = splits.split(Dataset("rows", x, None, x[:1] + 1, None), calibration=0, dev=0)
+      >>> _, left_out = cleaned(parts, "neighbours", 0.02, view=lambda rows: rows, judge=lambda rows: None)
       >>> 60 in left_out
       True
     """

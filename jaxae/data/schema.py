@@ -166,10 +166,10 @@ def differences(schema: Schema, dataset: Dataset) -> list[str]:
     Example:
       >>> import numpy as np
       >>> from jaxae.data import Dataset, schema
-      >>> grams = np.random.default_rng(0).uniform(1, 2, (50, 1)).astype(np.float32)
+      >>> grams = np.linspace(1, 2, 50, dtype=np.float32)[:, None]
       >>> seen = schema.describe(grams, ("dose",))
       >>> schema.differences(seen, Dataset("mg", grams, None, 1000 * grams, None, feature_names=("dose",)))
-      ['dose: 100 % of the rows lie far beyond what training saw, 1 to 2 (now 1004 to 1999): another unit?']
+      ['dose: 100 % of the rows lie far beyond what training saw, 1 to 2 (now 1000 to 2000): another unit?']
     """
     x = dataset.x_test
     kind = "table" if x.ndim == 2 else "images"

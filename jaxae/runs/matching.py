@@ -55,7 +55,7 @@ def dealt(deal: Deal, dataset: Dataset, located: Match) -> Splits:
     parts = {}
     for name in PARTS:
         rows = deal.parts[name]
-        x, classes = rows_at(dataset, is_there.rows[rows])
+        x, classes = rows_at(dataset, located.rows[rows])
         parts[name] = Part(x, _anomalies(deal, dataset, classes, len(rows), name), classes, rows)
     left_out = np.empty(0, np.int64) if deal.left_out is None else deal.left_out
     return Splits(**parts, normal=deal.normal, left_out=left_out, duplicates={})

@@ -8,12 +8,14 @@ from click.testing import CliRunner
 
 from jaxae.cli import main
 from jaxae.jobs import fitting
+from jaxae.report import canvas
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _few_checkpoints():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fitting, "CHUNKS", 2)
+        patch.setattr(canvas, "DPI", 30)
         yield
 
 

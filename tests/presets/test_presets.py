@@ -12,7 +12,7 @@ import optax
 import pytest
 
 from jaxae import networks, presets
-from jaxae.jobs.train import Settings, train
+from jaxae.jobs import TrainSettings, train
 from jaxae.networks import patches
 from jaxae.presets import PRESETS
 from jaxae.scoring.scores.likelihood import bound
@@ -236,7 +236,9 @@ def test_bad_keywords_get_one_line(make, message):
 def test_labels_travel_to_the_model_that_reads_them(tmp_path):
     y = np.arange(60) % 3
     np.savez(tmp_path / "rows.npz", x_train=RNG.normal(size=(60, 4)) + y[:, None], y_train=y)
-    settings = Settings(data=str(tmp_path / "rows.npz"), model="conditional_vae", epochs=1, options={"latent_size": 2})
+    settings = TrainSettings(
+        data=str(tmp_path / "rows.npz"), model="conditional_vae", epochs=1, options={"latent_size": 2}
+    )
     folder = train(settings, tmp_path / "run")
     assert json.loads((folder / "config.json").read_text())["options"]["num_classes"] == 3
     assert np.load(folder / "samples.npz")["images"].shape == (64, 4)

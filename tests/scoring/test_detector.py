@@ -121,7 +121,7 @@ def test_fit_in_chunks_reads_each_set_where_it_belongs():
         assert verdict.action.tolist() == [0, 1]
         np.testing.assert_allclose(verdict.p_value, [6 / 11, 4 / 11])
     jitted = jax.jit(detect.fit)(*arguments)
-    assert jitted["threshold"]["threshold"] == 4
+    assert jitted.threshold["threshold"] == 4
     # dev's weights reach the rule: the anomaly at 6 does not exist
     weighted = detect.fit(*arguments[:4], Batch(column(dev), weight=np.float32([1, 0, 1])), labels)
     assert weighted["threshold"]["threshold"] == 8 - 2

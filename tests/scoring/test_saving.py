@@ -257,9 +257,9 @@ def test_foreign_folders_are_one_line(tmp_path):
         scoring.load_detector(tmp_path / "card.json")
     save_tiny(tmp_path / "d")
     card = json.loads((tmp_path / "d" / "card.json").read_text())
-    card["detector"]["version"] = 2
+    card["detector"]["version"] = 3
     (tmp_path / "d" / "card.json").write_text(json.dumps(card))
-    with pytest.raises(ValueError, match="is a detector of version 2; this library reads version 1"):
+    with pytest.raises(ValueError, match="is a detector of version 3; this library reads versions 1 and 2"):
         scoring.load_detector(tmp_path / "d")
 
 
