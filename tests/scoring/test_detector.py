@@ -124,7 +124,7 @@ def test_fit_in_chunks_reads_each_set_where_it_belongs():
     assert jitted.threshold["threshold"] == 4
     # dev's weights reach the rule: the anomaly at 6 does not exist
     weighted = detect.fit(*arguments[:4], Batch(column(dev), weight=np.float32([1, 0, 1])), labels)
-    assert weighted["threshold"]["threshold"] == 8 - 2
+    assert weighted.threshold["threshold"] == 8 - 2
 
 
 def test_weight_plays_no_role_in_scores():
