@@ -242,6 +242,43 @@ def test_an_open_set_keeps_its_classes_under_another_threshold(outputs, images, 
     assert all(a == b for a, b in both)  # the class is the same wherever both name one
 
 
+def test_folders_of_images_are_scored_whole_and_each_row_names_its_file(outputs, images, jaxae, tmp_path):
+    from PIL import Image
+
+    with np.load(images) as data:
+        x, y = data["x_test"][:12, ..., 0], data["y_test"][:12]
+    for layout, place in (
+        ("classes", lambda index, kind: f"{kind}/{index}.png"),
+        ("parts", lambda index, kind: f"{'train' if index % 2 else 'test'}/{kind}/{index}.png"),
+        ("flat", lambda index, kind: f"{index:02d}.png"),
+    ):
+        files = {place(index, kind): index for index, kind in enumerate(y)}
+        for file, index in files.items():
+            (tmp_path / layout / file).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(x[index]).save(tmp_path / layout / file)
+        out = tmp_path / f"{layout}.csv"
+        jaxae("score", "--detector", outputs / "detect", "--data", tmp_path / layout, "--out", out)
+        header, *lines = (line.split(",") for line in out.read_text().splitlines())
+        rows = [dict(zip(header, line, strict=True)) for line in lines]
+        assert {row["source"] for row in rows} == set(files)
+        for row in rows:
+            label = "" if layout == "flat" else str(int(y[files[row["source"]]] != "left"))
+            assert row["label"] == label
+    jaxae(
+        "score",
+        "--detector",
+        outputs / "detect",
+        "--data",
+        tmp_path / "parts",
+        "--part",
+        "test",
+        "--out",
+        out,
+        "--overwrite",
+    )
+    assert all(line.split(",")[1].startswith("test/") for line in out.read_text().splitlines()[1:])
+
+
 def test_sample_compares_with_the_test_part_of_the_run(outputs, images, jaxae, tmp_path, monkeypatch):
     """By the deal, not by another split of the file: the features see just the run's test rows."""
     from jaxae import generation
