@@ -67,7 +67,6 @@ def check_preset(
     require(end < start, f"the loss must fall in {STEPS} steps, got {start:.6g} at first and {end:.6g} at last")
     members = jax.eval_shape(jax.vmap(trained, (0, None)), jax.random.split(second, 2), x)[1]["loss"]
     require_shape(members, (2, STEPS), "loss of two members of an ensemble")
-    train.require_pure(second, x)
 
     def used(state, x, pixels, key):
         losses = [
