@@ -120,8 +120,8 @@ def as_trained(recipe: Recipe, state: TrainState, shape: tuple[int, ...]) -> Tra
         return model.likelihood.mean(output.prediction)
 
     @jax.jit
-    def decode_batch(params, latents):
-        return model.likelihood.mean(model.decode(params, latents.x, latents.condition))
+    def decode_batch(params, model_state, latents):
+        return model.likelihood.mean(model.decode(params, latents.x, latents.condition, model_state))
 
     return Trained(
         recipe,
@@ -129,7 +129,7 @@ def as_trained(recipe: Recipe, state: TrainState, shape: tuple[int, ...]) -> Tra
         encode,
         lambda rows: score_batches(lambda part: reconstruct_batch(params, model_state, part), as_batch(rows)),
         lambda latents, condition=None: score_batches(
-            lambda part: decode_batch(params, part), Batch(latents, condition=condition)
+            lambda part: decode_batch(params, model_state, part), Batch(latents, condition=condition)
         ),
         _drawing(recipe, params, model_state, shape),
     )
@@ -162,7 +162,7 @@ def _drawing(recipe: Recipe, params: PyTree, model_state: PyTree, shape: tuple[i
         def draw_batch(params, model_state, prior_params, rng, labels):
             latent_rng, noise_rng = jax.random.split(rng)
             latent, condition = latents(params, model_state, prior_params, latent_rng, labels)
-            prediction = model.decode(params, latent, condition)
+            prediction = model.decode(params, latent, condition, model_state)
             return model.likelihood.sample(noise_rng, prediction) if noise else model.likelihood.mean(prediction)
 
         key, prior_params = jax.random.key(seed), None if prior is None else prior.params

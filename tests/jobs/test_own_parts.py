@@ -9,8 +9,8 @@ import pytest
 from jaxae.recipes import own_function
 
 MODULE = """
-import jax.numpy as jnp
-from jaxae import bottlenecks, presets, scoring
+import flax.linen as nn
+from jaxae import bottlenecks, networks, presets, scoring
 from jaxae.types import Scorer
 
 
@@ -29,6 +29,20 @@ def largest(model):
 
 def share(value=0.2):
     return scoring.thresholds.quantile(1 - value)
+
+
+class Normed(nn.Module):
+    width: int
+
+    @nn.compact
+    def __call__(self, x, train: bool):
+        x = nn.BatchNorm(use_running_average=not train)(nn.Dense(8)(x))
+        return nn.Dense(self.width)(nn.Dropout(0.1, deterministic=not train)(nn.relu(x)))
+
+
+def normed(shape, transform=None):
+    encoder, decoder = networks.from_linen(Normed(4)), networks.from_linen(Normed(shape[-1]))
+    return presets.vae(shape, latent_size=2, encoder=encoder, decoder=decoder, transform=transform)
 
 
 def broken(shape, transform=None):
@@ -110,6 +124,17 @@ def test_what_was_saved_by_name_is_read_again_by_every_command(mine, table, jaxa
     jaxae("calibrate", detect, "--max-false-alarm-rate", 0.2, "--out", tmp_path / "d")
     line = refused("sample", run, "-n", 5)
     assert "there is no module my_parts on the Python path" in line
+
+
+def test_a_model_with_batch_norm_and_dropout_is_trained_scored_and_drawn_from(mine, table, jaxae, tmp_path):
+    base = ("--data", table, "--label-column", "kind", "--model", f"{mine}:normed", "--epochs", 2)
+    jaxae("detect", *base, "--normal", "ok", "--out", tmp_path / "detect")
+    again = ("score", "--detector", tmp_path / "detect", "--data", table, "--part", "test", "--out", tmp_path / "s.csv")
+    jaxae(*again)
+    assert (tmp_path / "s.csv").read_text() == (tmp_path / "detect" / "scores.csv").read_text()
+    jaxae("train", *base, "--out", tmp_path / "train")
+    jaxae("sample", tmp_path / "train", "-n", 3)
+    assert len((tmp_path / "train" / "samples.csv").read_text().splitlines()) == 4
 
 
 @pytest.mark.parametrize(
