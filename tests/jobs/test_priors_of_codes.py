@@ -8,20 +8,6 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    """Bright left halves and bright right halves, two classes."""
-    rng = np.random.default_rng(0)
-    side = rng.integers(0, 2, 260)
-    x = rng.integers(0, 20, (260, 6, 6, 1), np.uint8)
-    for image, right in zip(x, side, strict=True):
-        image[:, 3 * right : 3 * right + 3] += 200
-    path = tmp_path_factory.mktemp("data") / "halves.npz"
-    names = np.array(["left", "right"])[side]
-    np.savez(path, x_train=x[:220], y_train=names[:220], x_test=x[220:], y_test=names[220:])
-    return path
-
-
-@pytest.fixture(scope="module")
 def run(images, tmp_path_factory, jaxae):
     out = tmp_path_factory.mktemp("runs") / "vq"
     sizes = ("--set", "num_codes=8", "--set", "num_tokens=3", "--set", "code_size=4")
