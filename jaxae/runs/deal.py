@@ -287,6 +287,7 @@ def _rows_digest(arrays: dict[str, np.ndarray]) -> str:
 
 
 def names_of(classes: np.ndarray, names: tuple[str, ...] | None) -> np.ndarray:
+    """`[N]` names of the rows' classes; empty where a row has none (class -1)."""
     # one more at the end, which class -1 reads
     return np.array([*(names or ()), ""], np.str_)[classes]
 
