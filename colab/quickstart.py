@@ -112,7 +112,7 @@ normal, anomaly = np.flatnonzero(labels == 0)[:3], np.flatnonzero(labels == 1)[:
 rows = np.concatenate([normal, anomaly])
 scaled = transforms.scale_uint8()(None, Batch(parts.test.x[rows]))
 output, _ = model.apply(state.params["model"], state.state["model"], None, scaled.x)
-error = score.map(fitted["scorer"], jax.random.key(0), Batch(parts.test.x[rows]))
+error = score.map(fitted.scorer, jax.random.key(0), Batch(parts.test.x[rows]))
 kinds = ["normal"] * len(normal) + ["anomaly"] * len(anomaly)
 path = pictures.reconstructions(
     folder / "examples.png",
