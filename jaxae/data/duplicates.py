@@ -95,3 +95,33 @@ def allot(groups: np.ndarray, counts: list[int], rng: np.random.Generator) -> np
         part[group] = best
         missing[best] -= size
     return part[inverse]
+
+
+def chosen_share(strata: np.ndarray, groups: np.ndarray | None, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Draw a share of the rows: the same share of each class, or whole groups of equal rows.
+
+    Args:
+      strata: `[N]` class of each row.
+      groups: `[N]` group of each row, whose rows stay together whatever their classes; None: rows are drawn one by one.
+      share: share of the rows that is drawn, in [0, 1).
+      rng: decides the draw.
+
+    Returns:
+      `[N]` bool, the rows that were drawn.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxae.data.duplicates import chosen_share
+      >>> drawn = chosen_share(np.array([0, 0, 0, 0, 1, 1]), None, 0.5, np.random.default_rng(0))
+      >>> int(drawn[:4].sum()), int(drawn[4:].sum())
+      (2, 1)
+    """
+    drawn = np.zeros(len(strata), bool)
+    if not share or not len(strata):
+        return drawn
+    together = [np.arange(len(strata))]
+    for rows in together if groups is not None else [np.flatnonzero(strata == value) for value in np.unique(strata)]:
+        count = round(share * len(rows))
+        numbers = np.arange(len(rows)) if groups is None else groups[rows]
+        drawn[rows] = allot(numbers, [len(rows) - count, count], rng) == 1
+    return drawn

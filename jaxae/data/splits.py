@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxae.data.dataset import Dataset
-from jaxae.data.duplicates import allot, row_groups
+from jaxae.data.duplicates import allot, chosen_share, row_groups
 from jaxae.numerics import as_whole
 
 HELD_OUT = ("validation", "calibration", "dev")
@@ -169,13 +169,9 @@ def _set_aside(home, share: float, strata, groups, rng: np.random.Generator, gro
     """Move a share of dev to certify, in place: the same share of each class, or whole groups of equal rows."""
     if not 0 <= share < 1:
         raise ValueError(f"certify must be a share of dev in [0, 1), got {share}")
-    if not share:
-        return
     dev = np.flatnonzero(home == 1 + HELD_OUT.index("dev"))
-    for rows in [dev] if group_duplicates else [dev[strata[dev] == stratum] for stratum in np.unique(strata[dev])]:
-        count = round(share * len(rows))
-        labels = groups[rows] if group_duplicates else np.arange(len(rows))
-        home[rows[allot(labels, [len(rows) - count, count], rng) == 1]] = 1 + len(HELD_OUT)
+    certify = chosen_share(strata[dev], groups[dev] if group_duplicates else None, share, rng)
+    home[dev[certify]] = 1 + len(HELD_OUT)
 
 
 def _deal(labels, groups, test_groups, sizes, rng: np.random.Generator, group_duplicates: bool) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxae import scoring
 from jaxae.data import Dataset, Splits, load
 from jaxae.data import schema as schemas
-from jaxae.data.duplicates import allot
+from jaxae.data.duplicates import chosen_share
 from jaxae.data.splits import Part, joined, normal_classes
 from jaxae.jobs import dealing, deciding
 from jaxae.jobs.deciding import Labels, known_truth
@@ -236,19 +236,8 @@ def _other(deal: Deal, dataset: Dataset, settings: CalibrateSettings, notes: lis
 
 def _set_aside(dev: Part, share: float, seed: int, groups: np.ndarray | None) -> tuple[Part, Part]:
     """Dev and certify: a share of each class alike, or whole groups of equal rows."""
-    is_certify = np.zeros(len(dev.x), bool)
-    rng = np.random.default_rng([seed, 0xCE27])
     strata = dev.labels if dev.classes is None else dev.classes
-    for rows in _strata(strata, groups is not None):
-        count = round(share * len(rows))
-        numbers = np.arange(len(rows)) if groups is None else groups[dev.rows[rows]]
-        is_certify[rows] = allot(numbers, [len(rows) - count, count], rng) == 1
+    assert strata is not None
+    rng = np.random.default_rng([seed, 0xCE27])
+    is_certify = chosen_share(strata, None if groups is None else groups[dev.rows], share, rng)
     return dev.taken(~is_certify), dev.taken(is_certify)
-
-
-def _strata(classes: np.ndarray | None, grouped: bool) -> list[np.ndarray]:
-    if classes is None or not len(classes):
-        return []
-    if grouped:  # equal rows stay together, whatever their classes
-        return [np.arange(len(classes))]
-    return [np.flatnonzero(classes == value) for value in np.unique(classes)]
