@@ -8,20 +8,26 @@
 # %%
 # Colab's jax is built for its TPU or GPU: pinning what is installed keeps pip from replacing it, so that only what is
 # missing is added. jaxae itself comes from a checkout in or beside this folder.
-import importlib.util
+import importlib
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
 
-if importlib.util.find_spec("jaxae") is None:
-    checkouts = [folder for folder in (".", "..", "jaxae") if Path(folder, "jaxae", "types.py").is_file()]
+try:
+    metadata.version("jaxae")
+except metadata.PackageNotFoundError:  # a folder of that name can be imported without being installed
+    checkouts = [path for path in map(Path, (".", "..", "jaxae")) if (path / "jaxae" / "__init__.py").is_file()]
     if not checkouts:
-        raise SystemExit("put a checkout of jaxae beside this notebook first: there is no release to install yet")
+        raise SystemExit(
+            "put a checkout of jaxae beside this notebook first: there is no release to install yet"
+        ) from None
     installed = {package.metadata["Name"].lower(): package.version for package in metadata.distributions()}
     keep = [f"{name}=={installed[name]}" for name in ("jax", "jaxlib", "libtpu") if name in installed]
     Path("keep.txt").write_text("\n".join(keep))
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-c", "keep.txt", checkouts[0]], check=True)
+    source = str(checkouts[0].resolve())
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-c", "keep.txt", source], check=True)
+    importlib.invalidate_caches()
 
 # %%
 import tempfile
