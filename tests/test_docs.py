@@ -177,3 +177,37 @@ def test_the_version_is_one():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     closed = re.findall(r"^## \[(\d\S*)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
     assert project["version"] == jaxae.__version__ == closed[0]
+
+
+PAGES = {path.name: path.read_text("utf-8") for path in (*DOCS.glob("*.md"), ROOT / "README.md")}
+
+
+def test_a_figure_with_a_link_stands_where_the_link_leads():
+    link = re.compile(r"\(\[[^\]]+\]\((?:docs/)?([\w-]+\.md)(?:#[\w-]+)?\)\)")
+    found = 0
+    for name, text in PAGES.items():
+        for match in link.finditer(text):
+            sentence = re.split(r"(?<=[a-z)])\.\s|\n\n|\|", text[: match.start()])[-1]
+            for figure in re.findall(r"(?<![\w.])-?\d*\.\d{2,}(?![\w.])", sentence):
+                found += 1
+                assert figure in PAGES[match[1]], f"{name}: {figure} is not on {match[1]}"
+    assert found
+
+
+def test_every_option_in_the_text_is_one_of_its_command():
+    from jaxae.cli import main
+
+    options = {
+        name: {o for p in command.params for o in (*p.opts, *p.secondary_opts)}
+        for name, command in main.commands.items()
+    }
+    known = {"--help", "--version", "-h"}.union(*options.values())
+    scripts = "".join(path.read_text("utf-8") for path in (ROOT / "benchmarks").glob("*.py"))
+    of_benchmarks = set(re.findall(r"add_argument\(\s*\"(--[\w-]+)\"", scripts))
+    for name, text in PAGES.items():
+        for line in re.findall(r"jaxae ((?:[a-z]+-?)+ [^\n`#&|]*)", text):
+            command, *words = line.split()
+            if command in options:
+                unknown = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)} - options[command]
+                assert unknown <= {"--help"}, f"{name}: jaxae {command} has no {unknown}"
+        assert set(re.findall(r"`(--[a-z][\w-]*)", text)) <= known | of_benchmarks, name
