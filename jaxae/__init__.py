@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which cannot follow `__getat
         report,
         runs,
         scoring,
+        settings,
         testing,
         train,
         transforms,

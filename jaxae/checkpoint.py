@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxae.numerics.arguments import check_arguments
 from jaxae.types import TrainState
 
 _PARTIAL = "*.orbax-checkpoint-tmp"
@@ -278,3 +279,6 @@ def _quieten():
     logger.addFilter(record_filter)
     sys.unraisablehook = hook
     return end
+
+
+check_arguments(__name__)

@@ -5,6 +5,7 @@ import jax
 from jaxae.bottlenecks import nested
 from jaxae.networks import AnyNetwork
 from jaxae.networks.stateful import Pair
+from jaxae.numerics.arguments import check_arguments
 from jaxae.types import Autoencoder, Bottleneck, Likelihood, Output
 
 
@@ -106,3 +107,6 @@ def _check_prediction(x, prediction, likelihood):
             f"the decoder gives {prediction.shape}, but x {x.shape} with {likelihood.num_params} parameter(s) per "
             f"channel needs {expected}: change the decoder's output size"
         )
+
+
+check_arguments(__name__)

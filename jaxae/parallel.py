@@ -10,6 +10,7 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxae.numerics import along_replicas, as_batch
+from jaxae.numerics.arguments import check_arguments
 from jaxae.types import Batch, PyTree, TrainState
 
 ROWS = "rows"
@@ -203,3 +204,6 @@ def _put_leaf(leaf, sharding):
         return jax.random.wrap_key_data(bits, impl=jax.random.key_impl(leaf))
     leaf = np.asarray(leaf)
     return jax.make_array_from_callback(leaf.shape, sharding, lambda index: leaf[index])
+
+
+check_arguments(__name__)

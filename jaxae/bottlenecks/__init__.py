@@ -22,6 +22,7 @@ from jaxae.bottlenecks.top_k import top_k
 from jaxae.bottlenecks.vamp import vamp
 from jaxae.bottlenecks.vector_quantizer import vector_quantizer
 from jaxae.networks import inverse_autoregressive, mlp
+from jaxae.numerics.arguments import check_arguments
 from jaxae.priors import conditional_normal, mixture
 
 BOTTLENECKS = {
@@ -93,3 +94,5 @@ __all__ = [
     "vamp",
     "vector_quantizer",
 ]
+
+check_arguments(__name__)

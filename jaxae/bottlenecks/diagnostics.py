@@ -4,6 +4,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
+from jaxae.numerics.arguments import check_arguments
+
 
 def code_counts(symbols: Int[Array, "*dims"], num_codes: int, mask: Array | None = None) -> Int[Array, " K"]:
     """How often each code occurs, `[K]` int32; the other functions here read it. Counts of several batches add up.
@@ -138,3 +140,6 @@ def bits_per_example(symbols: Int[Array, "B *dims"], counts: Array, mask: Array 
 def _frequencies(counts):
     counts = counts.astype(jnp.float32)
     return counts / jnp.maximum(counts.sum(), 1.0)
+
+
+check_arguments(__name__)

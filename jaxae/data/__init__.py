@@ -8,6 +8,7 @@ from jaxae.data import adbench, batches, duplicates, factors, protocols, rooms, 
 from jaxae.data.dataset import Dataset, Factors
 from jaxae.data.loading import load
 from jaxae.data.splits import Part, Splits
+from jaxae.numerics.arguments import check_arguments
 
 __all__ = [
     "Dataset",
@@ -24,3 +25,5 @@ __all__ = [
     "splits",
     "sprites",
 ]
+
+check_arguments(__name__)

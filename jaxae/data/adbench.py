@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxae.numerics.arguments import check_arguments
+
 LEAST = 1000
 MOST = 50_000
 
@@ -108,3 +110,6 @@ def _halved(x, y, order):
     half = round(len(normals) / 2)  # a half goes to the even number, as in the published tables
     test = np.concatenate([normals[half:], anomalies])
     return Halves(x[normals[:half]].astype(np.float64), x[test].astype(np.float64), y[test])
+
+
+check_arguments(__name__)

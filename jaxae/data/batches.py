@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from jaxae.numerics import as_batch
+from jaxae.numerics.arguments import check_arguments
 from jaxae.types import Batch, PyTree
 
 
@@ -105,3 +106,6 @@ def _padded(batch: Batch, num_rows: int, batch_size: int) -> Iterator[Batch]:
         rows = np.minimum(place, num_rows - 1)
         taken = jax.tree.map(lambda leaf: np.asarray(leaf)[rows], batch)  # noqa: B023
         yield taken._replace(weight=taken.weight * (place < num_rows))
+
+
+check_arguments(__name__)

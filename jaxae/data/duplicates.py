@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from jaxae.numerics.arguments import check_arguments
+
 
 def row_groups(*arrays: np.ndarray) -> list[np.ndarray]:
     """Number the rows so that two rows, of the same array or not, have the same number exactly if they are equal.
@@ -125,3 +127,6 @@ def chosen_share(strata: np.ndarray, groups: np.ndarray | None, share: float, rn
         numbers = np.arange(len(rows)) if groups is None else groups[rows]
         drawn[rows] = allot(numbers, [len(rows) - count, count], rng) == 1
     return drawn
+
+
+check_arguments(__name__)

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Int
 
+from jaxae.numerics.arguments import check_arguments
+
 
 def sample_factors(rng: Array, sizes: Sequence[int], num: int) -> Int[Array, "num F"]:
     """Factors drawn uniformly and independently of each other.
@@ -70,3 +72,6 @@ def check_sizes(sizes: Sequence[int]) -> None:
     """Raises ValueError where these are no numbers of values, or their grid has no int32 index."""
     if not len(sizes) or min(sizes) < 1 or math.prod(sizes) >= 2**31:
         raise ValueError(f"factors need sizes of at least 1 and below 2^31 combinations in all; got {tuple(sizes)}")
+
+
+check_arguments(__name__)

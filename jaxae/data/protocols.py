@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxae.data.splits import HELD_OUT, Part, Splits, joined
+from jaxae.numerics.arguments import check_arguments
 
 POLLUTABLE = ("train", *(name for name in HELD_OUT if name != "dev"))
 
@@ -61,3 +62,6 @@ def pollute(splits: Splits, fraction: float, seed: int = 0, parts: Sequence[str]
 def _joined(part: Part, other: Part, rows: np.ndarray, rng: np.random.Generator) -> Part:
     whole = joined(part, other.taken(rows))
     return whole.taken(rng.permutation(len(whole.x)))
+
+
+check_arguments(__name__)

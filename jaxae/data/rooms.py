@@ -9,6 +9,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from jaxae.numerics import is_traced
+from jaxae.numerics.arguments import check_arguments
 
 FACTOR_NAMES = ("floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation")
 FACTOR_SIZES = (10, 10, 10, 8, 4, 15)
@@ -148,3 +149,6 @@ def _towards_light(distance, points, step=1e-2):
     length = jnp.sqrt(sum(part**2 for part in normal))
     light = (-0.45, 0.8, 0.4)
     return sum(part * n for part, n in zip(light, normal, strict=True)) / jnp.maximum(length, 1e-6)
+
+
+check_arguments(__name__)

@@ -23,6 +23,7 @@ import numpy as np
 from jaxae.data.dataset import Dataset
 from jaxae.data.duplicates import allot, chosen_share, row_groups
 from jaxae.numerics import as_whole
+from jaxae.numerics.arguments import check_arguments
 
 HELD_OUT = ("validation", "calibration", "dev")
 LEAST_ROWS = 5
@@ -275,3 +276,6 @@ def _warn(duplicates: dict[str, int], sizes: list[int]) -> None:
             "--group-duplicates keeps equal rows together",
             stacklevel=3,
         )
+
+
+check_arguments(__name__)

@@ -20,6 +20,7 @@ from jaxae.data import rooms
 from jaxae.data.dataset import Factors, Raw
 from jaxae.data.factors import factors_at
 from jaxae.numerics import target_of
+from jaxae.numerics.arguments import check_arguments
 from jaxae.transforms import Transform
 from jaxae.types import Batch
 
@@ -231,3 +232,6 @@ def _heart(u, v, scale=1.9):
     # distance to the upper corner or to the side u = v, negative inside
     side = jnp.minimum(jnp.hypot(u, v - 1), jnp.hypot(u - along, v - along)) * jnp.sign(u - v)
     return jnp.where(u + v > 1, disc, side) * scale
+
+
+check_arguments(__name__)

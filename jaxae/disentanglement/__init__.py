@@ -17,6 +17,7 @@ from jaxae.disentanglement.protocols import PROTOCOLS, SCORES, Protocol, evaluat
 from jaxae.disentanglement.sap import sap
 from jaxae.disentanglement.sources import Source, code_table, from_arrays, from_generator, from_table
 from jaxae.disentanglement.udr import udr
+from jaxae.numerics.arguments import check_arguments
 
 __all__ = [
     "DCI",
@@ -44,3 +45,5 @@ __all__ = [
     "sap",
     "udr",
 ]
+
+check_arguments(__name__)

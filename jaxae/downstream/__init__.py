@@ -6,6 +6,7 @@ from jaxae.downstream.features import codes_of, extract, layers_of, pixels, prin
 from jaxae.downstream.label_efficiency import LabelCurve, label_curve
 from jaxae.downstream.linear_probe import Probe, knn_classes, linear_probe, probe_classes
 from jaxae.downstream.logistic import Logistic, fit_logistic, predict_logits
+from jaxae.numerics.arguments import check_arguments
 
 __all__ = [
     "LabelCurve",
@@ -30,3 +31,5 @@ __all__ = [
     "spliced",
     "turned",
 ]
+
+check_arguments(__name__)

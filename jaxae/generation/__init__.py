@@ -6,6 +6,7 @@ from jaxae.generation.features import FeatureSpace, classifier_features
 from jaxae.generation.frechet import frechet_distance, normal_frechet
 from jaxae.generation.manifold import precision_recall
 from jaxae.generation.posterior import active_units, collapsed_scales, kl_per_dimension
+from jaxae.numerics.arguments import check_arguments
 
 __all__ = [
     "FeatureSpace",
@@ -21,3 +22,5 @@ __all__ = [
     "normal_frechet",
     "precision_recall",
 ]
+
+check_arguments(__name__)

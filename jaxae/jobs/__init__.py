@@ -11,6 +11,7 @@ from jaxae.jobs.sample import sample
 from jaxae.jobs.score import score
 from jaxae.jobs.train import train
 from jaxae.jobs.train_prior import train_prior
+from jaxae.numerics.arguments import check_arguments
 from jaxae.settings import (
     CalibrateSettings,
     DetectSettings,
@@ -37,3 +38,5 @@ __all__ = [
     "train",
     "train_prior",
 ]
+
+check_arguments(__name__)

@@ -11,6 +11,7 @@ from jaxae.likelihoods.continuous_bernoulli import continuous_bernoulli
 from jaxae.likelihoods.levels import pixel_levels
 from jaxae.likelihoods.logistic_mixture import logistic_mixture
 from jaxae.likelihoods.suited import warn_of_grey
+from jaxae.numerics.arguments import check_arguments
 
 LIKELIHOODS = {
     "gaussian": gaussian,
@@ -36,3 +37,5 @@ __all__ = [
     "pixel_levels",
     "warn_of_grey",
 ]
+
+check_arguments(__name__)

@@ -14,6 +14,7 @@ from jaxae.networks.patches import patch_decoder, patch_encoder
 from jaxae.networks.spatial_broadcast import spatial_broadcast
 from jaxae.networks.stateful import AnyNetwork, around, evaluated, with_state
 from jaxae.networks.transformer import Transformer, transformer
+from jaxae.numerics.arguments import check_arguments
 
 __all__ = [
     "AnyNetwork",
@@ -43,3 +44,5 @@ __all__ = [
     "transformer",
     "with_state",
 ]
+
+check_arguments(__name__)

@@ -1,6 +1,7 @@
 """Numerical building blocks that several rooms share."""
 
 from jaxae.numerics import filters, interpolation, neighbours
+from jaxae.numerics.arguments import check_arguments
 from jaxae.numerics.batch import as_batch, target_of, weight_of
 from jaxae.numerics.bisection import bisected
 from jaxae.numerics.gradients import straight_through
@@ -37,3 +38,5 @@ __all__ = [
     "weight_of",
     "weighted_mean",
 ]
+
+check_arguments(__name__)

@@ -9,6 +9,8 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from jaxae.numerics.arguments import check_arguments
+
 
 def gaussian_blur(
     images: Float[Array, "B H W C"], sigma: float, cut: float = 4.0, reflect: bool = False
@@ -161,3 +163,6 @@ def _band(size: int, sigma: float, cut: float, reflect: bool) -> np.ndarray:
     # add.at, not assignment: reflected offsets fall on the same column more than once
     np.add.at(band, (rows[inside], columns[inside]), weights[inside])
     return band.astype(np.float32)
+
+
+check_arguments(__name__)

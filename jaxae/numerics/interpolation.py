@@ -4,6 +4,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from jaxae.numerics.arguments import check_arguments
+
 
 def linear(first: Float[Array, "*D"], second: Float[Array, "*D"], steps: int = 8) -> Float[Array, "S *D"]:
     """Points on the line between two latents, both ends included.
@@ -52,3 +54,6 @@ def spherical(first: Float[Array, " D"], second: Float[Array, " D"], steps: int 
     arc = (jnp.sin((1 - t) * angle) * first[None] + jnp.sin(t * angle) * second[None]) / jnp.where(sine > 0, sine, 1)
     # near 0 and pi both numerator and sine vanish: their quotient keeps no digits
     return jnp.where(sine > 1e-4, arc, linear(first, second, steps))
+
+
+check_arguments(__name__)

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int, Num
 
+from jaxae.numerics.arguments import check_arguments
+
 # memory of one chunk's distances, and of the bank rows gathered for it
 CHUNK_BYTES = 4 * 2**20
 
@@ -92,3 +94,6 @@ def _in_chunk(queries, bank, norms, k):
     distance = jnp.where(closeness == -jnp.inf, jnp.inf, distance)
     order = jnp.argsort(distance, -1)  # rounding may have swapped neighbours among the candidates
     return jnp.take_along_axis(distance, order, -1), jnp.take_along_axis(index, order, -1).astype(jnp.int32)
+
+
+check_arguments(__name__)

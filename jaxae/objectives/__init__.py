@@ -1,5 +1,6 @@
 """Objectives, which training minimises, their penalties, and combinators that return an objective."""
 
+from jaxae.numerics.arguments import check_arguments
 from jaxae.objectives.ada_gvae import ada_gvae
 from jaxae.objectives.adversarial import adversarial
 from jaxae.objectives.combinators import combined, partial, penalized, prepared
@@ -53,3 +54,5 @@ __all__ = [
     "total_correlation",
     "trimmed",
 ]
+
+check_arguments(__name__)

@@ -7,6 +7,7 @@ signature; the keywords that all share, `latent_size`, `encoder`, `decoder`, `li
 Objectives scale pixels 0..255 (uint8) to 0..1 themselves; floating values pass through.
 """
 
+from jaxae.numerics.arguments import check_arguments
 from jaxae.presets.bounds import ciwae, iwae, miwae, piwae
 from jaxae.presets.discrete import vq_vae
 from jaxae.presets.disentangled import beta_tc_vae, dip_vae, factor_vae, info_vae
@@ -89,3 +90,5 @@ __all__ = [
     "vq_vae",
     "wae",
 ]
+
+check_arguments(__name__)

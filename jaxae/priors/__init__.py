@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 
 from jaxae.networks import mlp
+from jaxae.numerics.arguments import check_arguments
 from jaxae.priors.autoregressive import autoregressive
 from jaxae.priors.fit_mixture import fit_mixture
 from jaxae.priors.flows import autoregressive_flow, coupling_flow
@@ -50,3 +51,5 @@ __all__ = [
     "uniform",
     "unigram",
 ]
+
+check_arguments(__name__)

@@ -1,5 +1,6 @@
 """From a name and the data to everything that training and deciding need: one recipe for every command."""
 
+from jaxae.numerics.arguments import check_arguments
 from jaxae.recipes.autoencoder import BATCH_SIZE, CLEANING, ROBUST, Recipe, build, default_steps, optimizer, standardise
 from jaxae.recipes.classifier import AUXILIARY, build_classifier, known_logits
 from jaxae.recipes.options import NAMED_LIKELIHOODS
@@ -29,3 +30,5 @@ __all__ = [
     "own_function",
     "standardise",
 ]
+
+check_arguments(__name__)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxae.numerics.arguments import check_arguments
 from jaxae.report import canvas
 from jaxae.report.canvas import ANOMALY, BEST, FAINT, INK, NORMAL, SECOND, number, percent
 from jaxae.scoring import metrics
@@ -228,3 +229,6 @@ def _cost_band(axes, test: tuple[np.ndarray, np.ndarray], table: CostTable, anom
     bands = banded(labels, scores, table, jax.random.key(0), anomaly_rate, num=300)
     values = (np.asarray(part)[1:] for part in (bands.threshold, bands.cost_low, bands.cost_high))
     axes.fill_between(*values, color=NORMAL, alpha=0.18, linewidth=0, step="post", label="95 % band")
+
+
+check_arguments(__name__)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxae.numerics.arguments import check_arguments
 from jaxae.report import canvas
 from jaxae.report.canvas import ANOMALY, FAINT, INK, NORMAL, number
 
@@ -190,3 +191,6 @@ def sample_grid(path: str | Path, images: np.ndarray, title: str = "", columns: 
 
 def _short(name: str, most: int = 22) -> str:
     return name if len(name) <= most else name[: most - 1] + "…"
+
+
+check_arguments(__name__)

@@ -11,6 +11,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from jaxae.numerics.arguments import check_arguments
 from jaxae.report import canvas
 from jaxae.report.canvas import FAINT, INK
 from jaxae.report.pictures import displayable
@@ -225,3 +226,6 @@ def latent_traversals(
     if Path(path).suffix.lower() == ".gif":
         return animate(path, images, rows)
     return grid(path, images, rows, title, (f"−{reach:g}", f"{reach:g}"))
+
+
+check_arguments(__name__)

@@ -4,6 +4,7 @@ The sub-rooms, each above those that it may import: `batches`, `checks`, `metric
 `thresholds`, `scores`, `confidence`, `detector`.
 """
 
+from jaxae.numerics.arguments import check_arguments
 from jaxae.scoring import confidence, costs, metrics, thresholds
 from jaxae.scoring.batches import score_batches
 from jaxae.scoring.costs import summary
@@ -77,3 +78,5 @@ __all__ = [
     "surprisal",
     "thresholds",
 ]
+
+check_arguments(__name__)

@@ -10,6 +10,7 @@ Each check compiles the part once, on a few rows, and raises an `AssertionError`
 hold. They need neither pytest nor any other test package.
 """
 
+from jaxae.numerics.arguments import check_arguments
 from jaxae.testing.bottlenecks import check_bottleneck
 from jaxae.testing.likelihoods import check_likelihood
 from jaxae.testing.networks import check_network
@@ -31,3 +32,5 @@ __all__ = [
     "check_threshold",
     "check_transform",
 ]
+
+check_arguments(__name__)

@@ -1,5 +1,6 @@
 """Training: one pure step, and one loop that scans it."""
 
+from jaxae.numerics.arguments import check_arguments
 from jaxae.train import ensemble
 from jaxae.train.codes import code_monitor, countable
 from jaxae.train.evaluation import evaluator
@@ -19,3 +20,5 @@ __all__ = [
     "init_state",
     "metrics_log",
 ]
+
+check_arguments(__name__)

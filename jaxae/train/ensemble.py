@@ -12,6 +12,7 @@ import optax
 from jax import Array
 
 from jaxae.numerics import as_batch
+from jaxae.numerics.arguments import check_arguments
 from jaxae.train.step import build_step as build_single_step
 from jaxae.train.step import init_state
 from jaxae.types import Batch, Objective, PyTree, TrainState
@@ -187,3 +188,6 @@ def leave_fold_out(num_rows: int, num: int, seed: int = 0) -> np.ndarray:
     """
     # [N, 1] against [K]: column k is 0 on the rows of fold k
     return (folds(num_rows, num, seed)[:, None] != np.arange(num)).astype(np.float32)
+
+
+check_arguments(__name__)

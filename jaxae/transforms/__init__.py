@@ -8,6 +8,7 @@ that training used.
 
 import jax.numpy as jnp
 
+from jaxae.numerics.arguments import check_arguments
 from jaxae.transforms.augmentation import oriented_gradients, random_affine
 from jaxae.transforms.combinators import chain, condition_on_input
 from jaxae.transforms.corruption import feature_dropout, gaussian_noise, log_uniform_noise, patch_mask, salt_and_pepper
@@ -57,3 +58,5 @@ __all__ = [
     "standardisation",
     "standardise",
 ]
+
+check_arguments(__name__)

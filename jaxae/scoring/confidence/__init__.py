@@ -21,6 +21,7 @@ log-sum-exp |
 `features` is `scoring.latent.encoded(model)`. All are `Scorer`s, so `prepared`, `averaged` and `detector` take them.
 """
 
+from jaxae.numerics.arguments import check_arguments
 from jaxae.scoring.confidence.features import four_turns, joined, knn, mahalanobis, unit_length
 from jaxae.scoring.confidence.kl_matching import kl_matching
 from jaxae.scoring.confidence.logits import (
@@ -80,3 +81,5 @@ __all__ = [
     "unit_length",
     "vim",
 ]
+
+check_arguments(__name__)

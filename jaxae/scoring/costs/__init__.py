@@ -1,5 +1,6 @@
 """Expected costs of decisions at the deployment's anomaly rate."""
 
+from jaxae.numerics.arguments import check_arguments
 from jaxae.scoring.costs.bands import CostBands, cost_bands
 from jaxae.scoring.costs.expected import (
     CostCurve,
@@ -29,3 +30,5 @@ __all__ = [
     "three_way",
     "three_way_action",
 ]
+
+check_arguments(__name__)

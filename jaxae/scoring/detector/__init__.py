@@ -1,5 +1,6 @@
 """Score and threshold as one function, to compile, to save and to load."""
 
+from jaxae.numerics.arguments import check_arguments
 from jaxae.scoring.detector.compose import detector, rethresholded, row_scores
 from jaxae.scoring.detector.loading import LoadedDetector, load_detector
 from jaxae.scoring.detector.open_set import cost_table, open_set
@@ -15,3 +16,5 @@ __all__ = [
     "row_scores",
     "save_detector",
 ]
+
+check_arguments(__name__)

@@ -17,6 +17,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from jaxae.numerics import as_number
+from jaxae.numerics.arguments import check_arguments
 from jaxae.scoring.checks import is_traced, require_finite, require_open_unit, require_vectors
 from jaxae.scoring.guarantees.binomial import lower_tail
 
@@ -267,3 +268,6 @@ def _check_rows(scores: ArrayLike, confidence: ArrayLike, weight: ArrayLike | No
         raise ValueError(f"no {kind} scores to count: without examples the rate may be anything up to 1")
     require_vectors(scores=scores)
     require_finite("scores", scores)
+
+
+check_arguments(__name__)

@@ -18,6 +18,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from jaxae.numerics.arguments import check_arguments
 from jaxae.scoring.checks import is_traced, require_finite, require_spread, require_vectors
 
 LEAST = np.finfo(np.float32).min
@@ -219,3 +220,6 @@ def _at_least(calibration: ArrayLike, folds: ArrayLike, scores: ArrayLike) -> tu
     # rows of other folds are at -inf; no score may be that low, or it would count them
     new = jnp.maximum(_new(scores), LEAST)
     return count - jax.vmap(lambda row, score: jnp.searchsorted(row, score, side="left"))(ordered, new), count
+
+
+check_arguments(__name__)

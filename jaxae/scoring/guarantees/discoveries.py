@@ -8,6 +8,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
+from jaxae.numerics.arguments import check_arguments
 from jaxae.scoring.checks import is_traced, require_open_unit, require_vectors
 
 
@@ -104,3 +105,6 @@ def _check(p_values: ArrayLike) -> None:
         raise ValueError(
             f"p-values must lie in [0, 1]; {bad.sum()} of {values.size} do not, the first {values[bad][0]}"
         )
+
+
+check_arguments(__name__)

@@ -5,6 +5,7 @@ Labels are 1 for an anomaly and 0 for a normal example; higher scores are more a
 under `jit` and `vmap`. For a metric at the deployment's anomaly rate, pass `prevalence_weight(labels, rate)` as weight.
 """
 
+from jaxae.numerics.arguments import check_arguments
 from jaxae.scoring.metrics.bootstrap import Interval, bootstrap
 from jaxae.scoring.metrics.confusion import (
     confusion,
@@ -60,3 +61,5 @@ __all__ = [
     "roc_curve",
     "tnr_at_fnr",
 ]
+
+check_arguments(__name__)

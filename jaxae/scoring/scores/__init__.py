@@ -1,5 +1,6 @@
 """Anomaly scores: one number for each example, higher is more anomalous."""
 
+from jaxae.numerics.arguments import check_arguments
 from jaxae.scoring.scores import baselines, explain, latent
 from jaxae.scoring.scores.combinators import averaged, ensemble, prepared
 from jaxae.scoring.scores.fusion import fused
@@ -28,3 +29,5 @@ __all__ = [
     "simple_pathway",
     "surprisal",
 ]
+
+check_arguments(__name__)

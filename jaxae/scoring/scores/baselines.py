@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from jaxae.numerics import as_whole
+from jaxae.numerics.arguments import check_arguments
 
 Score = Callable[[np.ndarray], np.ndarray]
 Baseline = Callable[[np.ndarray], Score]
@@ -207,3 +208,6 @@ def _rows(x: np.ndarray, width: int | None = None) -> np.ndarray:
     if bad := int((~np.isfinite(x)).sum()):
         raise ValueError(f"rows must be finite; {bad} of {x.size} values are not")
     return x
+
+
+check_arguments(__name__)

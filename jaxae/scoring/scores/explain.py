@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
+from jaxae.numerics.arguments import check_arguments
 from jaxae.numerics.neighbours import nearest_rows
 from jaxae.scoring.scores.held_out import divided, in_chunks, row_weights
 from jaxae.scoring.scores.latent import Features, reference_features
@@ -56,7 +57,11 @@ def heat_maps(base: Scorer, held_out: int | None = None, quantile: float = 0.99)
       >>> import jax.numpy as jnp
       >>> from jaxae.scoring.scores.explain import heat_maps
       >>> from jaxae.types import Batch, Scorer
-      >>> base = Scorer(lambda params, state, reference: {}, None, lambda fitted, rng, batch: batch.x)
+      >>> base = Scorer(
+      ...     lambda params, state, reference: {},
+      ...     lambda fitted, rng, batch: batch.x.mean(range(1, batch.x.ndim)),
+      ...     lambda fitted, rng, batch: batch.x,
+      ... )
       >>> scorer = heat_maps(base, held_out=2, quantile=0.5)
       >>> fitted = scorer.fit({}, {}, Batch(jnp.array([[[0.0], [0.0]], [[1.0], [4.0]], [[1.0], [4.0]]])))
       >>> scorer.map(fitted, None, Batch(jnp.array([[[2.0], [8.0]]]))).tolist()
@@ -154,3 +159,6 @@ def nearest_normals(
     bank, weight = reference_features(features, params, state, reference, at_least=max(k, 1))
     distance, index = nearest_rows(features(params, state, batch), bank, k, weight)
     return Nearest(index, distance)
+
+
+check_arguments(__name__)

@@ -9,6 +9,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from jaxae.numerics.arguments import check_arguments
 from jaxae.numerics.neighbours import nearest_rows
 from jaxae.scoring.checks import is_traced
 from jaxae.scoring.scores.covariance import require_shrinkage, shrunk_covariance, whitening
@@ -197,3 +198,6 @@ def _joined(tree: PyTree) -> Array:
     flat = [leaf.reshape(leaf.shape[0], -1) for leaf in leaves]
     # latents of several levels or groups are one row
     return flat[0] if len(flat) == 1 else jnp.concatenate(flat, -1)
+
+
+check_arguments(__name__)

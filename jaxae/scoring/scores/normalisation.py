@@ -37,7 +37,11 @@ def normalised(
       >>> from jaxae import scoring
       >>> from jaxae.scoring import normalised
       >>> from jaxae.types import Batch, Scorer
-      >>> base = Scorer(lambda params, state, reference: {}, None, lambda fitted, rng, batch: batch.x**2)
+      >>> base = Scorer(
+      ...     lambda params, state, reference: {},
+      ...     lambda fitted, rng, batch: (batch.x**2).mean(-1),
+      ...     lambda fitted, rng, batch: batch.x**2,
+      ... )
       >>> scorer = normalised(base, held_out=1)
       >>> fitted = scorer.fit({}, {}, Batch(jnp.array([[0.0, 0.0], [1.0, 2.0]])))
       >>> scorer.map(fitted, None, Batch(jnp.array([[2.0, 2.0]]))).tolist()

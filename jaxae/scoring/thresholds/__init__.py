@@ -24,6 +24,7 @@ scores and labels are checked where they are concrete.
 The last four take their scores as calibration and promise no rate.
 """
 
+from jaxae.numerics.arguments import check_arguments
 from jaxae.scoring.thresholds.calibrated import conformal, false_alarm_bound, false_alarm_rate, quantile
 from jaxae.scoring.thresholds.extreme_value import extreme_value
 from jaxae.scoring.thresholds.labelled import best_f1, expected_cost, f_beta, precision, recall, youden
@@ -66,3 +67,5 @@ __all__ = [
     "recall",
     "youden",
 ]
+
+check_arguments(__name__)
