@@ -16,12 +16,27 @@ import click
 from jaxae import __version__, settings
 from jaxae.cli.options import options_of, settings_of
 
+LONGEST = 480  # characters of a message that can still be read at a glance
+
+
+class _Path(click.Path):
+    """A path; an empty text is none, though Python would take it for the current folder."""
+
+    def __init__(self):
+        super().__init__(path_type=pathlib.Path)
+
+    def convert(self, value, param, ctx):
+        if value == "":
+            self.fail("an empty text is no path", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 RUN_FLAGS = (
-    click.option("--out", type=click.Path(path_type=pathlib.Path), help="Run folder.  [default: a new one in runs/]"),
+    click.option("--out", type=_Path(), help="Run folder.  [default: a new one in runs/]"),
     click.option("--resume", is_flag=True, help="Continue the run in --out from its last checkpoint."),
     click.option("--overwrite", is_flag=True, help="Replace the run in --out."),
 )
-RUN = click.argument("run", type=click.Path(path_type=pathlib.Path))
+RUN = click.argument("run", type=_Path())
 
 
 class _OneLineErrors(click.Group):
@@ -58,7 +73,10 @@ def _is_full_disk(error):
 
 
 def _fail(message):
-    click.echo("jaxae: " + " ".join(str(message).split()), err=True)
+    line = " ".join(str(message).split())
+    if len(line) > LONGEST:  # a value that was given may be of any length
+        line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
+    click.echo(f"jaxae: {line}", err=True)
     sys.exit(2)
 
 
@@ -162,7 +180,7 @@ def train(out, resume, overwrite, **values):
 @_command()
 @RUN
 @options_of(settings.CalibrateSettings)
-@click.option("--out", type=click.Path(path_type=pathlib.Path), required=True, help="Folder of the new detector.")
+@click.option("--out", type=_Path(), required=True, help="Folder of the new detector.")
 def calibrate(run, out, **values):
     """Choose another threshold for a detector that is there, with bounds on its errors; nothing is trained.
 
@@ -179,11 +197,9 @@ def calibrate(run, out, **values):
 
 
 @_command()
-@click.option(
-    "--detector", required=True, type=click.Path(path_type=pathlib.Path), help="Folder of a saved detector, or a run."
-)
+@click.option("--detector", required=True, type=_Path(), help="Folder of a saved detector, or a run.")
 @options_of(settings.ScoreSettings)
-@click.option("--out", type=click.Path(path_type=pathlib.Path), default="scores.csv", help="The table to write.")
+@click.option("--out", type=_Path(), default="scores.csv", help="The table to write.")
 @click.option("--overwrite", is_flag=True, help="Replace --out if it exists.")
 def score(detector, out, overwrite, **values):
     """Score all rows of the data with a saved detector; --part chooses some of them.
@@ -201,7 +217,7 @@ def score(detector, out, overwrite, **values):
 @_command()
 @RUN
 @options_of(settings.SampleSettings)
-@click.option("--out", type=click.Path(path_type=pathlib.Path), help="The picture.  [default: RUN/figures/samples.png]")
+@click.option("--out", type=_Path(), help="The picture.  [default: RUN/figures/samples.png]")
 def sample(run, out, **values):
     """Draw new examples from a trained model: a grid of images and their .npz, or a table of rows.
 
@@ -254,7 +270,7 @@ def report(run):
 
 
 @_command()
-@click.argument("path", type=click.Path(path_type=pathlib.Path))
+@click.argument("path", type=_Path())
 def info(path):
     """Tell what a run or a saved detector is: settings, deal, figures, card, as JSON.
 

@@ -64,6 +64,8 @@ def load(
         raise ValueError(f"test_fraction must lie between 0 and 1, got {test_fraction}")
     if seed < 0:
         raise ValueError(f"seed must be >= 0, got {seed}")
+    if not str(spec).strip():
+        raise ValueError("the name of the data is empty: give a file, a folder, fashion-sample, sprites or tfds:NAME")
     asked = Columns(label_column, label_aside, columns, missing_labels=scoring)
     raw = _read(str(spec), asked, data_dir, seed)
     return _whole(raw) if scoring else _finished(raw, seed, test_fraction, group_duplicates)

@@ -80,6 +80,7 @@ def calibrate(
     thresholds.expected_cost(table, settings.anomaly_rate)
     folder, out = pathlib.Path(run), pathlib.Path(out)
     config, deal = open_run("calibrate", folder)
+    _require_use(settings, config)
     loaded = scoring.load_detector(folder / "detector")
     source = _source(folder, config, deal, settings)
     parts, classes, truth = source.parts, loaded.card.get("classes"), {}
@@ -133,6 +134,16 @@ def _truths(parts: Splits, source: Source, deal: Deal) -> dict[str, np.ndarray]:
         raise ValueError("λ of an open set is chosen by labelled rows, and the data has no labels")
     named = {"dev": parts.dev, "certify": parts.certify}
     return {name: known_truth(part.classes, source.label_names, deal.normal) for name, part in named.items()}
+
+
+def _require_use(settings: CalibrateSettings, config: dict) -> None:
+    """Raise for a setting that would change nothing."""
+    if settings.data is None:
+        for name in ("label_column", "normal"):
+            if getattr(settings, name) is not None:
+                raise ValueError(f"{name} is for other data: without data the run's own rows and labels are used")
+    if settings.wrong_class_cost is not None and config["command"] != "open-set":
+        raise ValueError("wrong_class_cost is for a run of open-set; this one has no classes")
 
 
 def _source(folder: pathlib.Path, config: dict[str, Any], deal: Deal, settings: CalibrateSettings) -> Source:

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -59,6 +60,8 @@ def sample(
     """
     settings = checked(SampleSettings() if settings is None else settings)
     folder, echo = pathlib.Path(run), echo or (lambda line: None)
+    if out is not None:
+        runs.require_file(out)
     config, deal = open_run("sample", folder)
     recipe = recipe_of(folder, config, deal)
     discrete = recipe.model.lookup is not None
@@ -93,7 +96,7 @@ def _require_possible(
                 settings, ("labels",), f"is for models that read labels (conditional_vae), {model} reads none"
             )
         if not own_prior and not has_prior:
-            how = f"`jaxae train-prior {folder}` fits one to its latents"
+            how = f"`jaxae train-prior {shlex.quote(str(folder))}` fits one to its latents"
             if config["command"] != "train":
                 how = f"train it with `jaxae train --model {model}`, then `jaxae train-prior` fits one to its latents"
             raise ValueError(f"{model} has no prior of its own to draw from: {how}")
@@ -122,7 +125,8 @@ def _prior(trained: TrainedRun, settings: SampleSettings, discrete: bool, echo) 
                 f"--label {','.join(settings.labels)}: the prior knows no classes; train it with --by-class"
             )
     elif discrete and not settings.uniform:
-        echo(f"no prior was trained: all codes are drawn alike (`jaxae train-prior {trained.folder}` learns one)")
+        how = f"`jaxae train-prior {shlex.quote(str(trained.folder))}`"
+        echo(f"no prior was trained: all codes are drawn alike ({how} learns one)")
     return prior
 
 

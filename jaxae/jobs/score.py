@@ -53,6 +53,7 @@ def score(
       ```
     """
     settings, out = checked(settings), pathlib.Path(out)
+    runs.require_file(out)
     if out.exists() and not overwrite:
         raise ValueError(f"{out} exists: --overwrite replaces it")
     folder = detector_folder(detector)

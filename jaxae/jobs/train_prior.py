@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shlex
 import time
 from collections.abc import Callable
 from typing import Any
@@ -115,7 +116,9 @@ def _require_possible(
             f"there are {', '.join(names)}"
         )
     if model in CONDITIONAL:
-        raise ValueError(f"{model} has a prior that reads the labels: `jaxae sample {folder} --labels NAME,NAME`")
+        raise ValueError(
+            f"{model} has a prior that reads the labels: `jaxae sample {shlex.quote(str(folder))} --labels NAME,NAME`"
+        )
     if settings.by_class and not discrete:
         raise ValueError(f"--by-class is for discrete codes, those of {model} are continuous; take conditional_vae")
     return settings._replace(prior=name)

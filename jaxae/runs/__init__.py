@@ -1,8 +1,18 @@
 """What a run is, on disk: its folder, its contents, its deal, its table of scores."""
 
+from jaxae.numerics.arguments import check_arguments
 from jaxae.runs.contents import ENTRIES, SERVES, Entry, require_served
 from jaxae.runs.deal import Deal
-from jaxae.runs.folder import next_free, read_config, start, write_arrays, write_csv, write_json, write_whole
+from jaxae.runs.folder import (
+    next_free,
+    read_config,
+    require_file,
+    start,
+    write_arrays,
+    write_csv,
+    write_json,
+    write_whole,
+)
 from jaxae.runs.reading import Run, Scores, read_run
 from jaxae.runs.scores_table import write_scores
 
@@ -16,6 +26,7 @@ __all__ = [
     "next_free",
     "read_config",
     "read_run",
+    "require_file",
     "require_served",
     "start",
     "write_arrays",
@@ -24,3 +35,5 @@ __all__ = [
     "write_scores",
     "write_whole",
 ]
+
+check_arguments(__name__)

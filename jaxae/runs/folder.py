@@ -119,10 +119,14 @@ def write_arrays(path: str | os.PathLike, **arrays: Any) -> None:
 def write_whole(path: str | os.PathLike, write: Callable[[pathlib.Path], Any]) -> None:
     """Let `write` fill a file beside `path`, then put it in place: a reader never sees half of it.
 
+    A link stays, and the file that it leads to is replaced.
+
     Raises:
+      ValueError: `path` is a folder, a device or a pipe.
       OSError: as `write` raises it (a full disk); what stood at `path` is untouched.
     """
-    path = pathlib.Path(path)
+    require_file(path)
+    path = pathlib.Path(os.path.realpath(path))
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     partial = pathlib.Path(name)
@@ -132,6 +136,23 @@ def write_whole(path: str | os.PathLike, write: Callable[[pathlib.Path], Any]) -
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def require_file(path: str | os.PathLike) -> None:
+    """Raise for a place where no file can be put: a folder, a device such as /dev/null, a pipe.
+
+    Raises:
+      ValueError: there is something at `path` that is no file.
+
+    Example:
+      >>> from jaxae import runs
+      >>> runs.require_file("/dev/null")
+      Traceback (most recent call last):
+      ValueError: /dev/null is no file (a device, a pipe or a folder): give a path for a new file
+    """
+    path = pathlib.Path(path)
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is no file (a device, a pipe or a folder): give a path for a new file")
 
 
 def _existing(folder):

@@ -338,3 +338,16 @@ def test_help_has_examples(command):
     printed = jaxae(*command, "--help").output
     assert "Example" in printed
     assert "jaxae " + (command[0] if command else "detect") in printed
+
+
+def test_an_empty_path_is_no_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "the name of the data is empty" in refused("train", "--data", "")
+    for words in (["train", "--out", ""], ["report", ""], ["info", ""], ["score", "--detector", ""]):
+        assert "an empty text is no path" in refused(*words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_long_value_gives_a_short_message():
+    for words in (["train", "--model", "a" * 9000], ["report", "b/" * 9000], ["detect", "--cost", "1" * 9000]):
+        assert len(refused(*words)) < 600
