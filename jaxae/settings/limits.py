@@ -7,6 +7,8 @@ import types
 import typing
 from typing import Annotated, Any, NamedTuple, TypeVar
 
+from jaxae.files.messages import shown
+
 
 class Within(NamedTuple):
     """A range of numbers.
@@ -116,9 +118,9 @@ def checked(settings: Settings) -> Settings:
         kind, limit = annotation(type(settings), name)
         value: Any = _plain(given)
         if not _is(value, kind):
-            raise ValueError(f"{name} must be {_words(kind)}; got {_shown(given)}")
+            raise ValueError(f"{name} must be {_words(kind)}; got {shown(given)}")
         if not _is_finite(value):
-            raise ValueError(f"{name} must be finite; got {_shown(given)}")
+            raise ValueError(f"{name} must be finite; got {shown(given)}")
         if isinstance(limit, Within) and value is not None and not limit.holds(value):
             raise ValueError(f"{name} must lie in {limit}; got {value}")
         if isinstance(limit, Named) and value is not None:
@@ -177,8 +179,3 @@ def _words(kind: Any) -> str:
             return "names"
         return f"{len(parts)} values ({', '.join(_words(part) for part in parts)})"
     return names.get(kind, "keywords with their values")
-
-
-def _shown(value: Any, most: int = 60) -> str:
-    text = repr(value)
-    return text if len(text) <= most else text[: most - 3] + "..."

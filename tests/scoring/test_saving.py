@@ -251,15 +251,15 @@ def test_foreign_folders_are_one_line(tmp_path):
     with pytest.raises(ValueError, match=r"is no saved detector: it has no card\.json"):
         scoring.load_detector(tmp_path)
     (tmp_path / "card.json").write_text('{"detector": {"format": "else", "sha256": {}}}')
-    with pytest.raises(ValueError, match=r"is no saved detector: card\.json says 'else'"):
+    with pytest.raises(ValueError, match=r"is no saved detector: card\.json says format 'else'"):
         scoring.load_detector(tmp_path)
     with pytest.raises(ValueError, match=r"there is no detector at .*: not a folder"):
         scoring.load_detector(tmp_path / "card.json")
     save_tiny(tmp_path / "d")
     card = json.loads((tmp_path / "d" / "card.json").read_text())
-    card["detector"]["version"] = 3
+    card["detector"]["version"] = 4
     (tmp_path / "d" / "card.json").write_text(json.dumps(card))
-    with pytest.raises(ValueError, match="is a detector of version 3; this library reads versions 1 and 2"):
+    with pytest.raises(ValueError, match="is a detector of version 4; this library reads versions 1, 2 and 3"):
         scoring.load_detector(tmp_path / "d")
 
 
