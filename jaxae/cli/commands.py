@@ -304,6 +304,7 @@ def info(path):
       jaxae info runs/detect-1/detector
     """
     from jaxae import runs
+    from jaxae.runs import kinds
     from jaxae.runs.reading import read_json
 
     if (path / "card.json").is_file():
@@ -313,8 +314,8 @@ def info(path):
         return
     facts = {"config": runs.read_config(path)}
     runs.require_served("info", path, facts["config"])
-    named = {"deal": "deal.json", "metrics": "metrics.json", "prior": "prior/metrics.json"}
-    for name, file in named.items():
+    named = {"deal": ("deal.json", kinds.DEAL_SHOWN), "metrics": ("metrics.json", kinds.METRICS)}
+    for name, (file, kind) in {**named, "prior": ("prior/metrics.json", kinds.METRICS)}.items():
         if (path / file).is_file():
-            facts[name] = read_json(path / file)
+            facts[name] = read_json(path / file, kind)
     click.echo(json.dumps(facts, indent=2))

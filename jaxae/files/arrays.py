@@ -38,14 +38,18 @@ class Array(NamedTuple):
 
 
 def read_arrays(
-    path: str | os.PathLike, needed: Mapping[str, Array], optional: Mapping[str, Array] | None = None
+    path: str | os.PathLike,
+    needed: Mapping[str, Array],
+    optional: Mapping[str, Array] | None = None,
+    others: Array | None = None,
 ) -> dict[str, np.ndarray]:
     """The arrays of an `.npz`.
 
     Args:
       path: the file.
-      needed: name to what the array must be; no other arrays may be there.
+      needed: name to what the array must be.
       optional: alike, of arrays that may be absent.
+      others: what every other array must be; None: there is no other one.
 
     Raises:
       ValueError: it is damaged or no `.npz`, an array is missing, unknown or of another kind.
@@ -55,10 +59,12 @@ def read_arrays(
     with open_arrays(path) as (names, read):
         if absent := [name for name in needed if name not in names]:
             raise ValueError(f"{path} holds no array {listed(absent)}")
-        if unknown := [name for name in names if name not in known]:
-            raise ValueError(f"{path} holds {listed(map(repr, unknown))}; there are {listed(known, 20)}")
+        unknown = [name for name in names if name not in known]
+        if unknown and others is None:
+            raise ValueError(f"{path} holds {listed(map(shown, unknown))}; there are {listed(known, 20)}")
+        expected = {**known, **dict.fromkeys(unknown, others or Array(""))}
         sizes: dict[str, int] = {}
-        return {name: _checked(f"{path}: {name}", read(name), known[name], sizes) for name in names}
+        return {name: _checked(f"{path}: {name}", read(name), expected[name], sizes) for name in names}
 
 
 @contextlib.contextmanager

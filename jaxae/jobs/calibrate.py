@@ -13,12 +13,13 @@ from jaxae.data import Dataset, Splits, load
 from jaxae.data import schema as schemas
 from jaxae.data.duplicates import chosen_share
 from jaxae.data.splits import Part, joined, normal_classes
+from jaxae.files import kinds as values
 from jaxae.jobs import dealing, deciding
 from jaxae.jobs.deciding import Labels, known_truth
 from jaxae.jobs.trained import open_run
 from jaxae.recipes import rules
 from jaxae.runs import deal as deals
-from jaxae.runs import matching
+from jaxae.runs import kinds, matching
 from jaxae.runs.deal import Deal
 from jaxae.scoring import LoadedDetector, thresholds
 from jaxae.settings import CalibrateSettings, checked
@@ -81,6 +82,7 @@ def calibrate(
     folder, out = pathlib.Path(run), pathlib.Path(out)
     config, deal = open_run("calibrate", folder)
     loaded = scoring.load_detector(folder / "detector")
+    values.check(folder / "detector" / "card.json", loaded.card, kinds.CARD)
     source = _source(folder, config, deal, settings)
     parts, classes, truth = source.parts, loaded.card.get("classes"), {}
     if classes is None:

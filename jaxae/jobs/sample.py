@@ -12,7 +12,7 @@ from jaxae.data import Dataset
 from jaxae.data.splits import normal_classes
 from jaxae.jobs import dealing, fitted_prior
 from jaxae.jobs.fitted_prior import read_prior
-from jaxae.jobs.trained import FittedPrior, TrainedRun, open_run, read_trained, recipe_of, saved_standardisation
+from jaxae.jobs.trained import FittedPrior, TrainedRun, open_run, read_trained, recipe_of, standardisation_of_run
 from jaxae.presets import CONDITIONAL
 from jaxae.runs import deal as deals
 from jaxae.runs import matching
@@ -161,7 +161,7 @@ def _write(trained: TrainedRun, drawn: np.ndarray, out) -> tuple[pathlib.Path, p
         runs.write_arrays(arrays, images=drawn)
         return report.sample_grid(picture, drawn[:1024]), arrays  # more are too small to be seen
     out = pathlib.Path(out or folder / "samples.csv")
-    if (units := saved_standardisation(folder)) is not None:
+    if (units := standardisation_of_run(folder, trained.deal)) is not None:
         drawn = drawn * units.scale + units.mean
     names = trained.deal.schema.names or [f"x{i}" for i in range(drawn.shape[1])]
     runs.write_csv(out, names, drawn.tolist())

@@ -118,7 +118,8 @@ def load_detector(path: str | os.PathLike) -> LoadedDetector:
 
     Raises:
       ValueError: there is no such folder, or it is no detector, is of a newer version, is damaged, holds an operation
-        that is not allowed, or is not what its card says. When called: the input's arrays, shapes or dtypes are not the saved ones, or values lie beyond the limits it was saved with.
+        that is not allowed, or is not what its card says. When called: the input's arrays, shapes or dtypes are not
+        the saved ones, or values lie beyond the limits it was saved with.
 
     Example: see `save_detector`.
     """
