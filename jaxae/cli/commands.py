@@ -26,6 +26,10 @@ RUN_FLAGS = (
 RUN = click.argument("run", type=click.Path(path_type=pathlib.Path))
 
 
+# characters of an error's line, whatever was given
+MOST_SAID = 2000
+
+
 class _Ended(Exception):
     """A signal has ended the command; click would print an empty line for a KeyboardInterrupt."""
 
@@ -97,7 +101,8 @@ def _is_full_disk(error):
 
 
 def _fail(message):
-    click.echo("jaxae: " + " ".join(str(message).split()), err=True)
+    line = " ".join(str(message).split())
+    click.echo(f"jaxae: {line if len(line) <= MOST_SAID else line[: MOST_SAID - 4] + ' ...'}", err=True)
     sys.exit(2)
 
 

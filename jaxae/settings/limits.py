@@ -122,7 +122,7 @@ def checked(settings: Settings) -> Settings:
         if not _is_finite(value):
             raise ValueError(f"{name} must be finite; got {shown(given)}")
         if isinstance(limit, Within) and value is not None and not limit.holds(value):
-            raise ValueError(f"{name} must lie in {limit}; got {value}")
+            raise ValueError(f"{name} must lie in {limit}; got {shown(value)}")
         if isinstance(limit, Named) and value is not None:
             _require_named(name, value, limit)
         values[name] = value
@@ -139,7 +139,7 @@ def _require_named(name: str, value: str, limit: Named) -> None:
         return
     if value not in (names := limit.names()):
         more = ", or package.module:function" if limit.importable else ""
-        raise ValueError(f"there is no {name} {value!r}; there are {', '.join(names)}{more}")
+        raise ValueError(f"there is no {name} {shown(value)}; there are {', '.join(names)}{more}")
 
 
 def _plain(value: Any) -> Any:

@@ -155,7 +155,7 @@ def test_batches_with_conditions_are_checked_by_name(tmp_path):
         ValueError, match=r"expects x float32\[B, 2\], condition\['a'\] float32\[B\]; got x float32\[B, 2\]$"
     ):
         loaded(batch.x)
-    with pytest.raises(ValueError, match="expects one number of rows, at least 1; got 8 and 9 rows"):
+    with pytest.raises(ValueError, match="expects one number of rows, at least 1; got 8, 9 rows"):
         loaded(batch._replace(x=batch.x[1:]))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxae.files import kinds
 from jaxae.files.arrays import Array, read_arrays
-from jaxae.files.messages import first_line, shown
+from jaxae.files.messages import first_line, listed, shown
 from jaxae.files.programs import OUTPUTS, PLATFORMS, read_program, require_promised
 from jaxae.files.reading import read_json
 from jaxae.numerics import as_batch
@@ -232,11 +232,12 @@ def _read_checked(path: Path, sha256: str) -> bytes:
 
 def _require_inputs(expected: list[tuple], given: list[tuple[str, Any]]) -> None:
     def show(entries: list[tuple]) -> str:
-        return ", ".join(f"{name} {dtype}[{', '.join(('B', *map(str, shape)))}]" for name, shape, dtype in entries)
+        return listed(f"{name} {dtype}[{', '.join(('B', *map(str, shape)))}]" for name, shape, dtype in entries)
 
     if any(np.ndim(leaf) == 0 for _, leaf in given):
         raise ValueError(
-            f"this detector expects {show(expected)}; got {', '.join(name for name, _ in given)} without rows"
+            f"this detector expects {show(expected)}; got {listed(name for name, _ in given)} without rows: a list? "
+            "numpy.asarray makes an array of it"
         )
     found = [
         (name, tuple(np.shape(leaf)[1:]), str(getattr(leaf, "dtype", type(leaf).__name__))) for name, leaf in given
@@ -245,9 +246,7 @@ def _require_inputs(expected: list[tuple], given: list[tuple[str, Any]]) -> None
         raise ValueError(f"this detector expects {show(expected)}; got {show(found)}")
     rows = sorted({np.shape(leaf)[0] for _, leaf in given})
     if len(rows) != 1 or rows[0] == 0:
-        raise ValueError(
-            f"this detector expects one number of rows, at least 1; got {' and '.join(map(str, rows))} rows"
-        )
+        raise ValueError(f"this detector expects one number of rows, at least 1; got {listed(rows)} rows")
 
 
 def _require_limits(limits: list[float] | None, x: Any) -> None:
