@@ -10,7 +10,9 @@ import math
 import os
 import pathlib
 import shutil
+import signal
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Callable
@@ -82,9 +84,11 @@ def checkpoints(folder: str | os.PathLike) -> Checkpoints:
 
     folder = pathlib.Path(folder).resolve()
     unquieten = _quieten()
-    manager = _manager(folder)
+    with _finished_first():
+        manager = _manager(folder)
     started = False
 
+    @_finished_first()
     def save(state: TrainState, validation_loss: float | None = None) -> None:
         nonlocal started
         step = int(state.step)
@@ -101,10 +105,12 @@ def checkpoints(folder: str | os.PathLike) -> Checkpoints:
             facts = {"crc32": _checksum(state)}
             manager.save(step, args=ocp.args.StandardSave(state), metrics=metrics, custom_metadata=facts)
 
+    @_finished_first()
     def wait() -> None:
         with _explained(manager, folder):
             manager.wait_until_finished()
 
+    @_finished_first()
     def restore(template: TrainState, step: int | None = None) -> TrainState:
         wait()  # a checkpoint that is still being written can be restored
         step = manager.latest_step() if step is None else step
@@ -129,12 +135,14 @@ def checkpoints(folder: str | os.PathLike) -> Checkpoints:
             time.sleep(_STRAGGLERS)
             raise ValueError(f"{folder / str(step)} is damaged or foreign: {_first_line(error)}") from error
 
+    @_finished_first()
     def best(template: TrainState) -> tuple[TrainState, float] | None:
         wait()
         step = manager.best_step()
         loss = None if step is None else manager.metrics(step)
         return None if loss is None else (restore(template, step), float(loss["validation_loss"]))
 
+    @_finished_first()
     def close() -> None:
         try:
             with _explained(manager, folder):
@@ -161,6 +169,37 @@ def _manager(folder):
     )
     # the handler is named: without it, metadata of a checkpoint that another process wrote cannot be read
     return ocp.CheckpointManager(folder, options=options, item_handlers=ocp.StandardCheckpointHandler())
+
+
+@contextlib.contextmanager
+def _finished_first():
+    """Let what is written or read come to its end before a signal's handler raises; a second signal does not wait.
+
+    Orbax runs event loops in the calling thread: an exception in the middle of one leaves half a checkpoint, and pages
+    of tracebacks when the process ends.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    handlers = {number: handler for number in numbers if callable(handler := signal.getsignal(number))}
+    came = []
+
+    def note(number, frame):
+        came.append((number, frame))
+        if len(came) > 1:
+            handlers[number](number, frame)
+
+    for number in handlers:
+        signal.signal(number, note)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if came:
+            number, frame = came[0]
+            handlers[number](number, frame)
 
 
 class _OtherModel(ValueError):

@@ -17,6 +17,7 @@ PACKAGE = pathlib.Path(importlib.util.find_spec("jaxae").origin).parent
 # Each room may import those of the lines above its own, and itself. A room that is named with its sub-rooms is the
 # door alone: its `__init__`.
 ORDER = (
+    ("files",),
     ("settings",),
     ("types",),
     ("numerics",),

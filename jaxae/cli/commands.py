@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import pathlib
+import shlex
 import sys
 import warnings
 
@@ -15,8 +16,7 @@ import click
 
 from jaxae import __version__, settings
 from jaxae.cli.options import options_of, settings_of
-
-LONGEST = 480  # characters of a message that can still be read at a glance
+from jaxae.cli.stopping import Stopped, stopping
 
 
 class _Path(click.Path):
@@ -39,29 +39,70 @@ RUN_FLAGS = (
 RUN = click.argument("run", type=_Path())
 
 
+# characters of an error's line, whatever was given
+MOST_SAID = 480
+
+
+class _Ended(Exception):
+    """A signal has ended the command; click would print an empty line for a KeyboardInterrupt."""
+
+
 class _OneLineErrors(click.Group):
     """A group whose commands end in one line, not a traceback, where the input is at fault."""
 
-    def main(self, *args, standalone_mode=True, **extra):
+    def main(self, args=None, *more, standalone_mode=True, **extra):
         if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **extra)
+            return super().main(args, *more, standalone_mode=False, **extra)
+        arguments = [str(argument) for argument in (sys.argv[1:] if args is None else args)]
+        extra["obj"] = run = {"folder": None}
+
+        def again(before="stopped"):
+            return f"{before}; {_how_to_go_on(arguments, run['folder'])}"
+
+        with stopping(again) as say:
+            try:
+                status = super().main(args, *more, standalone_mode=False, **extra)
+                sys.exit(status if isinstance(status, int) else 0)
+            except click.exceptions.NoArgsIsHelpError as error:
+                click.echo(error.ctx.get_help())
+                sys.exit(0)
+            except click.ClickException as error:
+                _fail(error.format_message())
+            except ValueError as error:
+                _fail(str(error))
+            except OSError as error:
+                if _is_full_disk(error):
+                    _fail(again(f"the disk is full ({error}): free some space"))
+                _fail(str(error))
+            except (_Ended, KeyboardInterrupt, click.Abort) as error:
+                say()
+                cause = error.__cause__ or error
+                sys.exit(128 + (cause.number if isinstance(cause, Stopped) else 2))
+
+    def invoke(self, ctx):
         try:
-            status = super().main(*args, standalone_mode=False, **extra)
-            sys.exit(status if isinstance(status, int) else 0)
-        except click.exceptions.NoArgsIsHelpError as error:
-            click.echo(error.ctx.get_help())
-            sys.exit(0)
-        except click.ClickException as error:
-            _fail(error.format_message())
-        except ValueError as error:
-            _fail(str(error))
-        except OSError as error:
-            if _is_full_disk(error):
-                _fail(f"the disk is full ({error}): free some space, then run again with --resume")
-            _fail(str(error))
-        except (KeyboardInterrupt, click.Abort):
-            click.echo("stopped; the same command with --out and --resume continues", err=True)
-            sys.exit(130)
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _Ended from error
+
+
+def _how_to_go_on(arguments, folder):
+    """What continues a command that was broken off: with a run folder, where there is one, or the command again."""
+    if folder is None or not (folder / "config.json").is_file():
+        return "nothing is kept for later: run the command again"
+    kept = [argument for argument in arguments if argument not in ("--resume", "--overwrite")]
+    if "--out" not in kept and not any(argument.startswith("--out=") for argument in kept):
+        kept += [] if kept[0] == "train-prior" else ["--out", str(folder)]
+    return f"`{shlex.join(['jaxae', *kept, '--resume'])}` continues"
+
+
+def _run_folder(command, out, resume):
+    """The folder of a run that starts or goes on, by which it can be continued; None where it is to be refused."""
+    from jaxae import runs
+
+    folder = runs.next_free("runs", command) if out is None and not resume else out
+    click.get_current_context().obj["folder"] = folder
+    return folder
 
 
 def _is_full_disk(error):
@@ -74,8 +115,8 @@ def _is_full_disk(error):
 
 def _fail(message):
     line = " ".join(str(message).split())
-    if len(line) > LONGEST:  # a value that was given may be of any length
-        line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
+    if len(line) > MOST_SAID:
+        line = f"{line[: MOST_SAID // 2]} ... {line[-MOST_SAID // 2 :]}"
     click.echo(f"jaxae: {line}", err=True)
     sys.exit(2)
 
@@ -138,7 +179,7 @@ def detect(out, resume, overwrite, **values):
     from jaxae import jobs
 
     made = settings_of(settings.DetectSettings, values)
-    jobs.detect(made, out, resume=resume, overwrite=overwrite, echo=click.echo)
+    jobs.detect(made, _run_folder("detect", out, resume), resume=resume, overwrite=overwrite, echo=click.echo)
 
 
 @_command()
@@ -157,7 +198,7 @@ def open_set(out, resume, overwrite, **values):
     from jaxae import jobs
 
     made = settings_of(settings.OpenSetSettings, values)
-    jobs.open_set(made, out, resume=resume, overwrite=overwrite, echo=click.echo)
+    jobs.open_set(made, _run_folder("open-set", out, resume), resume=resume, overwrite=overwrite, echo=click.echo)
 
 
 @_command()
@@ -174,7 +215,7 @@ def train(out, resume, overwrite, **values):
     from jaxae import jobs
 
     made = settings_of(settings.TrainSettings, values)
-    jobs.train(made, out, resume=resume, overwrite=overwrite, echo=click.echo)
+    jobs.train(made, _run_folder("train", out, resume), resume=resume, overwrite=overwrite, echo=click.echo)
 
 
 @_command()
@@ -250,6 +291,7 @@ def train_prior(run, resume, overwrite, **values):
     from jaxae import jobs
 
     made = settings_of(settings.TrainPriorSettings, values)
+    click.get_current_context().obj["folder"] = run / "prior"
     jobs.train_prior(run, made, resume=resume, overwrite=overwrite, echo=click.echo)
 
 
@@ -280,6 +322,7 @@ def info(path):
       jaxae info runs/detect-1/detector
     """
     from jaxae import runs
+    from jaxae.runs import kinds
     from jaxae.runs.reading import read_json
 
     if (path / "card.json").is_file():
@@ -289,8 +332,8 @@ def info(path):
         return
     facts = {"config": runs.read_config(path)}
     runs.require_served("info", path, facts["config"])
-    named = {"deal": "deal.json", "metrics": "metrics.json", "prior": "prior/metrics.json"}
-    for name, file in named.items():
+    named = {"deal": ("deal.json", kinds.DEAL_SHOWN), "metrics": ("metrics.json", kinds.METRICS)}
+    for name, (file, kind) in {**named, "prior": ("prior/metrics.json", kinds.METRICS)}.items():
         if (path / file).is_file():
-            facts[name] = read_json(path / file)
+            facts[name] = read_json(path / file, kind)
     click.echo(json.dumps(facts, indent=2))

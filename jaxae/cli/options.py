@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from jaxae.files.messages import shown
 from jaxae.settings import Named, Within, annotation, described, union_of
 
 
@@ -153,7 +154,7 @@ def _cost_of(text: str, wrong_class: float | None) -> tuple[float, ...]:
     try:
         miss, false_alarm = (float(part) for part in text.split(":"))
     except ValueError:
-        raise ValueError(f"--cost {text!r}: give MISS:FALSE_ALARM, two numbers such as 10:1") from None
+        raise ValueError(f"--cost {shown(text)}: give MISS:FALSE_ALARM, two numbers such as 10:1") from None
     return (miss, false_alarm) if wrong_class is None else (miss, false_alarm, wrong_class)
 
 
@@ -179,7 +180,7 @@ def _named_rule(text: str) -> tuple[str, float | None]:
     try:
         return name, float(value) if equals else None
     except ValueError:
-        raise ValueError(f"--rule {text!r}: give NAME or NAME=NUMBER, such as mad=3") from None
+        raise ValueError(f"--rule {shown(text)}: give NAME or NAME=NUMBER, such as mad=3") from None
 
 
 def _assignments_of(texts: tuple[str, ...]) -> dict[str, Any]:
@@ -188,7 +189,7 @@ def _assignments_of(texts: tuple[str, ...]) -> dict[str, Any]:
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise ValueError(f"--set {text!r}: give KEY=VALUE, such as latent_size=16")
+            raise ValueError(f"--set {shown(text)}: give KEY=VALUE, such as latent_size=16")
         try:
             options[key] = json.loads(value)
         except (json.JSONDecodeError, RecursionError):

@@ -22,6 +22,7 @@ import numpy as np
 
 from jaxae.data.dataset import Dataset
 from jaxae.data.duplicates import allot, chosen_share, row_groups
+from jaxae.files.messages import listed, shown
 from jaxae.numerics import as_whole
 from jaxae.numerics.arguments import check_arguments
 
@@ -209,16 +210,16 @@ def normal_classes(dataset: Dataset, normal: str | int | Sequence[str | int] | N
     names = dataset.label_names
     if names is None:
         if normal is not None:
-            raise ValueError(f"{dataset.name} has no labels, so no class {normal!r}: every row counts as normal")
+            raise ValueError(f"{dataset.name} has no labels, so no class {shown(normal)}: every row counts as normal")
         return ()
-    listed = ", ".join(names)
+    there_are = listed(names, 20)
     if normal is None:
         if dataset.normal is None:
-            raise ValueError(f"{dataset.name}: say which class is normal (--normal); the classes are {listed}")
+            raise ValueError(f"{dataset.name}: say which class is normal (--normal); the classes are {there_are}")
         return tuple(dataset.normal)
     wanted = [normal] if isinstance(normal, str | int) else list(normal)
     if not wanted:
-        raise ValueError(f"no normal class given; the classes are {listed}")
+        raise ValueError(f"no normal class given; the classes are {there_are}")
     chosen = set()
     for label in map(str, wanted):
         if label in names:
@@ -226,7 +227,7 @@ def normal_classes(dataset: Dataset, normal: str | int | Sequence[str | int] | N
         elif label.isdecimal() and int(label) < len(names) and not all(_is_number(name) for name in names):
             chosen.add(int(label))
         else:
-            raise ValueError(f"{dataset.name} has no class {label!r}; the classes are {listed}")
+            raise ValueError(f"{dataset.name} has no class {shown(label)}; the classes are {there_are}")
     return tuple(sorted(chosen))
 
 

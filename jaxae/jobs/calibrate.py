@@ -13,12 +13,14 @@ from jaxae.data import Dataset, Splits, load
 from jaxae.data import schema as schemas
 from jaxae.data.duplicates import chosen_share
 from jaxae.data.splits import Part, joined, normal_classes
+from jaxae.files import kinds as values
+from jaxae.files.messages import listed
 from jaxae.jobs import dealing, deciding
 from jaxae.jobs.deciding import Labels, known_truth
 from jaxae.jobs.trained import open_run
 from jaxae.recipes import rules
 from jaxae.runs import deal as deals
-from jaxae.runs import matching
+from jaxae.runs import kinds, matching
 from jaxae.runs.deal import Deal
 from jaxae.scoring import LoadedDetector, thresholds
 from jaxae.settings import CalibrateSettings, checked
@@ -82,6 +84,7 @@ def calibrate(
     config, deal = open_run("calibrate", folder)
     _require_use(settings, config)
     loaded = scoring.load_detector(folder / "detector")
+    values.check(folder / "detector" / "card.json", loaded.card, kinds.CARD)
     source = _source(folder, config, deal, settings)
     parts, classes, truth = source.parts, loaded.card.get("classes"), {}
     if classes is None:
@@ -227,8 +230,8 @@ def _other(deal: Deal, dataset: Dataset, settings: CalibrateSettings, notes: lis
         raise ValueError(f"{dataset.name}: {int((classes < 0).sum())} rows have no label; label them or leave them out")
     if labelled and not set(normal) & set(names or ()):
         raise ValueError(
-            f"{dataset.name}: none of its classes ({', '.join(names or ())}) is a normal one of the run "
-            f"({', '.join(normal)}): --normal names others"
+            f"{dataset.name}: none of its classes ({listed(names or (), 20)}) is a normal one of the run "
+            f"({listed(normal, 20)}): --normal names others"
         )
     labels = matching.labels_of(classes, names, normal) if labelled else np.zeros(len(seen), np.int32)
     rng = np.random.default_rng([settings.seed, 0xCA11])

@@ -79,7 +79,7 @@ def dealt_rows(
     if resume and out is None:
         raise ValueError("--resume continues the run in --out: say which")
     if resume and (pathlib.Path(out or "") / "config.json").is_file():
-        before = runs.read_config(out or "")["command"]
+        before = runs.read_config(out or "", whole=True)["command"]
         if before != command:
             raise ValueError(f"{out} is a run of `jaxae {before}`, which `jaxae {command}` cannot resume")
     if resume and out is not None and deals.has_deal(out):

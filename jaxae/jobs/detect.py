@@ -20,6 +20,7 @@ import numpy as np
 from jaxae import cleaning, objectives, recipes, report, runs, scoring
 from jaxae.data import Dataset, Splits, load
 from jaxae.data.splits import Part, split
+from jaxae.files.messages import listed
 from jaxae.jobs import dealing, deciding, fitting
 from jaxae.jobs.dealing import Dealt, Fresh
 from jaxae.jobs.deciding import PADDED_BATCH, Decided, Labels
@@ -210,7 +211,7 @@ def _fit_detector(
 def _headline(dealt: Dealt, settings: DetectSettings) -> str:
     sizes, deal = deals.sizes_of(dealt.deal), dealt.deal
     anomalies = 0 if dealt.parts.dev.labels is None else int(dealt.parts.dev.labels.sum())
-    normal = f"normal: {', '.join(deal.normal)}" if deal.normal else "no labels"
+    normal = f"normal: {listed(deal.normal, 20)}" if deal.normal else "no labels"
     shown = [f"{name} {size}" + (f" ({anomalies} anomalies)" if name == "dev" else "") for name, size in sizes.items()]
     taught = f" · {len(dealt.taught)} known anomalies are taught" if len(dealt.taught) else ""
     return f"{deal.name} · {normal} · {settings.model}{taught}\n{' · '.join(shown)}"

@@ -1,6 +1,5 @@
 """What can be wrong with a model that was trained without an error: found after the training, said in a warning."""
 
-import json
 import pathlib
 import warnings
 from typing import Any
@@ -9,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxae import generation
+from jaxae.files.reading import read_json_lines
 from jaxae.jobs.trained import Trained
+from jaxae.runs.kinds import LOG
 from jaxae.types import Batch, Gaussian
 
 # a critic that is right this often on held-out rows has won: what it tells the encoder is of no use
@@ -44,8 +45,7 @@ def posterior_figures(model: Trained, rows: Batch) -> dict[str, Any] | None:
 
 def validation_figures(log: pathlib.Path, step: int) -> dict[str, float]:
     """The held-out metrics of the state that was kept, from a run's `metrics.jsonl`."""
-    for line in log.read_text(encoding="utf-8").splitlines():
-        entry = json.loads(line)
+    for entry in read_json_lines(log, LOG):
         if entry.get("step") == step:
             return {k.removeprefix("validation_"): v for k, v in entry.items() if k.startswith("validation_")}
     return {}

@@ -10,8 +10,10 @@ import numpy as np
 
 from jaxae import priors, recipes, runs
 from jaxae.checkpoint import checkpoints
+from jaxae.files.messages import shown
 from jaxae.jobs.fitting import Training, fit_objective
 from jaxae.jobs.trained import FittedPrior, Trained
+from jaxae.recipes import CODE_PRIORS, LATENT_PRIORS
 from jaxae.recipes.prior import BATCH_SIZE, MOST_CODES, is_full, prior_training
 from jaxae.scoring import score_batches
 from jaxae.train import init_state
@@ -63,7 +65,8 @@ def read_prior(run: str | os.PathLike, model: Trained, **narrowing: Any) -> Fitt
     folder = pathlib.Path(run) / FOLDER
     if not folder.is_dir():
         return None
-    config = runs.read_config(folder)
+    config = runs.read_config(folder, whole=True)
+    _require_prior(folder, config)
     if not (folder / "metrics.json").is_file():
         raise ValueError(f"the training of {folder} was not finished: `jaxae train-prior RUN --resume` continues it")
     if config["model_step"] != model.step:
@@ -78,8 +81,9 @@ def read_prior(run: str | os.PathLike, model: Trained, **narrowing: Any) -> Fitt
         jax.ShapeDtypeStruct(shape, np.int32 if "num_codes" in config else np.float32),
         condition=jax.ShapeDtypeStruct(shape[:1], np.int32) if config["by_class"] else None,
     )
-    first = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), _first(rows, config))
-    template: Any = jax.eval_shape(lambda rng: init_state(objective, optimizer, rng, first), jax.random.key(0))
+    template: Any = jax.eval_shape(
+        lambda rng, first: init_state(objective, optimizer, rng, first), jax.random.key(0), _first(rows, config)
+    )
     saved = checkpoints(folder / "checkpoints")
     try:
         best = saved.best(template)
@@ -87,6 +91,21 @@ def read_prior(run: str | os.PathLike, model: Trained, **narrowing: Any) -> Fitt
     finally:
         saved.close()
     return FittedPrior(prior, state.params["model"], tuple(config["shape"]), config)
+
+
+def _require_prior(folder: pathlib.Path, config: dict[str, Any]) -> None:
+    """The keys of a prior's settings that depend on each other."""
+    path = folder / "config.json"
+    if config["command"] != "train-prior":
+        raise ValueError(f"{path}: command is {shown(config['command'])}; a prior is of `jaxae train-prior`")
+    if config["prior"] in CODE_PRIORS and "num_codes" not in config:
+        raise ValueError(f"{path}: it has no num_codes, which the prior {config['prior']} is over")
+    if config["prior"] not in (CODE_PRIORS if "num_codes" in config else LATENT_PRIORS):
+        raise ValueError(f"{path}: prior is {shown(config['prior'])}, which jaxae has not for such codes or latents")
+    if config["by_class"]:
+        classes, shares = config.get("classes", []), config.get("class_shares", [])
+        if not classes or len(classes) != len(shares) or not sum(shares) > 0:
+            raise ValueError(f"{path}: classes has {len(classes)} names, class_shares {len(shares)} shares")
 
 
 def uniform_prior(model: Trained, shape: tuple[int, ...]) -> FittedPrior:

@@ -18,6 +18,7 @@ import numpy as np
 from jaxae import recipes, report, runs, scoring
 from jaxae.data import Dataset, Splits, load
 from jaxae.data.splits import Part, normal_classes, split
+from jaxae.files.messages import listed
 from jaxae.jobs import dealing, deciding, fitting
 from jaxae.jobs.dealing import Dealt, Fresh
 from jaxae.jobs.deciding import PADDED_BATCH, Decided, known_truth
@@ -132,10 +133,12 @@ def require_known(dataset: Dataset, known: tuple[str, ...]) -> None:
     classes = normal_classes(dataset, known)
     names = dataset.label_names or ()
     if len(classes) < 2:
-        raise ValueError(f"{len(classes)} known class is nothing to tell apart: name two or more of {', '.join(names)}")
+        raise ValueError(
+            f"{len(classes)} known class is nothing to tell apart: name two or more of {listed(names, 20)}"
+        )
     present = np.unique(dataset.y_train)
     if missing := [names[c] for c in classes if c not in present]:
-        raise ValueError(f"the train part has no rows of {', '.join(missing)}")
+        raise ValueError(f"the train part has no rows of {listed(missing, 20)}")
 
 
 def _fresh(settings: OpenSetSettings, dataset: Dataset) -> Fresh:
@@ -208,7 +211,7 @@ def _headline(dealt: Dealt, unknown: int) -> str:
         f"{name} {size}" + (f" ({unknown} unknown)" if name == "dev" else "")
         for name, size in deals.sizes_of(dealt.deal).items()
     ]
-    return f"{dealt.deal.name} · known: {', '.join(dealt.deal.normal)}\n{' · '.join(shown)}"
+    return f"{dealt.deal.name} · known: {listed(dealt.deal.normal, 20)}\n{' · '.join(shown)}"
 
 
 def _table(figures: dict) -> str:

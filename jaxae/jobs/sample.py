@@ -11,9 +11,10 @@ import numpy as np
 from jaxae import generation, report, runs
 from jaxae.data import Dataset
 from jaxae.data.splits import normal_classes
+from jaxae.files.messages import listed, shown
 from jaxae.jobs import dealing, fitted_prior
 from jaxae.jobs.fitted_prior import read_prior
-from jaxae.jobs.trained import FittedPrior, TrainedRun, open_run, read_trained, recipe_of, saved_standardisation
+from jaxae.jobs.trained import FittedPrior, TrainedRun, open_run, read_trained, recipe_of, standardisation_of_run
 from jaxae.presets import CONDITIONAL
 from jaxae.runs import deal as deals
 from jaxae.runs import matching
@@ -121,9 +122,7 @@ def _prior(trained: TrainedRun, settings: SampleSettings, discrete: bool, echo) 
     if prior is not None:
         echo(f"{'codes' if discrete else 'latents'} from the {prior.config['prior']} prior")
         if settings.labels and not prior.config["by_class"]:
-            raise ValueError(
-                f"--label {','.join(settings.labels)}: the prior knows no classes; train it with --by-class"
-            )
+            raise ValueError(f"--label {listed(settings.labels)}: the prior knows no classes; train it with --by-class")
     elif discrete and not settings.uniform:
         how = f"`jaxae train-prior {shlex.quote(str(trained.folder))}`"
         echo(f"no prior was trained: all codes are drawn alike ({how} learns one)")
@@ -151,7 +150,7 @@ def _places(settings: SampleSettings, classes: list[str]) -> np.ndarray | None:
         return None
     places = {**{str(i): i for i in range(len(classes))}, **{name: i for i, name in enumerate(classes)}}
     if unknown := [name for name in settings.labels if name not in places]:
-        raise ValueError(f"there is no class {', '.join(map(repr, unknown))}; there are {', '.join(classes)}")
+        raise ValueError(f"there is no class {listed(map(shown, unknown))}; there are {listed(classes, 20)}")
     return np.resize(np.array([places[name] for name in settings.labels], np.int32), settings.number)
 
 
@@ -165,7 +164,7 @@ def _write(trained: TrainedRun, drawn: np.ndarray, out) -> tuple[pathlib.Path, p
         runs.write_arrays(arrays, images=drawn)
         return report.sample_grid(picture, drawn[:1024]), arrays  # more are too small to be seen
     out = pathlib.Path(out or folder / "samples.csv")
-    if (units := saved_standardisation(folder)) is not None:
+    if (units := standardisation_of_run(folder, trained.deal)) is not None:
         drawn = drawn * units.scale + units.mean
     names = trained.deal.schema.names or [f"x{i}" for i in range(drawn.shape[1])]
     runs.write_csv(out, names, drawn.tolist())

@@ -11,9 +11,10 @@ import numpy as np
 from jaxae import runs, scoring
 from jaxae.data import Dataset, load
 from jaxae.data import schema as schemas
+from jaxae.files import kinds as values
 from jaxae.jobs.deciding import PADDED_BATCH
 from jaxae.runs import deal as deals
-from jaxae.runs import matching
+from jaxae.runs import kinds, matching
 from jaxae.settings import ScoreSettings, checked
 
 
@@ -58,7 +59,7 @@ def score(
         raise ValueError(f"{out} exists: --overwrite replaces it")
     folder = detector_folder(detector)
     loaded = scoring.load_detector(folder)
-    card = loaded.card
+    card = values.check(folder / "card.json", loaded.card, kinds.CARD)
     schema = None if "schema" not in card else schemas.from_json(str(folder / "card.json"), card["schema"])
     dataset = load(
         settings.data,
@@ -72,6 +73,8 @@ def score(
             warnings.warn(line, stacklevel=2)
     rows = np.arange(len(dataset.x_test)) if settings.part is None else _part_of(settings.part, folder, dataset)
     verdict = scoring.score_batches(loaded.apply, dataset.x_test[rows], card.get("padded_batch", PADDED_BATCH))
+    if "classes" in card and (verdict.action is None or int(verdict.action.max()) >= len(card["classes"])):
+        raise ValueError(f"{folder / 'card.json'}: classes has {len(card['classes'])} names, the program gives others")
     labels, truth = _truth_of(dataset, card.get("normal"))
     out.parent.mkdir(parents=True, exist_ok=True)
     runs.write_scores(

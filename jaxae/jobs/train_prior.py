@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxae import __version__, generation, recipes, report, runs
 from jaxae.data.splits import Part
+from jaxae.files.messages import shown
 from jaxae.jobs import dealing, fitted_prior
 from jaxae.jobs.fitted_prior import mean_nats, num_codes_of
 from jaxae.jobs.trained import FittedPrior, Trained, TrainedRun, open_run, read_trained, recipe_of
@@ -112,7 +113,7 @@ def _require_possible(
     model = config["model"]
     if name not in names:
         raise ValueError(
-            f"there is no prior {name!r} to train over the {'codes' if discrete else 'latents'} of {model}; "
+            f"there is no prior {shown(name)} to train over the {'codes' if discrete else 'latents'} of {model}; "
             f"there are {', '.join(names)}"
         )
     if model in CONDITIONAL:

@@ -16,6 +16,7 @@ from jaxae.numerics import as_batch
 from jaxae.presets import CONDITIONAL
 from jaxae.recipes import Recipe
 from jaxae.runs import deal as deals
+from jaxae.runs import kinds
 from jaxae.runs.contents import STANDARDISATION
 from jaxae.runs.deal import Deal
 from jaxae.runs.reading import read_arrays
@@ -220,7 +221,7 @@ def recipe_of(folder: str | os.PathLike, config: dict[str, Any], deal: Deal) -> 
         config["model"],
         deal.schema.shape,
         num_trained(deal),
-        standardisation=saved_standardisation(folder),
+        standardisation=standardisation_of_run(folder, deal),
         epochs=config["epochs"],
         options=config["options"],
         bottleneck=config.get("bottleneck"),
@@ -234,11 +235,25 @@ def saved_standardisation(folder: str | os.PathLike) -> Standardisation | None:
     Raises:
       ValueError: the file is damaged.
     """
-    path = Path(folder) / STANDARDISATION
-    saved = read_arrays(path)
-    if saved and set(saved) != set(Standardisation._fields):
-        raise ValueError(f"{path} cannot be read (it holds {', '.join(sorted(saved))})")
+    saved = read_arrays(Path(folder) / STANDARDISATION, kinds.STANDARDISE)
     return Standardisation(**saved) if saved else None
+
+
+def standardisation_of_run(folder: str | os.PathLike, deal: Deal) -> Standardisation | None:
+    """`saved_standardisation`, which a table's run must have, for each of its columns.
+
+    Raises:
+      ValueError: it has none, or one of other columns.
+    """
+    saved = saved_standardisation(folder)
+    expected = deal.schema.shape if deal.schema.kind == "table" else None
+    found = None if saved is None else saved.mean.shape
+    if found != expected:
+        has, wanted = (0 if shape is None else shape[0] for shape in (found, expected))
+        raise ValueError(
+            f"{Path(folder) / STANDARDISATION} has mean and scale of {has} columns; the run's schema has {wanted}"
+        )
+    return saved
 
 
 def num_trained(deal: Deal) -> int:
@@ -259,8 +274,8 @@ def read_trained(folder: str | os.PathLike, config: dict[str, Any], deal: Deal, 
       ValueError: it has no checkpoint, or one of another model.
     """
     folder = Path(folder)
-    example = np.zeros((recipe.batch_size, *deal.schema.shape), deal.schema.dtype)
-    labels = np.zeros(len(example), np.int32) if config["model"] in CONDITIONAL else None
+    example = jax.ShapeDtypeStruct((recipe.batch_size, *deal.schema.shape), np.dtype(deal.schema.dtype))
+    labels = np.zeros(recipe.batch_size, np.int32) if config["model"] in CONDITIONAL else None
     template: Any = jax.eval_shape(
         lambda rng, x: init_state(recipe.objective, recipe.optimizer, rng, Batch(x, condition=labels)),
         jax.random.key(0),
@@ -287,4 +302,4 @@ def open_run(command: str, folder: str | os.PathLike) -> tuple[dict[str, Any], D
     """
     config = runs.read_config(folder)
     runs.require_served(command, folder, config)
-    return config, deals.read(folder)
+    return runs.read_config(folder, whole=True), deals.read(folder)

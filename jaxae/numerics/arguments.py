@@ -15,7 +15,8 @@ from typing import Any
 
 from jax import Array
 
-from jaxae.numerics.kinds import OtherKind, as_key, as_kind, options_of, require_option, shown
+from jaxae.files.messages import shown
+from jaxae.numerics.kinds import OtherKind, as_key, as_kind, options_of, require_option
 
 
 def check_arguments(room: str) -> None:

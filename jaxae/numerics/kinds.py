@@ -329,32 +329,3 @@ def words(kind: Any) -> str:
         return "a function"
     name = getattr(origin or kind, "__name__", str(kind))
     return f"{'an' if name[:1] in 'AEIOU' else 'a'} {name}"
-
-
-def shown(value: Any, most: int = 60) -> str:
-    """A value as a message shows it: its shape and dtype, or a short text.
-
-    Example:
-      >>> import numpy as np
-      >>> from jaxae.numerics.kinds import shown
-      >>> shown(np.zeros((2, 3))), shown("abc"), shown(list(range(1000)))
-      ('float64[2, 3]', "'abc'", 'a list of 1000')
-    """
-    if isinstance(value, Array | np.ndarray):
-        sizes = ", ".join(map(str, value.shape))
-        return f"{value.dtype}[{sizes}]" if np.ndim(value) or is_traced(value) else str(value)
-    if hasattr(value, "_fields"):
-        return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
-    if isinstance(value, type):
-        return f"the class {value.__name__}"
-    if callable(value):
-        return f"the function {getattr(value, '__name__', type(value).__name__)}"
-    try:
-        text = " ".join(repr(value).split())
-    except Exception:
-        text = f"a {type(value).__name__}"
-    if len(text) <= most:
-        return text
-    if isinstance(value, list | tuple | dict | set):
-        return f"a {type(value).__name__} of {len(value)}"
-    return text[: most - 3] + "..."

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from jaxae import objectives, transforms
+from jaxae.files.messages import shown
 from jaxae.presets import PRESETS
 from jaxae.recipes.options import resolved
 from jaxae.recipes.scores import named_score
@@ -101,7 +102,7 @@ def build(
     """
     if not is_own(name) and name not in PRESETS:
         raise ValueError(
-            f"there is no model {name!r}; there are {', '.join(sorted(PRESETS))}, or package.module:function"
+            f"there is no model {shown(name)}; there are {', '.join(sorted(PRESETS))}, or package.module:function"
         )
     preset = own_function(name) if is_own(name) else PRESETS[name]
     scaling = transforms.scale_uint8()
@@ -116,7 +117,8 @@ def build(
     model, objective = _composed(name, preset, seen, scaling, parts)
     if robust not in (*ROBUST, *CLEANING):
         raise ValueError(
-            f"there is no robust {robust!r} for contaminated rows; there are {', '.join((*sorted(ROBUST), *CLEANING))}"
+            f"there is no robust {shown(robust)} for contaminated rows; there are "
+            f"{', '.join((*sorted(ROBUST), *CLEANING))}"
         )
     if not 0 <= contamination < 1:
         raise ValueError(f"the contamination must lie in [0, 1), got {contamination}")
@@ -151,7 +153,7 @@ def _composed(name: str, preset: Callable, shape: tuple[int, ...], scaling: Tran
 def _viewed(shape: tuple[int, ...], scaling: Transform, view: str) -> tuple[tuple[int, ...], Transform]:
     """The shape and the transform of what the model reads."""
     if view not in ("pixels", "edges"):
-        raise ValueError(f"there is no view {view!r}; there are pixels and edges")
+        raise ValueError(f"there is no view {shown(view)}; there are pixels and edges")
     if view == "pixels":
         return shape, scaling
     if len(shape) != 3:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from jaxae.files.messages import shown
 from jaxae.recipes.user_parts import called, is_own
 from jaxae.scoring import thresholds
 from jaxae.types import CostTable, Threshold
@@ -66,7 +67,8 @@ def chosen(rule: tuple[str, float | None] | None, labelled: bool) -> tuple[str, 
         return name, value
     if name not in RULES:
         raise ValueError(
-            f"there is no rule {name!r} for the threshold; there are {', '.join(RULES)}, or package.module:function"
+            f"there is no rule {shown(name)} for the threshold; there are {', '.join(RULES)}, or "
+            "package.module:function"
         )
     known = RULES[name]
     if value is not None and not known.takes:

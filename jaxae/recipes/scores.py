@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import jax
 
+from jaxae.files.messages import shown
 from jaxae.recipes.user_parts import called, is_own
 from jaxae.scoring import bound, latent, reconstruction, surprisal
 from jaxae.scoring.scores.reconstruction import KINDS
@@ -58,7 +59,7 @@ def named_score(name: str, model: Autoencoder, shape: tuple[int, ...]) -> Scorer
     if is_own(name):
         return called(name, Scorer, model)
     if name not in SCORES:
-        raise ValueError(f"there is no score {name!r}; there are {', '.join(SCORES)}, or package.module:function")
+        raise ValueError(f"there is no score {shown(name)}; there are {', '.join(SCORES)}, or package.module:function")
     if name in ("smooth", "ssim") and len(shape) != 3:
         raise ValueError(f"the score {name} is for images; the examples are rows of {math.prod(shape)} numbers")
     return SCORES[name](model)

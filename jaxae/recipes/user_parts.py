@@ -4,6 +4,8 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+from jaxae.files.messages import shown
+
 
 def is_own(name: object) -> bool:
     """Whether a name stands for a function of somebody else's: it has a colon.
@@ -33,7 +35,7 @@ def own_function(name: str) -> Callable:
     """
     module_name, _, function_name = name.partition(":")
     if not module_name or not function_name:
-        raise ValueError(f"{name!r} names no function: give package.module:function")
+        raise ValueError(f"{shown(name)} names no function: give package.module:function")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:

@@ -153,7 +153,11 @@ def _of_scores(run: Run) -> list[Drawing]:
     if labels is None or not _two_classes(labels):
         return found
     if "costs" in run.dev:
-        dev = (drawable(run.dev["scores"]), run.dev["labels"]) if _two_classes(run.dev.get("labels")) else None
+        dev = (
+            (drawable(run.dev["scores"]), run.dev["labels"])
+            if _two_classes(run.dev.get("labels")) and "scores" in run.dev
+            else None
+        )
         costs = run.dev["costs"]
         found.append(
             Drawing(
@@ -189,6 +193,10 @@ def _of_examples(run: Run) -> list[Drawing]:
     kinds, scores, maps = [str(kind) for kind in arrays["kind"]], arrays.get("score"), arrays["map"]
     if maps.ndim == 2:
         names = _feature_names(run)
+        if names is not None and len(names) != maps.shape[1]:
+            raise ValueError(
+                f"{run.folder}/examples.npz: map has {maps.shape[1]} columns, deal.json names {len(names)}"
+            )
         caption = "The features that an example's reconstruction error comes from, as shares of that error."
         title = _error_title(run, "Which features are reconstructed worst")
         return [
@@ -263,13 +271,14 @@ def _lead(run: Run) -> list[str]:
     count, threshold = len(run.scores.score), threshold_of(run)
     first = f"{learnt}An example that scores at least λ = {number(threshold, 4)} is flagged: "
     first += f"{int(run.scores.is_anomaly.sum()):,} of the {count:,} test examples."
-    if metrics.get("recall") is None:
+    if metrics.get("recall") is None or metrics.get("false_alarm_rate") is None:
         return [first, "The data has no labels of both classes, so nothing can be said about misses and false alarms."]
     second = (
         f"It catches {percent(metrics['recall'])} of the anomalies and flags "
         f"{percent(metrics['false_alarm_rate'])} of the normal examples."
     )
-    if metrics.get("expected_cost") is not None:
+    costs = ("expected_cost", "expected_cost_always", "expected_cost_never", "expected_cost_oracle")
+    if all(metrics.get(name) is not None for name in costs):
         blind = min(metrics["expected_cost_always"], metrics["expected_cost_never"])
         second += (
             f" At an anomaly rate of {percent(anomaly_rate_of(run))} that costs {number(metrics['expected_cost'])} per "
@@ -331,7 +340,7 @@ def _top(run: Run, count: int = 10) -> list[dict[str, str]]:
 
 def _feature_names(run: Run) -> list[str] | None:
     """Names of a table's columns, where they have some."""
-    names = [part.get("name") for part in (run.deal.get("schema") or {}).get("parts", ())]
+    names = [part.get("name") for part in run.deal["schema"]["parts"]] if run.deal else []
     return None if not names or None in names else [str(name) for name in names]
 
 

@@ -5,6 +5,7 @@ row numbers and a digest of every row, by which a source is recognised whatever 
 """
 
 import hashlib
+import math
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,11 +17,16 @@ from jaxae.data.dataset import Dataset
 from jaxae.data.duplicates import digests, row_groups
 from jaxae.data.schema import Schema
 from jaxae.data.splits import Splits
+from jaxae.files import kinds as values
+from jaxae.files.arrays import Array
+from jaxae.files.messages import listed, shown
+from jaxae.runs import kinds, reading
 from jaxae.runs.folder import write_arrays, write_json
-from jaxae.runs.reading import read_arrays, read_json
 
 FACTS, ROWS = "deal.json", "deal.npz"
 VERSION = 1
+# values of one example; more are no schema that was written
+MOST_VALUES = 2**28
 PARTS = ("train", "validation", "calibration", "dev", "certify", "test")
 
 
@@ -228,37 +234,60 @@ def read(folder: str | os.PathLike) -> Deal:
     if not has_deal(folder):
         raise ValueError(f"{folder} holds no {FACTS}: it was written by an earlier version of jaxae; train it anew")
     where = folder / FACTS
-    try:
-        facts = read_json(where)
-        if facts["version"] != VERSION:
-            raise ValueError(f"{where}: a deal of version {facts['version']!r}; this library reads version {VERSION}")
-        arrays = read_arrays(folder / ROWS)
-        if _rows_digest(arrays) != facts["rows_digest"]:
-            raise ValueError(f"{folder / ROWS} is damaged: it is not what {FACTS} says")
-        source, names = facts["source"], facts["label_names"]
-        return Deal(
-            _text(where, "spec", source["spec"]),
-            source["path"],
-            _text(where, "name", source["name"]),
-            source["label_column"],
-            _text(where, "digest", source["digest"]),
-            None if names is None else tuple(_text(where, "label_names", name) for name in names),
-            tuple(_text(where, "normal", name) for name in facts["normal"]),
-            schemas.from_json(str(where), facts["schema"]),
-            {name: arrays[f"rows_{name}"] for name in PARTS},
-            arrays["taught"],
-            arrays.get("left_out"),
-            arrays.get("groups"),
-            arrays["digests"],
-            arrays["classes"],
-            facts["num_train"],
-        )
-    except ValueError as error:
-        if str(error).startswith(str(folder)):
-            raise
-        raise ValueError(f"{where}: cannot be read ({_first_line(error)})") from None
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{where}: cannot be read ({type(error).__name__}: {_first_line(error)})") from None
+    found = reading.read_json(where, values.mapping(values.anything)).get("version")
+    if found != VERSION:
+        raise ValueError(f"{where}: a deal of version {shown(found)}; this library reads version {VERSION}")
+    facts = reading.read_json(where, kinds.DEAL)
+    if not (folder / ROWS).is_file():
+        raise ValueError(f"{folder} has no {ROWS}, which {FACTS} belongs to")
+    arrays = reading.read_arrays(folder / ROWS, kinds.ROWS, kinds.ROWS_TOO, Array("fiubU"))
+    if _rows_digest(arrays) != facts["rows_digest"]:
+        raise ValueError(f"{folder / ROWS} is damaged: it is not what {FACTS} says (rows_digest)")
+    source, names = facts["source"], facts["label_names"]
+    deal = Deal(
+        source["spec"],
+        source["path"],
+        source["name"],
+        source["label_column"],
+        source["digest"],
+        None if names is None else tuple(names),
+        tuple(facts["normal"]),
+        schemas.from_json(str(where), facts["schema"]),
+        {name: arrays[f"rows_{name}"] for name in PARTS},
+        arrays["taught"],
+        arrays.get("left_out"),
+        arrays.get("groups"),
+        arrays["digests"],
+        arrays["classes"],
+        facts["num_train"],
+    )
+    _require_consistent(where, folder / ROWS, deal, facts)
+    return deal
+
+
+def _require_consistent(where: Path, rows: Path, deal: Deal, facts: dict[str, Any]) -> None:
+    """The two files speak of the same rows and classes."""
+    count = len(deal.digests)
+    for name, numbers in {**deal.parts, "taught": deal.taught, "left_out": deal.left_out}.items():
+        if numbers is not None and len(numbers) and int(numbers.max()) >= count:
+            raise ValueError(f"{rows}: {name} has row {numbers.max()}, and there are {count} rows")
+    if count and int(deal.classes.max()) >= len(deal.label_names or ()):
+        names = len(deal.label_names or ())
+        raise ValueError(f"{where}: label_names has {names} names, and rows have the label {deal.classes.max()}")
+    said = {
+        "sizes": (facts["sizes"], sizes_of(deal)),
+        "taught": (facts["taught"], len(deal.taught)),
+        "left_out": (facts["left_out"], None if deal.left_out is None else len(deal.left_out)),
+    }
+    for key, (value, found) in said.items():
+        if value != found:
+            raise ValueError(f"{where}: {key} is {shown(value)}; {ROWS} has {shown(found)}")
+    if deal.label_names is not None and not {*deal.normal} <= {*deal.label_names}:
+        raise ValueError(f"{where}: normal is {listed(deal.normal)}, which are not all among label_names")
+    if deal.num_train is not None and deal.num_train > count:
+        raise ValueError(f"{where}: num_train is {deal.num_train}, and there are {count} rows")
+    if math.prod(deal.schema.shape) > MOST_VALUES:
+        raise ValueError(f"{where}: schema says that an example has the shape {deal.schema.shape}")
 
 
 def digested(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
@@ -290,13 +319,3 @@ def names_of(classes: np.ndarray, names: tuple[str, ...] | None) -> np.ndarray:
     """`[N]` names of the rows' classes; empty where a row has none (class -1)."""
     # one more at the end, which class -1 reads
     return np.array([*(names or ()), ""], np.str_)[classes]
-
-
-def _text(where: Path, key: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{where}: {key} is {value!r}, which is no text")
-    return value
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -10,9 +10,10 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from jaxae.files.messages import listed, shown
+from jaxae.runs import kinds
 from jaxae.runs.contents import ENTRIES
-
-CONFIG = "config.json"
+from jaxae.runs.reading import CONFIG, read_settings
 
 
 def next_free(parent: str | os.PathLike, command: str) -> pathlib.Path:
@@ -73,18 +74,25 @@ def start(out: str | os.PathLike, config: dict, *, resume: bool = False, overwri
     return folder
 
 
-def read_config(run: str | os.PathLike) -> dict:
+def read_config(run: str | os.PathLike, whole: bool = False) -> dict:
     """The settings of a run.
 
+    Args:
+      run: the folder.
+      whole: whether every setting that its command has must be there.
+
     Raises:
-      ValueError: the folder does not exist or holds no run, or its config is no JSON.
+      ValueError: the folder does not exist or holds no run, or its config is damaged.
     """
     folder = pathlib.Path(run)
     if not folder.is_dir():
         raise ValueError(f"{folder} does not exist: give the folder that `jaxae train` or `jaxae detect` wrote")
     if (folder / "card.json").is_file() and not (folder / CONFIG).is_file():
         raise ValueError(f"{folder} is a saved detector, no run: give the run's own folder")
-    return _existing(folder)
+    config = _existing(folder)
+    if whole and (absent := [name for name in kinds.needed(config["command"]) if name not in config]):
+        raise ValueError(f"{folder / CONFIG}: it has no {listed(absent)}")
+    return config
 
 
 def write_json(path: str | os.PathLike, value: dict) -> None:
@@ -159,13 +167,7 @@ def _existing(folder):
     path = folder / CONFIG
     if not path.is_file():
         raise ValueError(f"{folder} is not empty and holds no run ({CONFIG} is missing): choose another folder")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is damaged ({error}): choose another folder") from None
-    if not isinstance(config, dict) or not isinstance(config.get("command"), str):
-        raise ValueError(f"{path} is not of jaxae: choose another folder")
-    return config
+    return read_settings(path)
 
 
 def _require_same(folder, before, config):
@@ -173,7 +175,7 @@ def _require_same(folder, before, config):
     for key in sorted(set(before) | set(config)):
         if before.get(key) != config.get(key):
             raise ValueError(
-                f"{folder} was started with {key} = {before.get(key)!r}, now it is {config.get(key)!r}: "
+                f"{folder} was started with {key} = {shown(before.get(key))}, now it is {shown(config.get(key))}: "
                 "resume with the same settings, or choose another --out"
             )
 

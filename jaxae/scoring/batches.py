@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
+from jaxae.files.messages import listed
 from jaxae.types import PyTree
 
 
@@ -36,7 +37,7 @@ def score_batches(apply: Callable, x: PyTree, batch_size: int = 512) -> PyTree:
         raise ValueError(f"batch_size must be at least 1; got {batch_size}")
     counts = sorted({np.shape(leaf)[0] if np.ndim(leaf) else 0 for leaf in jax.tree.leaves(x)})
     if len(counts) != 1 or counts[0] == 0:
-        raise ValueError(f"expected arrays with one and the same number of rows, at least 1; got {counts}")
+        raise ValueError(f"expected arrays with one and the same number of rows, at least 1; got {listed(counts)}")
     (total,) = counts
     results = []
     for start in range(0, total, batch_size):

@@ -7,6 +7,8 @@ import types
 import typing
 from typing import Annotated, Any, NamedTuple, TypeVar
 
+from jaxae.files.messages import shown
+
 
 class Within(NamedTuple):
     """A range of numbers.
@@ -116,11 +118,11 @@ def checked(settings: Settings) -> Settings:
         kind, limit = annotation(type(settings), name)
         value: Any = _plain(given)
         if not _is(value, kind):
-            raise ValueError(f"{name} must be {_words(kind)}; got {_shown(given)}")
+            raise ValueError(f"{name} must be {_words(kind)}; got {shown(given)}")
         if not _is_finite(value):
-            raise ValueError(f"{name} must be finite; got {_shown(given)}")
+            raise ValueError(f"{name} must be finite; got {shown(given)}")
         if isinstance(limit, Within) and value is not None and not limit.holds(value):
-            raise ValueError(f"{name} must lie in {limit}; got {value}")
+            raise ValueError(f"{name} must lie in {limit}; got {shown(value)}")
         if isinstance(limit, Named) and value is not None:
             _require_named(name, value, limit)
         values[name] = value
@@ -137,7 +139,7 @@ def _require_named(name: str, value: str, limit: Named) -> None:
         return
     if value not in (names := limit.names()):
         more = ", or package.module:function" if limit.importable else ""
-        raise ValueError(f"there is no {name} {value!r}; there are {', '.join(names)}{more}")
+        raise ValueError(f"there is no {name} {shown(value)}; there are {', '.join(names)}{more}")
 
 
 def _plain(value: Any) -> Any:
@@ -177,8 +179,3 @@ def _words(kind: Any) -> str:
             return "names"
         return f"{len(parts)} values ({', '.join(_words(part) for part in parts)})"
     return names.get(kind, "keywords with their values")
-
-
-def _shown(value: Any, most: int = 60) -> str:
-    text = repr(value)
-    return text if len(text) <= most else text[: most - 3] + "..."

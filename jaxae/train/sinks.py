@@ -8,6 +8,9 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from jaxae.files.kinds import maybe, number, record, whole
+from jaxae.files.reading import read_json_lines
+
 
 def metrics_log(
     path: str | os.PathLike, step: int = 0, tensorboard: str | os.PathLike | None = None
@@ -58,15 +61,11 @@ def metrics_log(
 
 def _lines(path):
     if not path.is_file():
-        return
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            metrics = json.loads(line)
-        except json.JSONDecodeError:
-            return  # a run was killed while it wrote this line
-        if not isinstance(metrics, dict) or "step" not in metrics:
-            raise ValueError(f"{path} is not a metrics log of jaxae: choose another file")
-        yield metrics
+        return []
+    try:
+        return read_json_lines(path, record({"step": whole()}, others=maybe(number(-1e300, 1e300))))
+    except ValueError as error:
+        raise ValueError(f"{path} is not a metrics log of jaxae: choose another file ({error})") from None
 
 
 def _tensorboard(folder, step):

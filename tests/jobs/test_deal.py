@@ -245,7 +245,7 @@ def test_train_rows_given_as_other_data_are_left_aside(run, source, jaxae, refus
 def test_a_damaged_or_missing_deal_is_one_line(run, refused, tmp_path):
     shutil.copytree(run, tmp_path / "r")
     (tmp_path / "r" / "deal.npz").write_bytes(b"PK\x03\x04 cut")
-    assert "deal.npz cannot be read" in refused("calibrate", tmp_path / "r", "--out", tmp_path / "d")
+    assert "deal.npz: not a readable .npz file" in refused("calibrate", tmp_path / "r", "--out", tmp_path / "d")
     shutil.copy(run / "deal.npz", tmp_path / "r" / "deal.npz")
     facts = json.loads((run / "deal.json").read_text())
     for change in ({"version": 99}, {"schema": {"version": 1}}, {"source": 3}, {"normal": 4}):

@@ -16,8 +16,9 @@ from jaxtyping import Float, Int
 
 import jaxae
 from jaxae import bottlenecks, networks, presets, scoring
+from jaxae.files.messages import shown
 from jaxae.numerics.arguments import with_checked_arguments
-from jaxae.numerics.kinds import shown, words
+from jaxae.numerics.kinds import words
 from jaxae.types import Bottleneck, Gaussian, Network, Schedule
 
 
@@ -191,5 +192,6 @@ def test_every_annotation_of_a_public_function_has_words():
 
 def test_long_values_are_shown_short():
     assert len(shown("a" * 10_000)) == 60
-    assert shown(list(range(1000))) == "a list of 1000"
+    assert shown(list(range(1000))) == "[0, 1, 2, 3, ...]"
+    assert shown(Gaussian(np.zeros(9), None)) == "a Gaussian"
     assert shown(np.zeros((1000, 1000))) == "float64[1000, 1000]"

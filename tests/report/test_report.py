@@ -140,7 +140,13 @@ def test_page_tells_where_the_rows_came_from(tmp_path):
     folder = write_run(tmp_path / "run", table=True)
     columns = [{"name": f"cost $_{{ of $ {i}", "kind": "number", "low": 0.0, "high": 1.0} for i in range(5)]
     deal = {
-        "source": {"spec": "d.csv", "path": "/data/d.csv", "name": "d.csv", "digest": "0123456789abcdef" * 4},
+        "source": {
+            "spec": "d.csv",
+            "path": "/data/d.csv",
+            "name": "d.csv",
+            "label_column": None,
+            "digest": "0123456789abcdef" * 4,
+        },
         "schema": {"version": 1, "kind": "table", "dtype": "float32", "parts": columns},
         "sizes": {"train": 300, "test": 80},
         "taught": 7,
@@ -211,7 +217,7 @@ def test_a_training_run_has_its_loss_only(tmp_path):
         ("metrics.json", "{", "metrics.json is not valid JSON"),
         ("metrics.jsonl", "{\n{}\n", "line 1 is not valid JSON"),
         ("scores.csv", "a,b\n1,2\n", "does not hold the columns index,source"),
-        ("examples.npz", "not an archive", "examples.npz cannot be read"),
+        ("examples.npz", "not an archive", "examples.npz: not a readable .npz file"),
     ],
 )
 def test_damaged_files_are_named(tmp_path, file, content, message):

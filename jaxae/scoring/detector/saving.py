@@ -18,8 +18,21 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 
+from jaxae.files import kinds
+from jaxae.files.messages import first_line
+from jaxae.files.programs import written
+from jaxae.files.reading import parse_json
 from jaxae.numerics import as_batch
-from jaxae.scoring.detector.loading import ARRAYS, CARD, FORMAT, PROGRAM, VERSION, first_line, named_leaves, read_card
+from jaxae.scoring.detector.loading import (
+    ARRAYS,
+    CARD,
+    FORMAT,
+    PROGRAM,
+    VERSION,
+    card_digest,
+    named_leaves,
+    read_card,
+)
 from jaxae.types import Detector, PyTree
 
 
@@ -128,14 +141,22 @@ def _export(
     arrays = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
     try:
         exported = jax.export.export(jax.jit(program), platforms=tuple(platforms))(arrays, spec)
+    except NotImplementedError as error:
+        raise ValueError(f"the model cannot be exported: {first_line(error)}") from error
     except Exception as error:
         if type(error).__name__ != "InconclusiveDimensionOperation":  # its public place differs between versions
             raise
         raise ValueError(f"the model cannot be exported for any number of rows: {first_line(error)}") from error
+    try:
+        content = written(exported)
+    except ValueError as error:
+        raise ValueError(
+            f"the model cannot be saved: {error}; a scorer decomposes matrices in `fit`, and `apply` reads the result"
+        ) from None
     inputs = [
         {"name": name, "shape": list(np.shape(leaf)[1:]), "dtype": str(np.dtype(leaf.dtype))} for name, leaf in named
     ]
-    return bytes(exported.serialize()), inputs, outputs
+    return content, inputs, outputs
 
 
 def _checked_card(card: dict | None) -> dict:
@@ -143,10 +164,10 @@ def _checked_card(card: dict | None) -> dict:
     if "detector" in card:
         raise ValueError('the card\'s key "detector" is taken by what loading needs; use another')
     try:
-        json.dumps(card, allow_nan=False)
-    except (TypeError, ValueError) as error:
+        # as the reader will find it
+        return kinds.check("card", parse_json("card", json.dumps(card, allow_nan=False)), kinds.anything)
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"the card must hold what JSON can: {first_line(error)}") from error
-    return card
 
 
 def _require_free(path: Path) -> None:
@@ -172,7 +193,9 @@ def _write(path: Path, program: bytes, leaves: list, card: dict, facts: dict) ->
         np.savez(partial / ARRAYS, *jax.device_get(leaves))
         for name in (PROGRAM, ARRAYS):
             facts["sha256"][name] = hashlib.sha256((partial / name).read_bytes()).hexdigest()
-        text = json.dumps({**card, "detector": facts}, indent=2, allow_nan=False)
+        whole = {**card, "detector": facts}
+        facts["sha256"][CARD] = card_digest(whole)
+        text = json.dumps(whole, indent=2, allow_nan=False)
         (partial / CARD).write_text(text + "\n", encoding="utf-8")
         partial.chmod(0o755)  # mkdtemp's folders are private
         if path.is_dir():
