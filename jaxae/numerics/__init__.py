@@ -5,9 +5,21 @@ from jaxae.numerics.batch import as_batch, target_of, weight_of
 from jaxae.numerics.bisection import bisected
 from jaxae.numerics.gradients import straight_through
 from jaxae.numerics.normal import LOG_2PI, bounded_log_variance, normal_log_prob
+from jaxae.numerics.precision import in_float32, ranked
 from jaxae.numerics.reductions import mean_per_example, sum_per_example, weighted_mean
 from jaxae.numerics.replicas import along_replicas, gathered, of_whole_batch, on_all_rows, over_replicas, replica_axis
-from jaxae.numerics.values import as_number, as_whole, at_step, first_nonfinite, is_traced, split_keys
+from jaxae.numerics.values import (
+    as_number,
+    as_whole,
+    at_step,
+    brief,
+    first_nonfinite,
+    is_traced,
+    real_array,
+    require_count,
+    require_within,
+    split_keys,
+)
 
 __all__ = [
     "LOG_2PI",
@@ -18,9 +30,11 @@ __all__ = [
     "at_step",
     "bisected",
     "bounded_log_variance",
+    "brief",
     "filters",
     "first_nonfinite",
     "gathered",
+    "in_float32",
     "interpolation",
     "is_traced",
     "mean_per_example",
@@ -29,7 +43,11 @@ __all__ = [
     "of_whole_batch",
     "on_all_rows",
     "over_replicas",
+    "ranked",
+    "real_array",
     "replica_axis",
+    "require_count",
+    "require_within",
     "split_keys",
     "straight_through",
     "sum_per_example",
