@@ -9,6 +9,7 @@ from jaxae.numerics.precision import in_float32, ranked
 from jaxae.numerics.reductions import mean_per_example, sum_per_example, weighted_mean
 from jaxae.numerics.replicas import along_replicas, gathered, of_whole_batch, on_all_rows, over_replicas, replica_axis
 from jaxae.numerics.values import (
+    as_classes,
     as_number,
     as_whole,
     at_step,
@@ -25,6 +26,7 @@ __all__ = [
     "LOG_2PI",
     "along_replicas",
     "as_batch",
+    "as_classes",
     "as_number",
     "as_whole",
     "at_step",

@@ -199,6 +199,38 @@ def real_array(name: str, values: Any, objects: bool = False) -> Any:
     raise ValueError(f"{name} must be real numbers; got {kind}{first}")
 
 
+def as_classes(name: str, labels: Any, count: int, num_classes: int | None = None) -> Array:
+    """Class labels `[N]` as int32: whole numbers from 0, of integers, bool, floating numbers or objects.
+
+    Args:
+      name: what the error calls the labels.
+      labels: `[N]`; traced ones are checked by shape and kind alone.
+      count: N.
+      num_classes: number of classes K, above every label; None: any.
+
+    Raises:
+      ValueError: another kind or shape, or a label that is not whole, negative or not below K.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxae.numerics import as_classes
+      >>> as_classes("labels", np.array([0.0, 2.0]), 2, 3).tolist()
+      [0, 2]
+    """
+    array = real_array(name, labels, objects=True)
+    if array.shape != (count,):
+        raise ValueError(f"{name} must be [N], one for each of the {count} rows; got shape {array.shape}")
+    if not is_traced(array) and array.size:
+        values = np.asarray(array)
+        odd = values[~(values == np.round(values))] if values.dtype.kind == "f" else values[:0]
+        if odd.size:
+            raise ValueError(f"{name} must be whole numbers; got {odd[0]:.6g}")
+        top = 2**31 if num_classes is None else num_classes
+        if values.min() < 0 or values.max() >= top:
+            raise ValueError(f"{name} must be 0..{top - 1}; got {values.min():.6g}..{values.max():.6g}")
+    return jnp.asarray(array).astype(jnp.int32)
+
+
 def split_keys(rng: Array | None, num: int) -> tuple:
     """`num` keys from one; `num` times None from None, so that a call with `rng=None` stays deterministic."""
     return (None,) * num if rng is None else tuple(jax.random.split(rng, num))
