@@ -11,6 +11,7 @@ from jaxae.numerics.replicas import along_replicas, gathered, of_whole_batch, on
 from jaxae.numerics.values import (
     as_classes,
     as_number,
+    as_weights,
     as_whole,
     at_step,
     brief,
@@ -28,6 +29,7 @@ __all__ = [
     "as_batch",
     "as_classes",
     "as_number",
+    "as_weights",
     "as_whole",
     "at_step",
     "bisected",

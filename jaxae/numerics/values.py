@@ -231,6 +231,34 @@ def as_classes(name: str, labels: Any, count: int, num_classes: int | None = Non
     return jnp.asarray(array).astype(jnp.int32)
 
 
+def as_weights(weight: Any, count: int) -> Array:
+    """Weights of rows as float32 `[N]`, ones for None.
+
+    Args:
+      weight: `[N]`, not negative and not all 0, or None; a traced one is checked by shape and kind alone.
+      count: N.
+
+    Raises:
+      ValueError: another kind or shape, a weight that is negative or not finite, all 0, or a sum beyond float32.
+
+    Example:
+      >>> import numpy as np
+      >>> from jaxae.numerics import as_weights
+      >>> as_weights(np.array([True, False]), 2).tolist(), as_weights(None, 2).tolist()
+      ([1.0, 0.0], [1.0, 1.0])
+    """
+    if weight is None:
+        return jnp.ones(count)
+    mass = real_array("weights", weight)
+    if mass.shape != (count,):
+        raise ValueError(f"weights must be [N], one for each of the {count} rows; got shape {mass.shape}")
+    if not is_traced(mass):
+        values = np.asarray(mass, np.float64)
+        if not (values >= 0).all() or not values.any() or not values.sum() <= np.finfo(np.float32).max:
+            raise ValueError("weights must be finite, not negative and not all 0, with a sum of at most 3.4e38")
+    return jnp.asarray(mass, jnp.float32)
+
+
 def split_keys(rng: Array | None, num: int) -> tuple:
     """`num` keys from one; `num` times None from None, so that a call with `rng=None` stays deterministic."""
     return (None,) * num if rng is None else tuple(jax.random.split(rng, num))

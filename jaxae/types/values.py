@@ -137,7 +137,8 @@ def _concrete_costs(*costs: Any) -> list[float] | None:
         return None
     if concrete and (numbers.ndim != 1 or numbers.dtype.kind not in "biuf"):
         return None
-    return None if not ((numbers >= 0) & (numbers <= np.finfo(np.float32).max)).all() else numbers.tolist()
+    fit = ((numbers >= 0) & (numbers <= np.finfo(np.float32).max)).all()
+    return numbers.astype(np.float64).tolist() if fit else None
 
 
 class CostTable(NamedTuple):
