@@ -79,26 +79,6 @@ def as_codes(codes: ArrayLike, name: str = "codes") -> Array:
     return jnp.asarray(array, jnp.float32)
 
 
-def row_shares(weight: ArrayLike | None, count: int) -> Array:
-    """Weights of `count` rows, divided by their sum; equal ones for None.
-
-    Raises:
-      ValueError: weights that are not `[N]`, not finite, negative, or all 0.
-    """
-    if weight is None:
-        return jnp.full(count, 1 / count)
-    mass = real_array("weights", weight)
-    if mass.shape != (count,):
-        raise ValueError(f"weights must be one for each of the {count} rows; got shape {mass.shape}")
-    if not is_traced(mass):
-        values = np.asarray(mass, np.float64)
-        if not np.isfinite(values).all() or (values < 0).any() or not values.any():
-            raise ValueError("weights must be finite, not negative and not all 0")
-        mass = np.asarray(values / values.sum(), np.float32)
-    mass = jnp.asarray(mass, jnp.float32)
-    return mass / jnp.maximum(mass.sum(), 1e-30)
-
-
 def checked_sizes(sizes: Any, count: int | None = None, least: int = 2) -> tuple[int, ...]:
     """The number of values of each factor, as a tuple of ints from `least` on, `count` of them."""
     try:

@@ -8,8 +8,8 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
-from jaxae.disentanglement.checks import checked, row_shares
-from jaxae.numerics import require_count
+from jaxae.disentanglement.checks import checked
+from jaxae.numerics import as_weights, require_count
 
 
 def binned(codes: Float[Array, "N D"], num_bins: int = 20) -> Int[Array, "N D"]:
@@ -69,7 +69,8 @@ def mutual_information(
     codes, factors, sizes = checked(codes, factors, factor_sizes)
     num_bins = require_count("num_bins", num_bins, 2)
     rows, width = codes.shape
-    share = row_shares(weight, rows)
+    share = as_weights(weight, rows)
+    share = share / jnp.maximum(share.sum(), 1e-30)
     bins = jax.nn.one_hot(binned(codes, num_bins), num_bins).reshape(rows, -1)
     values = [jax.nn.one_hot(factors[:, f], size) for f, size in enumerate(sizes)]
     # all joint distributions p(z_d, v_f) in one product of one-hot matrices
