@@ -7,11 +7,14 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
+from jaxae.downstream.logistic import as_features
+from jaxae.numerics import require_count, require_within
+
 _CHUNK_BYTES = 32 * 2**20  # memory of the distances of one chunk of rows
 
 
 def kept_by_neighbours(
-    x: Float[ArrayLike, "N D"],
+    x: ArrayLike,
     contamination: float,
     k: int | None = None,
     spare: float = 1.5,
@@ -52,15 +55,15 @@ def kept_by_neighbours(
       >>> int(kept.sum()), bool(kept[:20].any())
       (370, False)
     """
-    x = jnp.asarray(x, jnp.float32)
+    x = as_features("x", x)
     count = x.shape[0]
-    if not 0 <= contamination < 1 or not 1 <= spare < float("inf") or rounds < 1:
-        raise ValueError(
-            "cleaning takes a contamination in [0, 1), rows left out for each anomaly of at least 1 and 1 round or "
-            f"more; got {contamination:g}, {spare:g} and {rounds}"
-        )
+    require_within("contamination", contamination, "[0, 1)")
+    require_within("spare", spare, "[1, inf)")
+    require_within("exponent", exponent, "[0, inf)")
+    contamination, spare, exponent = float(contamination), float(spare), float(exponent)
+    rounds = require_count("rounds", rounds)
     dropped = round(spare * contamination * count)
-    k = min(max(20, round(contamination * count / 9)), count - 1) if k is None else k
+    k = min(max(20, round(contamination * count / 9)), count - 1) if k is None else require_count("k", k)
     if not 1 <= k < count - dropped:
         raise ValueError(
             f"{k} neighbours are too many for {count} rows of which {dropped} are left out: give fewer, or more rows"

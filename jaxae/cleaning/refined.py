@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from jaxae.numerics import real_array, require_count, require_within
+
 
 def refined(
     x: np.ndarray,
@@ -45,12 +47,11 @@ def refined(
       >>> int(kept.sum()), bool(kept[360:].mean() < 0.2)
       (360, True)
     """
-    if not 0 <= contamination < 1 or rounds < 1 or folds < 2:
-        raise ValueError(
-            "refined takes a contamination in [0, 1), at least 1 round and 2 folds; "
-            f"got {contamination:g}, {rounds} and {folds}"
-        )
-    if len(x) < 2 * folds:
+    require_within("contamination", contamination, "[0, 1)")
+    contamination, seed = float(contamination), require_count("seed", seed, 0)
+    rounds, folds = require_count("rounds", rounds), require_count("folds", folds, 2)
+    x = np.asarray(real_array("x", x))
+    if not x.ndim or len(x) < 2 * folds:
         raise ValueError(f"{len(x)} rows are too few for {folds} folds")
     rng = np.random.default_rng([seed, 0xC1EA4])
     is_kept, scores = np.ones(len(x), bool), np.zeros(len(x), np.float32)
@@ -60,10 +61,17 @@ def refined(
         dropped = np.zeros(len(x), bool)
         for fold_number in range(folds):
             fold_rows = np.flatnonzero(fold == fold_number)
-            scores[fold_rows] = fit(x[is_kept & (fold != fold_number)])(x[fold_rows])
+            found = np.asarray(real_array("scores of the model", fit(x[is_kept & (fold != fold_number)])(x[fold_rows])))
+            if found.shape != fold_rows.shape or np.isnan(found).any():
+                raise ValueError(
+                    f"the model must give a number for each of {len(fold_rows)} rows; got shape {found.shape}, "
+                    f"{np.isnan(found).sum()} NaN"
+                )
+            # a rank in the model's own precision: float32 may merge its scores
+            scores[fold_rows] = found
             # scores of different models have different scales: each fold leaves out its own highest rows
             # the share grows round by round, since the first models are fitted to contaminated rows
             count = round(contamination * round_number / rounds * len(fold_rows))
-            dropped[fold_rows[np.argsort(-scores[fold_rows], kind="stable")[:count]]] = True
+            dropped[fold_rows[np.argsort(-found.astype(np.float64), kind="stable")[:count]]] = True
         is_kept = ~dropped
     return is_kept, scores

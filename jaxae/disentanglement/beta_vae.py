@@ -7,6 +7,7 @@ from jaxtyping import Float
 
 from jaxae.disentanglement.sources import Source
 from jaxae.downstream.logistic import fit_logistic, predict_logits
+from jaxae.numerics import require_count, require_within
 
 
 def beta_vae_score(
@@ -45,10 +46,9 @@ def beta_vae_score(
       >>> float(beta_vae_score(source, jax.random.key(0), num_train=300, num_test=100)) > 0.98
       True
     """
-    if min(num_train, num_test, group_size) < 1:
-        raise ValueError(
-            f"points and pairs must be 1 or more; got {num_train}, {num_test} points of {group_size} pairs"
-        )
+    num_train, num_test = require_count("num_train", num_train), require_count("num_test", num_test)
+    group_size = require_count("group_size", group_size)
+    require_within("penalty", penalty, "(0, inf)")
     factor_rng, pair_rng = jax.random.split(rng)
     num_factors, num_points = len(source.factor_sizes), num_train + num_test
     shared = jax.random.randint(factor_rng, (num_points,), 0, num_factors)

@@ -5,7 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int
+from jax.typing import ArrayLike
+
+from jaxae.disentanglement.checks import as_codes
+from jaxae.numerics import as_classes, require_count, require_within
 
 
 class Boosted(NamedTuple):
@@ -23,11 +26,11 @@ class Boosted(NamedTuple):
 
 
 def boosted_trees(
-    codes: Float[Array, "N D"],
-    classes: Int[Array, " N"],
+    codes: ArrayLike,
+    classes: ArrayLike,
     num_classes: int,
-    test_codes: Float[Array, "M D"],
-    test_classes: Int[Array, " M"],
+    test_codes: ArrayLike,
+    test_classes: ArrayLike,
     *,
     num_trees: int = 100,
     depth: int = 3,
@@ -65,6 +68,15 @@ def boosted_trees(
       >>> [round(float(share), 4) for share in boosted.importance], float(boosted.test_accuracy)
       ([1.0, 0.0], 1.0)
     """
+    codes, test_codes = as_codes(codes), as_codes(test_codes, "test codes")
+    if codes.ndim != 2 or test_codes.ndim != 2 or codes.shape[1] != test_codes.shape[1] or 0 in codes.shape:
+        raise ValueError(f"codes [N, D] and test codes [M, D] are needed; got {codes.shape} and {test_codes.shape}")
+    num_classes = require_count("num_classes", num_classes, 2)
+    classes = as_classes("classes", classes, len(codes), num_classes)
+    test_classes = as_classes("test classes", test_classes, len(test_codes), num_classes)
+    num_trees, depth = require_count("num_trees", num_trees), require_count("depth", depth)
+    num_bins = require_count("num_bins", num_bins, 2)
+    require_within("rate", rate, "(0, inf)")
     # quantiles of the train part: bins with equal numbers of rows
     edges = jnp.quantile(codes, jnp.arange(1, num_bins) / num_bins, axis=0).T
     bins, test_bins = (_bins(part, edges) for part in (codes, test_codes))

@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int
+from jax.typing import ArrayLike
+from jaxtyping import Float
 
 from jaxae.disentanglement.boosted_trees import boosted_trees
-from jaxae.disentanglement.checks import sizes_of
+from jaxae.disentanglement.checks import checked_parts
 
 
 class DCI(NamedTuple):
@@ -30,10 +31,10 @@ class DCI(NamedTuple):
 
 
 def dci(
-    codes: Float[Array, "N D"],
-    factors: Int[Array, "N F"],
-    test_codes: Float[Array, "M D"],
-    test_factors: Int[Array, "M F"],
+    codes: ArrayLike,
+    factors: ArrayLike,
+    test_codes: ArrayLike,
+    test_factors: ArrayLike,
     *,
     factor_sizes: Sequence[int] | None = None,
     num_trees: int = 100,
@@ -56,7 +57,7 @@ def dci(
       A `DCI`.
 
     Raises:
-      ValueError: see `checks.sizes_of`.
+      ValueError: see `checks.checked`.
 
     Source: Eastwood and Williams 2018, "A Framework for the Quantitative Evaluation of Disentangled Representations",
     section 2 (by lasso and random forests); boosted trees and the accuracy as in Locatello et al. 2019.
@@ -70,11 +71,9 @@ def dci(
       >>> round(float(result.disentanglement), 4), float(result.informativeness)
       (1.0, 1.0)
     """
-    sizes = sizes_of(codes, factors, factor_sizes)
-    if test_codes.shape[1] != codes.shape[1] or test_factors.shape[1:] != factors.shape[1:]:
-        raise ValueError(
-            f"train and test differ: {codes.shape}, {factors.shape}; {test_codes.shape}, {test_factors.shape}"
-        )
+    codes, factors, test_codes, test_factors, sizes = checked_parts(
+        codes, factors, test_codes, test_factors, factor_sizes
+    )
     boosted = [
         boosted_trees(
             codes,

@@ -5,18 +5,20 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int
+from jax.typing import ArrayLike
+from jaxtyping import Float
 
-from jaxae.disentanglement.checks import sizes_of
+from jaxae.disentanglement.checks import checked_parts
 from jaxae.downstream.logistic import fit_logistic, predict_logits
+from jaxae.numerics import require_within
 from jaxae.scoring.metrics.ranking import auroc
 
 
 def explicitness(
-    codes: Float[Array, "N D"],
-    factors: Int[Array, "N F"],
-    test_codes: Float[Array, "M D"],
-    test_factors: Int[Array, "M F"],
+    codes: ArrayLike,
+    factors: ArrayLike,
+    test_codes: ArrayLike,
+    test_factors: ArrayLike,
     *,
     factor_sizes: Sequence[int] | None = None,
     penalty: float = 1.0,
@@ -35,7 +37,7 @@ def explicitness(
       A scalar: 1/2 is chance, 1 is perfect.
 
     Raises:
-      ValueError: see `checks.sizes_of`.
+      ValueError: see `checks.checked`.
 
     Source: Ridgeway and Mozer 2018, section 3; not rescaled from 1/2..1 to 0..1, as in Locatello et al. 2019.
 
@@ -47,7 +49,10 @@ def explicitness(
       >>> float(explicitness(codes, factors, codes, factors)) > 0.8
       True
     """
-    sizes = sizes_of(codes, factors, factor_sizes)
+    codes, factors, test_codes, test_factors, sizes = checked_parts(
+        codes, factors, test_codes, test_factors, factor_sizes
+    )
+    require_within("penalty", penalty, "(0, inf)")
     # standardised by the train part, so that the penalty means the same for every dimension
     mean, scale = codes.mean(0, keepdims=True), codes.std(0, keepdims=True)
     train, test = ((part - mean) / jnp.where(scale > 0, scale, 1) for part in (codes, test_codes))

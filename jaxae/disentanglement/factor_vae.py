@@ -6,6 +6,7 @@ from jax import Array
 from jaxtyping import Float
 
 from jaxae.disentanglement.sources import Source
+from jaxae.numerics import require_count, require_within
 
 
 def factor_vae_score(
@@ -50,11 +51,11 @@ def factor_vae_score(
       >>> float(score) > 0.98
       True
     """
-    if min(num_train, num_test) < 1 or group_size < 2 or num_variance < 2:
-        raise ValueError(
-            f"groups need 2 rows, and each part 1 group; got {num_train} and {num_test} groups of {group_size}, "
-            f"{num_variance} rows for the variance"
-        )
+    num_train, num_test = require_count("num_train", num_train), require_count("num_test", num_test)
+    # a variance needs two rows
+    group_size = require_count("group_size", group_size, 2)
+    num_variance = require_count("num_variance", num_variance, 2)
+    require_within("least_deviation", least_deviation, "[0, inf)")
     variance_rng, factor_rng, group_rng = jax.random.split(rng, 3)
     overall = jnp.var(source.sample(variance_rng, num_variance)[0], 0, ddof=1)
     active = jnp.sqrt(overall) >= least_deviation

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
-from jaxae.disentanglement.checks import sizes_of
+from jaxae.disentanglement.checks import checked
+from jaxae.numerics import as_weights, require_count
 
 
 def binned(codes: Float[Array, "N D"], num_bins: int = 20) -> Int[Array, "N D"]:
@@ -32,12 +34,12 @@ ROUNDING = 1e-5  # nats
 
 
 def mutual_information(
-    codes: Float[Array, "N D"],
-    factors: Int[Array, "N F"],
+    codes: ArrayLike,
+    factors: ArrayLike,
     *,
     factor_sizes: Sequence[int] | None = None,
     num_bins: int = 20,
-    weight: Array | None = None,
+    weight: ArrayLike | None = None,
 ) -> tuple[Float[Array, "D F"], Float[Array, " F"]]:
     """`I(z_d; v_f) = sum p(z, v) log(p(z, v) / p(z) p(v))` of binned codes, and the entropies `H(v_f)`.
 
@@ -55,7 +57,7 @@ def mutual_information(
       `[D, F]` and `[F]`, nats.
 
     Raises:
-      ValueError: see `checks.sizes_of`; fewer than 2 bins.
+      ValueError: see `checks.checked`; fewer than 2 bins.
 
     Example:
       >>> import jax.numpy as jnp
@@ -64,11 +66,11 @@ def mutual_information(
       >>> round(float(information[0, 0]), 4), round(float(entropy[0]), 4)
       (0.6931, 0.6931)
     """
-    sizes = sizes_of(codes, factors, factor_sizes)
-    if num_bins < 2:
-        raise ValueError(f"codes need at least 2 bins; got {num_bins}")
+    codes, factors, sizes = checked(codes, factors, factor_sizes)
+    num_bins = require_count("num_bins", num_bins, 2)
     rows, width = codes.shape
-    share = jnp.full(rows, 1 / rows) if weight is None else weight / jnp.maximum(weight.sum(), 1e-30)
+    share = as_weights(weight, rows)
+    share = share / jnp.maximum(share.sum(), 1e-30)
     bins = jax.nn.one_hot(binned(codes, num_bins), num_bins).reshape(rows, -1)
     values = [jax.nn.one_hot(factors[:, f], size) for f, size in enumerate(sizes)]
     # all joint distributions p(z_d, v_f) in one product of one-hot matrices

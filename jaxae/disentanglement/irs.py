@@ -5,14 +5,16 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int
+from jax.typing import ArrayLike
+from jaxtyping import Float
 
-from jaxae.disentanglement.checks import sizes_of
+from jaxae.disentanglement.checks import checked
+from jaxae.numerics import require_within
 
 
 def irs(
-    codes: Float[Array, "N D"],
-    factors: Int[Array, "N F"],
+    codes: ArrayLike,
+    factors: ArrayLike,
     *,
     factor_sizes: Sequence[int] | None = None,
     quantile: float = 0.99,
@@ -31,7 +33,7 @@ def irs(
       A scalar in 0..1; 0 where all dimensions are constant.
 
     Raises:
-      ValueError: see `checks.sizes_of`.
+      ValueError: see `checks.checked`.
 
     Source: Suter, Miladinovic, Schoelkopf and Bauer 2019, "Robustly Disentangled Causal Mechanisms"; the quantile 0.99
     is that of Locatello et al. 2019.
@@ -43,8 +45,9 @@ def irs(
       >>> float(irs(factors.astype(jnp.float32), factors))
       1.0
     """
-    sizes = sizes_of(codes, factors, factor_sizes)
-    greatest = jnp.abs(codes - codes.mean(0, keepdims=True)).max(0)
+    rows, classes, sizes = checked(codes, factors, factor_sizes)
+    require_within("quantile", quantile, "[0, 1]")
+    greatest = jnp.abs(rows - rows.mean(0, keepdims=True)).max(0)
 
     def spread(column, values, size):
         """Mean over the values that occur of the quantile of distances to that value's mean."""
@@ -61,10 +64,10 @@ def irs(
         return jnp.sum(jnp.where(count > 0, quantiles, 0)) / jnp.maximum((count > 0).sum(), 1)
 
     spreads = [
-        jax.vmap(lambda column, f=f, size=size: spread(column, factors[:, f], size), 1)(codes)
+        jax.vmap(lambda column, f=f, size=size: spread(column, classes[:, f], size), 1)(rows)
         for f, size in enumerate(sizes)
     ]
     # relative to the largest deviation of the dimension: 1 where the factor's value determines the code
     robust = 1 - jnp.stack(spreads, 1) / jnp.where(greatest > 0, greatest, 1)[:, None]
     weight = jnp.where(greatest > 0, greatest, 0)
-    return jnp.sum(robust.max(1) * weight) / jnp.where(weight.sum() > 0, weight.sum(), 1)
+    return jnp.clip(jnp.sum(robust.max(1) * weight) / jnp.where(weight.sum() > 0, weight.sum(), 1), 0, 1)

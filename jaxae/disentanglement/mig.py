@@ -4,19 +4,21 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int
+from jax.typing import ArrayLike
+from jaxtyping import Float
 
-from jaxae.disentanglement.checks import require_gap
+from jaxae.disentanglement.checks import require_factors, require_gap
 from jaxae.disentanglement.information import best_gap, mutual_information
+from jaxae.numerics import require_within
 
 
 def mig(
-    codes: Float[Array, "N D"],
-    factors: Int[Array, "N F"],
+    codes: ArrayLike,
+    factors: ArrayLike,
     *,
     factor_sizes: Sequence[int] | None = None,
     num_bins: int = 20,
-    weight: Array | None = None,
+    weight: ArrayLike | None = None,
 ) -> Float[Array, ""]:
     """MIG: `mean_f (I(z_best; v_f) - I(z_second; v_f)) / H(v_f)`, 1 where one dimension alone encodes each factor.
 
@@ -34,7 +36,7 @@ def mig(
       A scalar in 0..1.
 
     Raises:
-      ValueError: see `checks.sizes_of`; a single code dimension.
+      ValueError: see `checks.checked`; a single code dimension.
 
     Source: Chen, Li, Grosse and Duvenaud 2018, "Isolating Sources of Disentanglement in VAEs", equation 6; binned as in
     Locatello et al. 2019, "Challenging Common Assumptions in the Unsupervised Learning of Disentangled
@@ -52,16 +54,17 @@ def mig(
         codes, factors, factor_sizes=factor_sizes, num_bins=num_bins, weight=weight
     )
     # I(z; v) <= H(v): the gap is a share of the factor's entropy
-    return jnp.mean(best_gap(information) / entropy)
+    # a factor whose rows of weight share one value has no entropy, and nothing to inform about
+    return jnp.mean(jnp.clip(best_gap(information) / jnp.where(entropy > 0, entropy, 1), 0, 1))
 
 
 def mig_sup(
-    codes: Float[Array, "N D"],
-    factors: Int[Array, "N F"],
+    codes: ArrayLike,
+    factors: ArrayLike,
     *,
     factor_sizes: Sequence[int] | None = None,
     num_bins: int = 20,
-    weight: Array | None = None,
+    weight: ArrayLike | None = None,
     least: float = 0.0,
 ) -> Float[Array, ""]:
     """MIG-sup: `mean_d (best - second over f of I(z_d; v_f) / H(v_f))`, 1 where a dimension encodes one factor alone.
@@ -76,7 +79,7 @@ def mig_sup(
         dimensions, as the paper does, so that idle ones lower the score.
 
     Raises:
-      ValueError: see `checks.sizes_of`; a single factor.
+      ValueError: see `checks.checked`; a single factor.
 
     Source: Li, Murphy, Wong and Ling 2020, "Progressive Learning and Disentanglement of Hierarchical Representations",
     section 4.1.
@@ -88,13 +91,13 @@ def mig_sup(
       >>> round(float(mig_sup(factors.astype(jnp.float32), factors)), 4)
       1.0
     """
-    if factors.shape[1] < 2:
-        raise ValueError(f"a gap between the best two factors needs two; got {factors.shape[1]}")
+    require_factors("a gap between the best two factors", factors)
+    require_within("least", least, "[0, 1]")
     information, entropy = mutual_information(
         codes, factors, factor_sizes=factor_sizes, num_bins=num_bins, weight=weight
     )
     # transposed, since the gap is taken over factors here, not over dimensions
-    shares = (information / entropy[None]).T
+    shares = (information / jnp.where(entropy > 0, entropy, 1)[None]).T
     # with least = 0 every dimension counts
     counts = shares.max(0) >= least
-    return jnp.sum(best_gap(shares) * counts) / jnp.maximum(counts.sum(), 1)
+    return jnp.clip(jnp.sum(best_gap(shares) * counts) / jnp.maximum(counts.sum(), 1), 0, 1)

@@ -4,18 +4,20 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int
+from jax.typing import ArrayLike
+from jaxtyping import Float
 
+from jaxae.disentanglement.checks import require_factors
 from jaxae.disentanglement.information import mutual_information
 
 
 def modularity(
-    codes: Float[Array, "N D"],
-    factors: Int[Array, "N F"],
+    codes: ArrayLike,
+    factors: ArrayLike,
     *,
     factor_sizes: Sequence[int] | None = None,
     num_bins: int = 20,
-    weight: Array | None = None,
+    weight: ArrayLike | None = None,
 ) -> Float[Array, ""]:
     """`mean_d (1 - sum_{f != best} I(z_d; v_f)^2 / ((F - 1) I(z_d; v_best)^2))`; 0 for a dimension without information.
 
@@ -30,7 +32,7 @@ def modularity(
       A scalar in 0..1.
 
     Raises:
-      ValueError: see `checks.sizes_of`; a single factor.
+      ValueError: see `checks.checked`; a single factor.
 
     Source: Ridgeway and Mozer 2018, "Learning Deep Disentangled Embeddings With the F-Statistic Loss", section 3.
 
@@ -41,8 +43,7 @@ def modularity(
       >>> round(float(modularity(factors.astype(jnp.float32), factors)), 4)
       1.0
     """
-    if factors.shape[1] < 2:
-        raise ValueError(f"modularity compares factors, so it needs two; got {factors.shape[1]}")
+    require_factors("modularity compares factors, so it", factors)
     information, _ = mutual_information(codes, factors, factor_sizes=factor_sizes, num_bins=num_bins, weight=weight)
     return modularity_of(information)
 
@@ -64,4 +65,4 @@ def modularity_of(information: Float[Array, "D F"]) -> Float[Array, ""]:
     best = squared.max(1)
     # deviation from an ideal template, which has information about its best factor alone
     mean_of_others = (squared.sum(1) - best) / (squared.shape[1] - 1)
-    return jnp.mean(jnp.where(best > 0, 1 - mean_of_others / jnp.where(best > 0, best, 1), 0))
+    return jnp.clip(jnp.mean(jnp.where(best > 0, 1 - mean_of_others / jnp.where(best > 0, best, 1), 0)), 0, 1)

@@ -7,9 +7,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float
+from jax.typing import ArrayLike
 
 from jaxae.disentanglement.beta_vae import beta_vae_score
+from jaxae.disentanglement.checks import as_codes
 from jaxae.disentanglement.dci import dci
 from jaxae.disentanglement.explicitness import explicitness
 from jaxae.disentanglement.factor_vae import factor_vae_score
@@ -18,6 +19,8 @@ from jaxae.disentanglement.mig import mig, mig_sup
 from jaxae.disentanglement.modularity import modularity
 from jaxae.disentanglement.sap import sap
 from jaxae.disentanglement.sources import Source
+from jaxae.files.messages import shown
+from jaxae.numerics import require_count
 from jaxae.scoring.checks import require_open_unit
 from jaxae.scoring.metrics.bootstrap import Interval
 
@@ -143,10 +146,17 @@ def evaluate(
     """
     if isinstance(protocol, str):
         if protocol not in PROTOCOLS:
-            raise ValueError(f"no protocol {protocol!r}; there are {', '.join(PROTOCOLS)}")
+            raise ValueError(f"no protocol {shown(protocol)}; there are {', '.join(PROTOCOLS)}")
         protocol = PROTOCOLS[protocol]
-    if unknown := sorted(set(scores) - set(SCORES)):
-        raise ValueError(f"no score {unknown[0]!r}; there are {', '.join(SCORES)}")
+    if not isinstance(protocol, Protocol):
+        raise ValueError(f"a protocol is a name ({', '.join(PROTOCOLS)}) or a Protocol; got {shown(protocol)}")
+    if isinstance(scores, str) or not isinstance(scores, Sequence):
+        raise ValueError(f"scores must be a sequence of names; got {shown(scores)}")
+    for name in scores:
+        if not isinstance(name, str) or name not in SCORES:
+            raise ValueError(f"no score {shown(name)}; there are {', '.join(SCORES)}")
+    repetitions, together = require_count("repetitions", repetitions, 2), require_count("together", together)
+    require_open_unit("confidence", confidence)
     intervals = {}
     for name in scores:
         # keys depend on the score, not on which others are asked for
@@ -157,7 +167,7 @@ def evaluate(
     return intervals
 
 
-def repeated(values: Float[Array, " S"], confidence: float = 0.95) -> Interval:
+def repeated(values: ArrayLike, confidence: float = 0.95) -> Interval:
     """The mean of S repetitions and a prediction interval for one more: `mean ± t s sqrt(1 + 1 / S)`.
 
     Args:
@@ -176,9 +186,10 @@ def repeated(values: Float[Array, " S"], confidence: float = 0.95) -> Interval:
     from scipy.special import stdtrit
 
     require_open_unit("confidence", confidence)
-    count = len(values)
+    values = as_codes(values, "values")
+    count = len(values) if values.ndim == 1 else 0
     if count < 2:
-        raise ValueError(f"an interval needs at least 2 repetitions; got {count}")
+        raise ValueError(f"an interval needs at least 2 repetitions [S]; got shape {values.shape}")
     # t of S - 1 degrees of freedom; the variance of one more value about the mean is s^2 (1 + 1 / S)
     half = float(stdtrit(count - 1, (1 + confidence) / 2)) * (1 + 1 / count) ** 0.5 * jnp.std(values, ddof=1)
     return Interval(values.mean(), values.mean() - half, values.mean() + half)

@@ -5,17 +5,19 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int
+from jax.typing import ArrayLike
+from jaxtyping import Float
 
-from jaxae.disentanglement.checks import require_gap, sizes_of
+from jaxae.disentanglement.checks import as_codes, checked_parts, require_gap
 from jaxae.disentanglement.information import best_gap
+from jaxae.numerics import require_count, require_within
 
 
 def sap(
-    codes: Float[Array, "N D"],
-    factors: Int[Array, "N F"],
-    test_codes: Float[Array, "M D"] | None = None,
-    test_factors: Int[Array, "M F"] | None = None,
+    codes: ArrayLike,
+    factors: ArrayLike,
+    test_codes: ArrayLike | None = None,
+    test_factors: ArrayLike | None = None,
     *,
     factor_sizes: Sequence[int] | None = None,
     continuous: bool = False,
@@ -42,7 +44,7 @@ def sap(
       A scalar in 0..1.
 
     Raises:
-      ValueError: see `checks.sizes_of`; classes without a test part; a single code dimension.
+      ValueError: see `checks.checked`; classes without a test part; a single code dimension.
 
     Source: Kumar, Sattigeri and Balakrishnan 2018, "Variational Inference of Disentangled Latent Concepts from
     Unlabeled Observations", section 3; the support vector machine (C 0.01, squared hinge, balanced) is that of
@@ -57,10 +59,21 @@ def sap(
     """
     require_gap(codes)
     if continuous:
-        return jnp.mean(best_gap(_squared_correlation(codes, factors)))
+        values = as_codes(factors, "factors")
+        codes = as_codes(codes)
+        if codes.ndim != 2 or values.ndim != 2 or len(codes) != len(values) or len(codes) < 2 or 0 in values.shape:
+            raise ValueError(
+                f"codes [N, D] and factors [N, F] with one N of 2 or more are needed; got shapes {codes.shape}, "
+                f"{values.shape}"
+            )
+        return jnp.clip(jnp.mean(best_gap(_squared_correlation(codes, values))), 0, 1)
     if test_codes is None or test_factors is None:
         raise ValueError("SAP of classes is an accuracy on a test part: give test_codes and test_factors")
-    sizes = sizes_of(codes, factors, factor_sizes)
+    codes, factors, test_codes, test_factors, sizes = checked_parts(
+        codes, factors, test_codes, test_factors, factor_sizes
+    )
+    require_within("penalty", penalty, "(0, inf)")
+    steps = require_count("steps", steps)
     accuracies = []
     for f, size in enumerate(sizes):
 

@@ -15,7 +15,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from jaxae.data.factors import check_sizes, factors_at, index_of, sample_factors
-from jaxae.disentanglement.checks import sizes_of
+from jaxae.disentanglement.checks import as_codes, checked, checked_sizes
+from jaxae.numerics import require_count
 
 
 class Source(NamedTuple):
@@ -52,8 +53,10 @@ def from_generator(represent: Callable, factor_sizes: Sequence[int], batch_size:
       >>> bool((codes == factors).all()), source.sharing(jax.random.key(1), jnp.array([0, 1]), 5).shape
       (True, (2, 5, 2))
     """
-    sizes = tuple(int(size) for size in factor_sizes)
+    sizes = checked_sizes(factor_sizes, least=1)
     check_sizes(sizes)
+    if batch_size is not None:
+        batch_size = require_count("batch_size", batch_size)
 
     def codes_of(factors):
         if batch_size is None or len(factors) <= batch_size:
@@ -95,8 +98,9 @@ def code_table(represent: Callable, factor_sizes: Sequence[int], batch_size: int
       >>> code_table(lambda factors: factors.astype(jnp.float32), (2, 2)).tolist()
       [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
     """
-    sizes = tuple(int(size) for size in factor_sizes)
+    sizes = checked_sizes(factor_sizes, least=1)
     check_sizes(sizes)
+    batch_size = require_count("batch_size", batch_size)
     total = int(np.prod(sizes))
     chunks = -(-total // batch_size)
     # the last chunk repeats the last combination, so that all chunks have one size
@@ -105,7 +109,7 @@ def code_table(represent: Callable, factor_sizes: Sequence[int], batch_size: int
     return codes.reshape(chunks * batch_size, *codes.shape[2:])[:total]
 
 
-def from_table(table: Float[Array, "N D"], factor_sizes: Sequence[int]) -> Source:
+def from_table(table: ArrayLike, factor_sizes: Sequence[int]) -> Source:
     """As `from_generator`, with codes that are looked up; under `vmap` over `table`, a source for each model.
 
     Args:
@@ -121,10 +125,14 @@ def from_table(table: Float[Array, "N D"], factor_sizes: Sequence[int]) -> Sourc
       >>> from_table(jnp.arange(6.0)[:, None], (2, 3)).sample(jax.random.key(0), 4)[0].shape
       (4, 1)
     """
+    factor_sizes = checked_sizes(factor_sizes, least=1)
+    check_sizes(factor_sizes)
     total = int(np.prod(factor_sizes))
-    if table.shape[0] != total:
+    table = as_codes(table, "table")
+    if table.ndim != 2 or table.shape[0] != total:
         raise ValueError(
-            f"factors of sizes {tuple(factor_sizes)} have {total} combinations; the table {table.shape[0]} rows"
+            f"factors of sizes {factor_sizes} have {total} combinations, which need a table [{total}, D]; got shape "
+            f"{table.shape}"
         )
     return from_generator(lambda factors: table[index_of(factors, factor_sizes)], factor_sizes, batch_size=None)
 
@@ -151,8 +159,7 @@ def from_arrays(codes: ArrayLike, factors: ArrayLike) -> Source:
       >>> source.sharing(jax.random.key(0), jnp.array([0]), 3).shape
       (1, 3, 1)
     """
-    sizes = sizes_of(codes, factors)
-    codes, factors = jnp.asarray(codes, jnp.float32), jnp.asarray(factors, jnp.int32)
+    codes, factors, sizes = checked(codes, factors)
     total = len(factors)
     order = jnp.argsort(factors, 0).T  # [F, N]: the rows by each factor's value
     ordered = jnp.take_along_axis(factors.T, order, 1)
@@ -166,7 +173,7 @@ def from_arrays(codes: ArrayLike, factors: ArrayLike) -> Source:
         )
 
     def sample(rng, num):
-        if num > total:
+        if require_count("num", num) > total:
             raise ValueError(f"the protocol draws {num} rows, but there are {total}: draw fewer, or give more")
         rows = jax.random.permutation(rng, total)[:num]
         return codes[rows], factors[rows]

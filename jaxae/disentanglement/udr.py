@@ -3,12 +3,17 @@
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 from jaxtyping import Float
+
+from jaxae.disentanglement.checks import as_codes
+from jaxae.files.messages import shown
+from jaxae.numerics import require_count, require_within
 
 
 def udr(
-    codes: Float[Array, "M N D"],
-    kl: Float[Array, "M D"] | None = None,
+    codes: ArrayLike,
+    kl: ArrayLike | None = None,
     *,
     method: str = "lasso",
     least_kl: float = 0.01,
@@ -45,10 +50,18 @@ def udr(
       >>> [round(float(s), 2) for s in udr(jnp.stack([codes, -codes[:, ::-1]]), method="spearman")]  # 1 but for chance
       [0.93, 0.93]
     """
-    if codes.ndim != 3 or codes.shape[0] < 2 or codes.shape[1] < 2:
+    codes = as_codes(codes)
+    if codes.ndim != 3 or codes.shape[0] < 2 or codes.shape[1] < 2 or codes.shape[2] < 1:
         raise ValueError(f"UDR compares 2 models or more on 2 rows or more, codes [M, N, D]; got shape {codes.shape}")
     if method not in ("lasso", "spearman"):
-        raise ValueError(f'method must be "lasso" or "spearman"; got {method!r}')
+        raise ValueError(f'method must be "lasso" or "spearman"; got {shown(method)}')
+    require_within("least_kl", least_kl, "[0, inf)")
+    require_within("penalty", penalty, "[0, inf)")
+    steps = require_count("steps", steps)
+    if kl is not None:
+        kl = as_codes(kl, "kl")
+        if kl.shape != codes.shape[::2]:
+            raise ValueError(f"kl must be [M, D] = {codes.shape[::2]}, as the codes have it; got shape {kl.shape}")
     active = jnp.ones(codes.shape[::2], bool) if kl is None else kl > least_kl
     if method == "spearman":
         codes = jax.vmap(jax.vmap(_ranks, 1, 1))(codes)
@@ -71,7 +84,7 @@ def udr(
     # pair by pair: a vmap over pairs would hold M^2 matrices of correlations
     scores = jax.lax.map(lambda i: jax.lax.map(lambda j: score(i, j), models), models)
     # a model is not compared with itself
-    return jnp.nanmedian(jnp.where(models[:, None] == models[None], jnp.nan, scores), 0)
+    return jnp.clip(jnp.nanmedian(jnp.where(models[:, None] == models[None], jnp.nan, scores), 0), 0, 1)
 
 
 def _strength(r, active):

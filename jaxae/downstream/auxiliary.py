@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxae.numerics import require_count, require_within
 from jaxae.transforms import Transform
 from jaxae.types import Batch
 
@@ -37,6 +38,8 @@ def turned(num_classes: int) -> Transform:
       >>> sorted(set(downstream.turned(3)(jax.random.key(0), batch).target[:, 0].tolist()))
       [1, 4, 7, 10]
     """
+
+    num_classes = require_count("num_classes", num_classes)
 
     def apply(rng: Array | None, batch: Batch) -> Batch:
         labels = _labels("turned", batch)
@@ -79,8 +82,8 @@ def spliced(unknown: int, share: float = 0.25) -> Transform:
       >>> spliced.target[:, 0].tolist(), 0 < float(spliced.x[0].mean()) < 1
       ([3, 1, 2, 2], True)
     """
-    if not 0 < share <= 0.5:
-        raise ValueError(f"spliced: share must lie in (0, 1/2], got {share}")
+    unknown = require_count("unknown", unknown)
+    require_within("share", share, "(0, 0.5]")
 
     def apply(rng: Array | None, batch: Batch) -> Batch:
         labels = _labels("spliced", batch)

@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 from jaxae import bottlenecks, likelihoods, networks, objectives, transforms
 from jaxae.model import autoencoder
 from jaxae.networks import AnyNetwork
-from jaxae.numerics import as_number, sum_per_example, target_of
+from jaxae.numerics import require_within, sum_per_example, target_of
 from jaxae.objectives import negative_log_likelihood
 from jaxae.transforms import Transform
 from jaxae.types import Autoencoder, Network, Objective, PyTree
@@ -92,8 +92,7 @@ def cross_entropy(model: Autoencoder, label_smoothing: ArrayLike = 0.0) -> Objec
 
     Example: see `classifier`.
     """
-    if (number := as_number(label_smoothing)) is not None and not 0 <= number < 1:
-        raise ValueError(f"label_smoothing must lie in [0, 1), got {label_smoothing}")
+    require_within("label_smoothing", label_smoothing, "[0, 1)")
 
     def apply(params, state, rng, batch, step):
         output, model_state = model.apply(params["model"], state["model"], rng, batch.x, batch.condition)

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxae import transforms
 from jaxae.data.batches import padded
+from jaxae.numerics import real_array, require_count
 from jaxae.transforms import Transform
 from jaxae.types import Autoencoder, Batch, Network, PyTree
 
@@ -33,8 +34,10 @@ def extract(encode: Callable, x: np.ndarray, batch_size: int = 512, path: str | 
       >>> downstream.extract(lambda x: x.mean((1, 2)), np.ones((3, 4, 4, 2), np.float32)).tolist()
       [[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]]
     """
-    if not len(x):
+    x = np.asarray(real_array("x", x))
+    if not x.ndim or not len(x):
         raise ValueError(f"no rows to take features of: shape {np.shape(x)}")
+    batch_size = require_count("batch_size", batch_size)
     compiled = jax.jit(lambda rows: encode(rows).reshape(rows.shape[0], -1))
     parts = [np.asarray(compiled(batch.x), np.float32) for batch in padded(x, min(batch_size, len(x)))]
     # the last batch is padded by repeats of its last row, which are dropped here
@@ -109,7 +112,10 @@ def pixels(x: np.ndarray) -> np.ndarray:
       >>> downstream.pixels(np.full((1, 1, 2, 1), 255, np.uint8)).tolist()
       [[1.0, 1.0]]
     """
-    flat = np.asarray(x).reshape(len(x), -1)
+    rows = np.asarray(real_array("x", x))
+    if not rows.ndim or not rows.size:
+        raise ValueError(f"x must be [N, ...], not empty; got shape {rows.shape}")
+    flat = rows.reshape(len(rows), -1)
     return flat.astype(np.float32) / (255 if flat.dtype == np.uint8 else 1)
 
 
@@ -131,7 +137,8 @@ def principal_components(x: np.ndarray, num: int) -> Callable:
       [[1.414], [0.0], [1.414]]
     """
     rows = pixels(x)
-    if not 1 <= num <= min(rows.shape):
+    num = require_count("num", num)
+    if num > min(rows.shape):
         raise ValueError(f"rows {rows.shape} have 1 to {min(rows.shape)} components; got {num}")
     mean = rows.mean(0)
     centred = rows - mean

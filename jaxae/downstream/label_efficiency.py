@@ -7,6 +7,9 @@ import jax
 import numpy as np
 
 from jaxae.downstream.linear_probe import linear_probe, probe_classes
+from jaxae.downstream.logistic import as_features
+from jaxae.files.messages import shown
+from jaxae.numerics import as_classes, real_array, require_count, require_within
 
 
 class LabelCurve(NamedTuple):
@@ -54,9 +57,13 @@ def label_curve(
       >>> downstream.label_curve(part, part, part, (0.4, 1.0), draws=2).num_labels.tolist()
       [4, 10]
     """
-    if draws < 1 or not fractions or not all(0 < share <= 1 for share in fractions):
-        raise ValueError(f"fractions must lie in (0, 1], draws be 1 or more; got {tuple(fractions)}, {draws}")
-    features, labels = (np.asarray(part) for part in train)
+    draws, seed = require_count("draws", draws), require_count("seed", seed, 0)
+    if real_array("fractions", fractions).ndim != 1 or not len(fractions):
+        raise ValueError(f"fractions must lie in (0, 1], at least one; got {shown(fractions)}")
+    for share in fractions:
+        require_within("fractions", share, "(0, 1]")
+    features = np.asarray(as_features("features", train[0]))
+    labels = np.asarray(as_classes("labels", train[1], len(features)))
     num_classes = int(labels.max()) + 1
     # the number of classes is fixed over all draws, so that equal shapes compile once
     fit = jax.jit(lambda x, y, dev_x, dev_y: probe(x, y, dev_x, dev_y, num_classes=num_classes))

@@ -1,6 +1,5 @@
 """Linear probes: classes from frozen features, by logistic regression or by nearest neighbours."""
 
-import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,7 +9,9 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxae.downstream.logistic import Logistic, fit_logistic, predict_logits
+from jaxae.downstream.logistic import Logistic, as_features, fit_logistic, predict_logits
+from jaxae.files.messages import shown
+from jaxae.numerics import as_classes, real_array, require_count, require_within
 from jaxae.numerics.neighbours import nearest_rows
 
 PATH = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 3e-4, 1e-4)
@@ -73,11 +74,18 @@ def linear_probe(
       >>> downstream.probe_classes(probe, x).tolist()
       [0, 0, 1, 1]
     """
-    if not len(path) or any(a <= b for a, b in itertools.pairwise(path)) or path[-1] < 0:
-        raise ValueError(f"the path of L2 weights must fall, from strong to weak; got {tuple(path)}")
-    num_classes = int(np.max(labels)) + 1 if num_classes is None else num_classes
-    features, dev_features = (jnp.asarray(part, jnp.float32) for part in (features, dev_features))
-    labels, dev_labels = (jnp.asarray(part, jnp.int32) for part in (labels, dev_labels))
+    weights_listed = real_array("path", path)
+    falls = weights_listed.ndim == 1 and weights_listed.size > 0 and (np.diff(weights_listed) < 0).all()
+    if not falls or not 0 <= weights_listed[-1] <= weights_listed[0] < np.inf:
+        raise ValueError(f"the path of L2 weights must fall, from strong to weak; got {shown(path)}")
+    features, dev_features = as_features("features", features), as_features("dev_features", dev_features)
+    if features.shape[1] != dev_features.shape[1]:
+        raise ValueError(f"features and dev_features must be of one width; got {features.shape}, {dev_features.shape}")
+    labels = as_classes("labels", labels, len(features), num_classes)
+    num_classes = int(np.max(labels)) + 1 if num_classes is None else require_count("num_classes", num_classes, 2)
+    dev_labels = as_classes("dev_labels", dev_labels, len(dev_features))
+    max_steps = require_count("max_steps", max_steps)
+    require_within("tolerance", tolerance, "[0, inf)")
     # one scale for all dimensions: scaling each to 1 would raise dimensions of noise to the level of the others
     mean = features.mean(0)
     scale = jnp.sqrt(jnp.mean((features - mean[None]) ** 2))
@@ -102,7 +110,10 @@ def probe_classes(probe: Probe, features: ArrayLike) -> Array:
 
     Example: see `linear_probe`.
     """
-    rows = (jnp.asarray(features, jnp.float32) - probe.mean[None]) / probe.scale
+    rows = as_features("features", features)
+    if rows.shape[1] != probe.mean.shape[0]:
+        raise ValueError(f"the probe reads {probe.mean.shape[0]} features; got shape {rows.shape}")
+    rows = (rows - probe.mean[None]) / probe.scale
     return predict_logits(probe.model, rows).argmax(1)
 
 
@@ -135,13 +146,16 @@ def knn_classes(
       [1]
     """
     # cosine distance by Euclidean search: unit vectors have the same order in both
-    rows, bank = (_unit(jnp.asarray(part, jnp.float32)) for part in (features, bank))
+    rows, bank = _unit(as_features("features", features)), _unit(as_features("bank", bank))
+    bank_labels = as_classes("bank_labels", bank_labels, len(bank))
+    k = require_count("k", k)
+    require_within("temperature", temperature, "(0, inf)")
     num_classes = int(np.max(bank_labels)) + 1
     distance, index = nearest_rows(rows, bank, k)
     # unit vectors: |a - b|^2 = 2 - 2 cos
     votes = jnp.exp((1 - distance**2 / 2) / temperature)
     # votes of the neighbours by class
-    one_hot = jax.nn.one_hot(jnp.asarray(bank_labels)[index], num_classes)
+    one_hot = jax.nn.one_hot(bank_labels[index], num_classes)
     return (votes[..., None] * one_hot).sum(1).argmax(1).astype(jnp.int32)
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import optax
 from jax import Array
 from jax.typing import ArrayLike
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from jaxae.numerics import is_traced
+from jaxae.numerics import as_classes, as_weights, is_traced, real_array, require_count, require_within
 
 
 class Logistic(NamedTuple):
@@ -26,12 +26,12 @@ class Logistic(NamedTuple):
 
 
 def fit_logistic(
-    features: Float[Array, "N D"],
-    labels: Int[Array, "..."],
+    features: ArrayLike,
+    labels: ArrayLike,
     num_classes: int,
     l2: ArrayLike = 1e-4,
     *,
-    weight: Array | None = None,
+    weight: ArrayLike | None = None,
     start: Logistic | None = None,
     max_steps: int = 300,
     tolerance: float = 1e-5,
@@ -66,18 +66,21 @@ def fit_logistic(
       >>> predict_logits(fit_logistic(x, y, 2), x).argmax(-1).tolist()
       [0, 0, 1, 1]
     """
-    _check(features, labels, num_classes)
-    weight = jnp.ones(features.shape[0]) if weight is None else jnp.asarray(weight, jnp.float32)
+    rows, classes, num_classes = _checked(features, labels, num_classes)
+    require_within("l2", l2, "[0, inf)")
+    require_within("tolerance", tolerance, "[0, inf)")
+    max_steps = require_count("max_steps", max_steps)
+    mass = as_weights(weight, rows.shape[0])
     # weights that sum to 1 make the loss a mean, so that l2 does not depend on N
-    share = weight / jnp.maximum(weight.sum(), jnp.finfo(jnp.float32).tiny)
-    one_hot = jax.nn.one_hot(labels, num_classes)
+    share = mass / jnp.maximum(mass.sum(), jnp.finfo(jnp.float32).tiny)
+    one_hot = jax.nn.one_hot(classes, num_classes)
 
     def loss(model):
-        logits = predict_logits(model, features)
+        logits = predict_logits(model, rows)
         return -(share * (one_hot * jax.nn.log_softmax(logits)).sum(-1)).sum() + l2 / 2 * (model.kernel**2).sum()
 
     if start is None:
-        start = Logistic(jnp.zeros((features.shape[1], num_classes)), jnp.zeros(num_classes))
+        start = Logistic(jnp.zeros((rows.shape[1], num_classes)), jnp.zeros(num_classes))
     optimizer = optax.lbfgs(memory_size=20)
     value_and_gradient = optax.value_and_grad_from_state(loss)
 
@@ -99,23 +102,38 @@ def fit_logistic(
     return jax.lax.while_loop(unfinished, step, (start, optimizer.init(start), 0))[0]
 
 
-def predict_logits(model: Logistic, features: Float[Array, "N D"]) -> Float[Array, "N K"]:
+def predict_logits(model: Logistic, features: ArrayLike) -> Float[Array, "N K"]:
     """`x kernel + bias`.
 
     Example: see `fit_logistic`.
     """
-    return features @ model.kernel + model.bias[None]
+    rows = as_features("features", features)
+    if rows.shape[1] != model.kernel.shape[0]:
+        raise ValueError(f"the model reads {model.kernel.shape[0]} features; got shape {rows.shape}")
+    return rows @ model.kernel + model.bias[None]
 
 
-def _check(features, labels, num_classes) -> None:
-    if num_classes < 2:
-        raise ValueError(f"logistic regression needs at least 2 classes; got {num_classes}")
-    if features.shape[:1] != labels.shape or not features.size:
-        raise ValueError(
-            f"features [N, D] and labels [N] must have one N, at least 1; got {features.shape}, {labels.shape}"
-        )
-    if is_traced(labels):
-        return
-    known = np.asarray(labels)  # concrete labels stay concrete although other arguments may be traced
-    if known.min() < 0 or known.max() >= num_classes:
-        raise ValueError(f"labels must be 0..{num_classes - 1}; got {known.min()}..{known.max()}")
+def as_features(name: str, features: ArrayLike) -> Float[Array, "N D"]:
+    """Features as float32 `[N, D]`, finite and not empty.
+
+    Raises:
+      ValueError: another kind or shape, values that are not finite or too large for float32.
+    """
+    array = real_array(name, features)
+    if array.ndim != 2 or 0 in array.shape:
+        raise ValueError(f"{name} must be [N, D], not empty; got shape {array.shape}")
+    if not is_traced(array):
+        values = np.asarray(array)
+        # not above the largest: NaN fails this too
+        if not (np.abs(values.astype(np.float64)) <= np.finfo(np.float32).max).all():
+            raise ValueError(f"{name} must be finite in float32; some values are NaN, infinite or above 3.4e38")
+    return jnp.asarray(array, jnp.float32)
+
+
+def _checked(features, labels, num_classes):
+    num_classes = require_count("num_classes", num_classes, 2)
+    rows, classes = real_array("features", features).shape, real_array("labels", labels, objects=True).shape
+    if len(rows) != 2 or rows[:1] != classes or 0 in rows:
+        raise ValueError(f"features [N, D] and labels [N] must have one N, at least 1; got {rows}, {classes}")
+    # concrete labels stay concrete although other arguments may be traced
+    return as_features("features", features), as_classes("labels", labels, rows[0], num_classes), num_classes

@@ -4,11 +4,15 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.scipy.special import log_ndtr
+from jax.typing import ArrayLike
+
+from jaxae.numerics import is_traced, real_array, require_count
 
 
-def bits_per_dimension(nats: Array, num_dimensions: int) -> Array:
+def bits_per_dimension(nats: ArrayLike, num_dimensions: int) -> Array:
     """`nats / (num_dimensions log 2)`.
 
     Args:
@@ -25,13 +29,13 @@ def bits_per_dimension(nats: Array, num_dimensions: int) -> Array:
       >>> round(float(bits_per_dimension(16 * jnp.log(512.0), 784)), 4)  # 16 codes of a book of 512, 784 pixels
       0.1837
     """
-    if num_dimensions < 1:
-        raise ValueError(f"bits_per_dimension: there must be at least one dimension, got {num_dimensions}")
+    num_dimensions = require_count("num_dimensions", num_dimensions)
+    nats = jnp.asarray(real_array("nats", nats), jnp.float32)
     # 1 bit is log 2 nats
     return nats / (num_dimensions * math.log(2))
 
 
-def discretized_normal(pixels: Array, mean: Array, scale: Array) -> Array:
+def discretized_normal(pixels: ArrayLike, mean: ArrayLike, scale: ArrayLike) -> Array:
     """`log p` of bytes under a normal distribution discretized to 256 levels, nats per element.
 
     Level `l` has the mass of `N(mean, scale^2)` between `(l - 1/2) / 255` and `(l + 1/2) / 255`. The tails below the
@@ -53,7 +57,12 @@ def discretized_normal(pixels: Array, mean: Array, scale: Array) -> Array:
       >>> round(float(jnp.exp(log_p).sum()), 4)
       1.0
     """
-    level = pixels.astype(jnp.float32)
+    level, mean, scale = (
+        jnp.asarray(real_array(name, values), jnp.float32)
+        for name, values in (("pixels", pixels), ("mean", mean), ("scale", scale))
+    )
+    if not is_traced(scale) and not (np.asarray(scale) > 0).all():
+        raise ValueError(f"scale must be above 0 everywhere; the least is {np.min(np.asarray(scale)):g}")
     low = jnp.where(level <= 0, -jnp.inf, ((level - 0.5) / 255 - mean) / scale)
     high = jnp.where(level >= 255, jnp.inf, ((level + 0.5) / 255 - mean) / scale)
     # in the upper tail both distribution functions round to 1: use the mirrored interval in the lower tail

@@ -5,6 +5,7 @@ from numpy.typing import ArrayLike
 
 from jaxae.generation.frechet import frechet_distance
 from jaxae.generation.manifold import precision_recall
+from jaxae.numerics import real_array
 
 
 def compare(real: ArrayLike, generated: ArrayLike, k: int = 3) -> dict[str, float]:
@@ -42,4 +43,7 @@ def as_bytes(images: ArrayLike) -> np.ndarray:
       [0, 128, 255]
     """
     # generated values have no levels: without rounding a classifier could tell them by that alone
-    return np.round(255 * np.clip(np.asarray(images, np.float32), 0, 1)).astype(np.uint8)
+    values = np.asarray(real_array("images", images), np.float32)
+    if np.isnan(values).any():
+        raise ValueError(f"images: {np.isnan(values).sum()} of {values.size} values are NaN, which is no level of grey")
+    return np.round(255 * np.clip(values, 0, 1)).astype(np.uint8)

@@ -9,6 +9,7 @@ import optax
 
 from jaxae import downstream, networks, transforms
 from jaxae.data.batches import shuffled
+from jaxae.numerics import as_classes, real_array, require_count
 from jaxae.scoring import score_batches
 from jaxae.train import build_step, fit, init_state
 from jaxae.types import Batch
@@ -52,12 +53,14 @@ def classifier_features(x: np.ndarray, labels: np.ndarray, *, epochs: int = 5, s
       >>> generation.classifier_features(x, labels, epochs=1).features(x).shape
       (6, 128)
     """
-    labels = np.asarray(labels)
+    x, labels = np.asarray(real_array("x", x)), np.asarray(real_array("labels", labels, objects=True))
+    epochs, seed = require_count("epochs", epochs), require_count("seed", seed, 0)
     if labels.shape != x.shape[:1] or len(np.unique(labels)) < 2:
         raise ValueError(
             f"a classifier needs a label for each row, of two classes at least; got {labels.shape} for {x.shape}, "
             f"{len(np.unique(labels))} classes"
         )
+    labels = np.asarray(as_classes("labels", labels, len(x)))
     num_classes = int(labels.max()) + 1
     scaling = transforms.scale_uint8()
     model, objective = downstream.classifier(

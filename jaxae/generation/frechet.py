@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxae.numerics import real_array
+
 
 def frechet_distance(features_a: ArrayLike, features_b: ArrayLike) -> float:
     """`normal_frechet` of the means and covariances of two sets of features.
@@ -28,9 +30,14 @@ def frechet_distance(features_a: ArrayLike, features_b: ArrayLike) -> float:
       >>> round(frechet_distance([[0.0], [2.0]], [[1.0], [3.0]]), 6)
       1.0
     """
-    sets = [np.asarray(features, np.float64) for features in (features_a, features_b)]
+    named = {"features_a": features_a, "features_b": features_b}
+    sets = [np.asarray(real_array(name, features), np.float64) for name, features in named.items()]
     shapes = " and ".join(str(features.shape) for features in sets)
-    if any(features.ndim != 2 or len(features) < 2 for features in sets) or sets[0].shape[1] != sets[1].shape[1]:
+    if (
+        any(features.ndim != 2 or len(features) < 2 for features in sets)
+        or sets[0].shape[1] != sets[1].shape[1]
+        or not sets[0].size
+    ):
         raise ValueError(f"two sets of features [N, D], N at least 2, of one width are needed; got {shapes}")
     if not all(np.isfinite(features).all() for features in sets):
         raise ValueError(f"features must be finite; of {shapes} some are NaN or infinite")
@@ -67,11 +74,14 @@ def normal_frechet(mean_a: ArrayLike, cov_a: ArrayLike, mean_b: ArrayLike, cov_b
     """
     from scipy.linalg import eigh
 
-    a, cov_a, b, cov_b = (np.asarray(moment, np.float64) for moment in (mean_a, cov_a, mean_b, cov_b))
+    named = {"mean_a": mean_a, "cov_a": cov_a, "mean_b": mean_b, "cov_b": cov_b}
+    a, cov_a, b, cov_b = (np.asarray(real_array(name, moment), np.float64) for name, moment in named.items())
     if a.ndim != 1 or a.shape != b.shape or not cov_a.shape == cov_b.shape == (len(a), len(a)):
         raise ValueError(
             f"means [D] and covariances [D, D] are needed; got {a.shape}, {cov_a.shape}, {b.shape}, {cov_b.shape}"
         )
+    if not a.size or not all(np.isfinite(moment).all() for moment in (a, cov_a, b, cov_b)):
+        raise ValueError("means and covariances must be finite and not empty")
     values, vectors = eigh(cov_a)
     # A^(1/2) = V diag(sqrt(v)) V^T; A^(1/2) B A^(1/2) is symmetric, unlike A B, and has the same eigenvalues
     root = vectors * _root(values) @ vectors.T

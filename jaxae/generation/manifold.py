@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxae.numerics import real_array, require_count
+
 # number of queries whose distances exist at a time
 CHUNK = 1000
 
@@ -32,7 +34,8 @@ def precision_recall(real: ArrayLike, generated: ArrayLike, k: int = 3) -> tuple
       >>> precision_recall([[0.0], [1.0], [2.0], [9.0]], [[0.5], [0.6], [30.0]], k=1)
       (0.6666666666666666, 0.75)
     """
-    a, b = (np.asarray(features, np.float64) for features in (real, generated))
+    a, b = (np.asarray(real_array(name, f), np.float64) for name, f in (("real", real), ("generated", generated)))
+    k = require_count("k", k)
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or not 1 <= k < min(len(a), len(b)):
         raise ValueError(
             f"two sets of features [N, D] of one width and 1 <= k < N are needed; got {a.shape}, {b.shape}, k {k}"

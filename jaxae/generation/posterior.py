@@ -2,13 +2,14 @@
 
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
-from jaxae.numerics import weighted_mean
+from jaxae.numerics import as_weights, real_array, require_within, weighted_mean
 from jaxae.priors import standard_normal
 from jaxae.types import Gaussian
 
 
-def kl_per_dimension(posterior: Gaussian, weight: Array | None = None) -> Array:
+def kl_per_dimension(posterior: Gaussian, weight: ArrayLike | None = None) -> Array:
     """`mean_n KL(q(z_d|x_n) || N(0, 1))`, nats of each latent dimension; the sum is the rate of the code.
 
     Args:
@@ -27,12 +28,13 @@ def kl_per_dimension(posterior: Gaussian, weight: Array | None = None) -> Array:
       >>> kl_per_dimension(Gaussian(jnp.array([[1.0, 0.0]]), jnp.zeros((1, 2)))).tolist()
       [0.5, 0.0]
     """
+    weight = _weight(posterior, weight)
     kl = standard_normal().kl
     assert kl is not None
-    return weighted_mean(kl((), posterior), _weight(posterior, weight))
+    return weighted_mean(kl((), posterior), weight)
 
 
-def active_units(posterior: Gaussian, threshold: float = 0.01, weight: Array | None = None) -> Array:
+def active_units(posterior: Gaussian, threshold: float = 0.01, weight: ArrayLike | None = None) -> Array:
     """Which dimensions are active: the variance over the rows of the posterior's mean is above `threshold`.
 
     Args:
@@ -52,13 +54,14 @@ def active_units(posterior: Gaussian, threshold: float = 0.01, weight: Array | N
       >>> active_units(Gaussian(jnp.array([[1.0, 0.1], [-1.0, 0.1]]), jnp.zeros((2, 2)))).tolist()
       [True, False]
     """
+    require_within("threshold", threshold, "[0, inf)")
     weight = _weight(posterior, weight)
     # the covariance criterion of Burda et al.: Var_x E_q[z_d | x]
     centred = posterior.mean - weighted_mean(posterior.mean, weight)[None]
     return weighted_mean(centred**2, weight) > threshold
 
 
-def collapsed_scales(posterior: Gaussian, threshold: float = 0.01, weight: Array | None = None) -> Array:
+def collapsed_scales(posterior: Gaussian, threshold: float = 0.01, weight: ArrayLike | None = None) -> Array:
     """Which dimensions have a collapsed posterior: the root mean square of its scale is below `threshold`.
 
     The scale is then near its bound `exp(-5)` = 0.0067, where gradients vanish. The dimension is deterministic, its KL
@@ -80,9 +83,13 @@ def collapsed_scales(posterior: Gaussian, threshold: float = 0.01, weight: Array
       >>> collapsed_scales(Gaussian(jnp.zeros((1, 2)), jnp.array([[-9.9, -2.0]]))).tolist()
       [True, False]
     """
+    require_within("threshold", threshold, "[0, inf)")
     # mean of the variance, then the root: a few wide posteriors count more than in a mean of scales
     return jnp.sqrt(weighted_mean(jnp.exp(posterior.log_variance), _weight(posterior, weight))) < threshold
 
 
-def _weight(posterior: Gaussian, weight: Array | None) -> Array:
-    return jnp.ones(posterior.mean.shape[0]) if weight is None else weight
+def _weight(posterior: Gaussian, weight: ArrayLike | None) -> Array:
+    shapes = real_array("mean", posterior.mean).shape, real_array("log_variance", posterior.log_variance).shape
+    if len(shapes[0]) < 2 or shapes[0] != shapes[1] or 0 in shapes[0]:
+        raise ValueError(f"a posterior has mean and log_variance [B, ..., D] alike; got {shapes[0]} and {shapes[1]}")
+    return as_weights(weight, shapes[0][0])

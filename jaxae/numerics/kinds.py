@@ -14,7 +14,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import AbstractArray
 
-from jaxae.numerics.values import as_number, as_whole, is_traced
+from jaxae.numerics.values import as_number, as_whole, is_traced, real_array
 from jaxae.settings import union_of
 from jaxae.types import Autoencoder, Likelihood
 
@@ -223,42 +223,17 @@ def _as_rows(value: Any) -> Any:
 
 
 def as_numbers(value: Any) -> Any:
-    """The value if it is an array or a number, what numpy reads as an array of numbers as one, or a ValueError."""
+    """The value if it is an array or a number, what NumPy reads as an array of numbers as one, or an `OtherKind`."""
     if isinstance(value, bool | int | float):
         return value
-    if isinstance(value, Array) and not isinstance(value, np.ndarray):
-        # keys are arrays too, for functions that take one
-        if jnp.issubdtype(value.dtype, jnp.complexfloating):
-            raise OtherKind("an array of real numbers")
-        return value
+    if isinstance(value, Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+        return value  # functions that take keys say so by name
     if value is None or isinstance(value, str | bytes | Mapping | set | type) or hasattr(value, "_fields"):
         raise OtherKind("an array of numbers")
-    if isinstance(value, np.ma.MaskedArray):
-        if np.ma.is_masked(value):
-            raise OtherKind("an array without masked values")
-        value = value.data
-    if not isinstance(value, np.ndarray | np.generic):
-        try:
-            value = np.asarray(value)
-        except (ValueError, TypeError):
-            raise OtherKind("an array of numbers, all of whose rows have one length") from None
-    if value.dtype == object:
-        value = _of_objects(value)
-    if not (jnp.issubdtype(value.dtype, jnp.number) or value.dtype == bool):
-        raise OtherKind("an array of numbers")
-    if jnp.issubdtype(value.dtype, jnp.complexfloating):
-        raise OtherKind("an array of real numbers")
-    return value
-
-
-def _of_objects(value: Any) -> np.ndarray:
-    """Numbers in an array of Python objects, as pandas gives them, as an array of numbers."""
-    if not all(isinstance(part, bool | int | float | np.number | np.bool_) for part in value.ravel()):
-        raise OtherKind("an array of numbers")
     try:
-        return np.asarray(value.tolist()) if value.size else value.astype(float)
-    except (ValueError, OverflowError):
-        raise OtherKind("an array of numbers") from None
+        return real_array("it", value, objects=True)
+    except (ValueError, TypeError):
+        raise OtherKind("an array of real numbers, without a mask") from None
 
 
 def _require_axes(kind: Any, shape: Any, sizes: dict) -> None:

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from jaxae.files.messages import listed
+from jaxae.numerics import require_count
 from jaxae.types import PyTree
 
 
@@ -33,8 +34,7 @@ def score_batches(apply: Callable, x: PyTree, batch_size: int = 512) -> PyTree:
       >>> scoring.score_batches(jax.jit(lambda x: x.sum(-1)), np.ones((5, 3), np.float32), batch_size=2).tolist()
       [3.0, 3.0, 3.0, 3.0, 3.0]
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1; got {batch_size}")
+    batch_size = require_count("batch_size", batch_size)
     counts = sorted({np.shape(leaf)[0] if np.ndim(leaf) else 0 for leaf in jax.tree.leaves(x)})
     if len(counts) != 1 or counts[0] == 0:
         raise ValueError(f"expected arrays with one and the same number of rows, at least 1; got {listed(counts)}")

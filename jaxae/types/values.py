@@ -126,6 +126,21 @@ class FittedDetector(NamedTuple):
     classifier: PyTree | None = None
 
 
+def _concrete_costs(*costs: Any) -> list[float] | None:
+    """The costs that are not traced; None where one of them is no number from 0 to the largest of float32."""
+    import numpy as np
+
+    concrete = [cost for cost in costs if not isinstance(cost, Tracer)]
+    try:
+        numbers = np.asarray(concrete)
+    except (TypeError, ValueError, OverflowError):  # such as a list beside a number
+        return None
+    if concrete and (numbers.ndim != 1 or numbers.dtype.kind not in "biuf"):
+        return None
+    fit = ((numbers >= 0) & (numbers <= np.finfo(np.float32).max)).all()
+    return numbers.astype(np.float64).tolist() if fit else None
+
+
 class CostTable(NamedTuple):
     """Costs of each action under each truth, in the deployment's unit.
 
@@ -156,14 +171,13 @@ class CostTable(NamedTuple):
           [[0.0, 1.0], [10.0, 0.0]]
         """
         import jax.numpy as jnp
-        import numpy as np
 
-        if not isinstance(miss, Tracer) and not isinstance(false_alarm, Tracer):
-            pair = np.array([miss, false_alarm], np.float64)
-            if not np.isfinite(pair).all() or (pair < 0).any() or not pair.any():
-                raise ValueError(
-                    f"costs must be finite, not negative and not both 0; got miss {miss}, false alarm {false_alarm}"
-                )
+        pair = _concrete_costs(miss, false_alarm)
+        if pair is None or (len(pair) == 2 and not any(pair)):
+            raise ValueError(
+                f"costs must be finite, not negative and not both 0; got miss {miss!s:.60}, false alarm "
+                f"{false_alarm!s:.60}"
+            )
         return cls(jnp.array([[0.0, false_alarm], [miss, 0.0]], jnp.float32))
 
     @classmethod
@@ -186,11 +200,9 @@ class CostTable(NamedTuple):
           [[0.0, 1.0, 0.5], [10.0, 0.0, 0.5]]
         """
         import jax.numpy as jnp
-        import numpy as np
 
-        normal, anomaly = reject if isinstance(reject, tuple) else (reject, reject)
-        reject_costs = np.array([value for value in (normal, anomaly) if not isinstance(value, Tracer)], np.float64)
-        if not np.isfinite(reject_costs).all() or (reject_costs < 0).any():
-            raise ValueError(f"costs must be finite and not negative; got reject {reject}")
+        normal, anomaly = reject if isinstance(reject, tuple) and len(reject) == 2 else (reject, reject)
+        if _concrete_costs(normal, anomaly) is None:
+            raise ValueError(f"costs must be finite and not negative; got reject {reject!s:.60}")
         columns = jnp.array([[normal], [anomaly]], jnp.float32)
         return cls(jnp.append(cls.binary(miss, false_alarm).costs, columns, axis=1))

@@ -49,5 +49,5 @@ def test_what_it_refuses():
     with pytest.raises(ValueError, match="3 rows are too few for 2 folds"):
         refined(x, distance_from_mean, 0.1)
     for options in ({"contamination": 1.0}, {"contamination": 0.1, "rounds": 0}, {"contamination": 0.1, "folds": 1}):
-        with pytest.raises(ValueError, match=r"refined takes a contamination in \[0, 1\)"):
+        with pytest.raises(ValueError, match=r"(contamination|rounds|folds) must"):
             refined(np.zeros((30, 1)), distance_from_mean, **options)

@@ -377,7 +377,7 @@ def test_bad_input_is_refused_in_one_line():
         dis.SCORES["mig"](dis.from_arrays(codes, factors), KEY(0), dis.PROTOCOLS["locatello2019"])
     with pytest.raises(ValueError, match="value 2 of factor 0 has one row only"):
         dis.from_arrays(codes[:5], np.array([[0], [0], [1], [1], [2]]))
-    with pytest.raises(ValueError, match="groups need 2 rows"):
+    with pytest.raises(ValueError, match="group_size must be at least 2; got 1"):
         dis.factor_vae_score(dis.from_arrays(codes, factors), KEY(0), group_size=1)
     with pytest.raises(ValueError, match="give test_codes"):
         on(dis.sap, codes, factors)

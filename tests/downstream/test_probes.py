@@ -98,5 +98,5 @@ def test_bad_labels_are_refused_in_one_line():
         downstream.fit_logistic(x, jnp.array([0, 1, 2, 0]), 2)
     with pytest.raises(ValueError, match=r"must have one N, at least 1; got \(4, 2\), \(3,\)"):
         downstream.fit_logistic(x, jnp.array([0, 1, 0]), 2)
-    with pytest.raises(ValueError, match="at least 2 classes; got 1"):
+    with pytest.raises(ValueError, match="num_classes must be at least 2; got 1"):
         downstream.fit_logistic(x, jnp.zeros(4, jnp.int32), 1)

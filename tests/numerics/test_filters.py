@@ -77,7 +77,7 @@ def test_relative_scores_do_not_depend_on_an_inputs_strength():
     np.testing.assert_allclose(scorer.apply({}, None, Batch(x)), [1, 1], rtol=1e-5)
     np.testing.assert_allclose(scorer.map({}, None, Batch(x)), [[0.36, 0.64]] * 2, rtol=1e-5)
     np.testing.assert_allclose(relative(error, 0.5, 1.0).apply({}, None, Batch(x)), [25 / 26**0.5, 100 / 101**0.5])
-    with pytest.raises(ValueError, match="offset must be above 0; got 0"):
+    with pytest.raises(ValueError, match="offset must be above 0 and finite; got 0"):
         relative(error, offset=0)
 
 

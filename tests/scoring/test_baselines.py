@@ -85,3 +85,53 @@ def test_errors_have_numbers(monkeypatch):
     monkeypatch.setattr("importlib.import_module", absent)
     with pytest.raises(ValueError, match=r"pip install 'jaxae\[baselines\]'"):
         baselines.knn()(TRAIN)
+
+
+@pytest.mark.parametrize("variance", [0.9, 0.999, None, 3, 5, 50])
+@pytest.mark.parametrize("width", [1, 3, 5])
+@pytest.mark.parametrize("rows", [4, 200])
+def test_pca_never_spans_every_row(variance, width, rows):
+    # isotropic rows: each direction holds an equal share, so that 0.9 of the variance takes all of them
+    train = np.random.default_rng(0).normal(size=(rows, width))
+    scores = baselines.pca(variance)(train)(np.random.default_rng(1).normal(size=(50, width)))
+    assert (scores > 1e-6).mean() > 0.9
+    assert len(np.unique(scores.round(9))) > 25
+
+
+@pytest.mark.parametrize("name", baselines.BASELINES)
+def test_no_baseline_scores_all_rows_alike(name):
+    rng = np.random.default_rng(0)
+    for train in (rng.normal(size=(60, 4)), rng.normal(size=(60, 2)), rng.normal(size=(3, 4))):
+        scores = baselines.BASELINES[name]()(train)(3 * rng.normal(size=(40, train.shape[1])))
+        assert np.isfinite(scores).all()
+        assert np.ptp(scores) > 1e-6 * np.abs(scores).max()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: baselines.knn(0), "k must be at least 1; got 0"),
+        (lambda: baselines.lof(0), "k must be at least 1; got 0"),
+        (lambda: baselines.pca(0), "the number of components must be at least 1; got 0"),
+        (lambda: baselines.pca(1.0), "the share of variance must lie strictly between 0 and 1; got 1.0"),
+        (lambda: baselines.pca(np.float64(5)), "the share of variance must lie strictly between 0 and 1; got 5.0"),
+        (lambda: baselines.mahalanobis(1.5), r"shrinkage must lie in \[0, 1\]; got 1.5"),
+        (lambda: baselines.kde(0.0), "bandwidth must be above 0 and finite; got 0.0"),
+        (lambda: baselines.kde("scot"), "bandwidth must be a number above 0 or one of scott, silverman; got 'scot'"),
+        (lambda: baselines.one_class_svm(nu=0.0), r"nu must lie in \(0, 1\]; got 0.0"),
+        (lambda: baselines.one_class_svm(gamma=-1.0), "gamma must be above 0 and finite; got -1.0"),
+        (lambda: baselines.isolation_forest(max_samples=1), "max_samples must be at least 2; got 1"),
+        (lambda: baselines.isolation_forest(trees=0), "trees must be at least 1; got 0"),
+        (lambda: baselines.isolation_forest(seed=-1), "seed must be at least 0; got -1"),
+        (lambda: baselines.pca()(np.ones((9, 3))), "all 9 training rows are equal"),
+        (lambda: baselines.mahalanobis()(np.ones((9, 3))), "all 9 training rows are equal"),
+        (lambda: baselines.knn()(np.full((9, 3), "a")), "rows must be real numbers; got text, such as 'a'"),
+        (lambda: baselines.knn()(np.ma.array(np.ones((9, 3)), mask=True)), "the mask of a masked array would be lost"),
+        (lambda: baselines.knn()(np.ones((9, 3)))(np.ones((2, 3)) + 1j), "rows must be real numbers; got complex"),
+        (lambda: baselines.knn()(np.ones((0, 3))), r"rows must be a table \[n, D\]; got \(0, 3\)"),
+    ],
+)
+def test_what_a_baseline_cannot_use_is_refused_in_one_line(call, message):
+    with pytest.raises(ValueError, match=message) as error:
+        call()
+    assert "\n" not in str(error.value)

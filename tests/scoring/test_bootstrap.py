@@ -61,7 +61,7 @@ def test_padding_and_keys():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num": 1}, "num must be at least 2 replicates; got 1"),
+        ({"num": 1}, "num must be at least 2; got 1"),
         ({"confidence": 1.0}, "confidence must lie strictly between 0 and 1; got 1.0"),
         ({"method": "t"}, "method must be .* got 't'"),
         ({"weight": np.ones(3)}, r"one number of rows; got shapes \(4,\), \(4,\), \(3,\)"),

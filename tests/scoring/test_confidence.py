@@ -205,7 +205,7 @@ def test_open_max_is_that_of_scipys_weibull_distributions(rows):
     scorer = confidence.openmax(plain, K, tail=6, revised=2)
     found = scores(scorer, jnp.asarray(queries, jnp.float32), rows._replace(x=rows.x[:, :K]))
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
-    with pytest.raises(ValueError, match="tail of at least 2 distances and 1 class to revise; got 1, 3"):
+    with pytest.raises(ValueError, match="tail must be at least 2; got 1"):
         confidence.openmax(plain, K, tail=1)
 
 
@@ -235,7 +235,7 @@ def test_odin_moves_each_example_by_its_own_gradient():
     found = scores(confidence.odin(plain, 4.0, 0.1), jnp.asarray(x, jnp.float32))
     np.testing.assert_allclose(found, 1 - scipy.special.softmax(moved / 4, -1).max(-1), rtol=1e-5)
     for bad in ({"temperature": 0.0}, {"step": -0.1}):
-        with pytest.raises(ValueError, match="odin needs"):
+        with pytest.raises(ValueError, match=r"(temperature|step) must be"):
             confidence.odin(plain, **bad)
 
 
@@ -277,7 +277,7 @@ def test_labels_that_a_score_cannot_use_are_named(rows):
     with pytest.raises(ValueError, match="61 rows held out, but the reference has 60"):
         confidence.temperature_scaled(plain, 4, held_out=61).fit({}, {}, rows)
     for temperature in (0.0, -1.0, float("nan")):
-        with pytest.raises(ValueError, match="temperature must be a positive"):
+        with pytest.raises(ValueError, match="temperature must be above 0 and finite"):
             confidence.energy(plain, temperature)
 
 

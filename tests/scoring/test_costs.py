@@ -298,7 +298,7 @@ def test_wrong_bands_are_named():
         r"\(2, 2\) or \(T, 2, 2\), truth by action; got \(2, 3\)": {"table": CostTable(jnp.ones((2, 3)))},
         r"for each table; got \(3,\) for costs \(2, 2\)": {"table": table, "anomaly_rate": np.full(3, 0.1)},
         r"anomaly_rate must lie strictly between 0 and 1; got 1\.0": {"table": table, "anomaly_rate": 1.0},
-        r"at least 2 resamples; got 1": {"table": table, "num": 1},
+        r"num must be at least 2; got 1": {"table": table, "num": 1},
         r"confidence must lie strictly between 0 and 1; got 95": {"table": table, "confidence": 95},
         r"got -1 at \[1, 0\]": {"table": CostTable(jnp.array([[0.0, 1.0], [-1.0, 0.0]]))},
     }.items():

@@ -81,7 +81,7 @@ def test_bounds_refuse():
         (lambda: bounds.upper_bound(0, 0), "a rate needs at least one example; got 0"),
         (lambda: bounds.uniform_bound(0, 5, 0.4), "needs a confidence of at least 0.5; got 0.4"),
         (lambda: bounds.needed(1.5), "alpha must lie strictly between 0 and 1"),
-        (lambda: bounds.needed(0.1, errors=-1), "errors must not be negative; got -1"),
+        (lambda: bounds.needed(0.1, errors=-1), "errors must be at least 0; got -1"),
     ):
         with pytest.raises(ValueError, match=message) as e:
             call()

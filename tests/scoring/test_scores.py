@@ -154,7 +154,7 @@ def test_wrong_arguments():
         scoring.reconstruction(MODEL, "top_fraction", 0)
     with pytest.raises(ValueError, match=r"shape \(2, 2, 1, 2\) is not the target's \(2, 2, 1, 1\)"):
         score("l2", Batch(X, target=X[..., :1]))
-    with pytest.raises(ValueError, match="data_range must be positive and finite; got 0"):
+    with pytest.raises(ValueError, match="data_range must be above 0 and finite; got 0"):
         scoring.reconstruction(MODEL, "ssim", data_range=0)
     with pytest.raises(ValueError, match=r'"ssim" score is for images \[B, H, W, C\], got \(2, 4\)'):
         score("ssim", Batch(X.reshape(2, 4)))

@@ -118,13 +118,13 @@ def test_surprisal_is_numpys():
 
 
 def test_wrong_arguments():
-    with pytest.raises(ValueError, match="must be at least 1, got 0 and 1"):
+    with pytest.raises(ValueError, match="num_samples must be at least 1; got 0"):
         bound(linear_model(0.0), 0)
     with pytest.raises(ValueError, match="give it a key"):
         bound(linear_model(0.0)).apply({"params": (), "state": ()}, None, Batch(X))
-    with pytest.raises(ValueError, match="at least 2 symbols; got 1"):
+    with pytest.raises(ValueError, match="num_symbols must be at least 2; got 1"):
         surprisal(symbolic_model(), 1)
-    with pytest.raises(ValueError, match="smoothing must be above 0; got 0"):
+    with pytest.raises(ValueError, match="smoothing must be above 0 and finite; got 0"):
         surprisal(symbolic_model(), 2, smoothing=0)
     plain = autoencoder(networks.identity, bottlenecks.identity(), networks.identity, likelihoods.gaussian())
     fitted = {"params": {"encoder": (), "bottleneck": (), "decoder": ()}, "state": ()}

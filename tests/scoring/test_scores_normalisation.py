@@ -103,7 +103,7 @@ def test_through_the_detector(combinator):
 def test_wrong_arguments():
     with pytest.raises(ValueError, match="this scorer has none"):
         normalised(SQUARES._replace(map=None))
-    with pytest.raises(ValueError, match="floor must be above 0; got 0"):
+    with pytest.raises(ValueError, match="floor must be above 0 and finite; got 0"):
         normalised(SQUARES, floor=0)
     with pytest.raises(ValueError, match="give fit a reference"):
         complexity_normalised(SQUARES).fit({}, {}, None)

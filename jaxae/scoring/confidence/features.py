@@ -6,6 +6,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from jaxae.numerics import require_count
 from jaxae.scoring.confidence.labelled import class_means, labelled_outputs
 from jaxae.scoring.scores import latent
 from jaxae.scoring.scores.covariance import require_shrinkage, shrunk_covariance, whitening
@@ -45,6 +46,7 @@ def mahalanobis(
       [0.0, 4.0]
     """
     require_shrinkage(shrinkage)
+    num_classes = require_count("num_classes", num_classes)
 
     def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> dict:
         rows, labels, weight = labelled_outputs(features, params, state, reference, num_classes)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxae.scoring.confidence.logits import Logits
+from jaxae.scoring.confidence.logits import Logits, require_classes
 from jaxae.scoring.scores.latent import reference_features
 from jaxae.types import Batch, PyTree, Scorer
 
@@ -36,6 +36,7 @@ def kl_matching(logits: Logits) -> Scorer:
 
     def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> dict:
         values, weight = reference_features(logits, params, state, reference)
+        require_classes(values)
         p = jax.nn.softmax(values)
         # templates by predicted class: the reference may be unlabelled
         chosen = (values.argmax(-1)[:, None] == jnp.arange(values.shape[-1])[None]) * weight[:, None]

@@ -5,6 +5,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
+from jaxae.numerics import real_array
 from jaxae.scoring.checks import is_traced
 from jaxae.scoring.scores.latent import Features, reference_features
 from jaxae.types import Batch, PyTree
@@ -27,7 +28,7 @@ def labelled_outputs(
     """
     if reference is None or reference.target is None:
         raise ValueError("this score needs labelled rows: give fit a reference Batch(x, target=labels[:, None])")
-    labels = jnp.asarray(reference.target)
+    labels = jnp.asarray(real_array("labels", reference.target))
     if labels.ndim != 2 or labels.shape[1] != 1 or not jnp.issubdtype(labels.dtype, jnp.integer):
         raise ValueError(f"labels must be [N, 1] whole numbers, got shape {labels.shape} {labels.dtype}")
     if not is_traced(labels):

@@ -8,7 +8,8 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from jaxae.numerics import as_number
+from jaxae.files.messages import shown
+from jaxae.numerics import require_count, require_within
 from jaxae.scoring.scores.reconstruction import fit_model
 from jaxae.types import Autoencoder, Batch, PyTree, Scorer
 
@@ -55,6 +56,7 @@ def known_logits(logits: Logits, num_classes: int) -> Logits:
       >>> confidence.known_logits(head, 2)({}, {}, Batch(jnp.array([[1.0, 2.0, 3.0]]))).tolist()
       [[1.0, 2.0]]
     """
+    num_classes = require_count("num_classes", num_classes)
     # outputs of auxiliary classes would take probability from the known ones
     return lambda params, state, batch: logits(params, state, batch)[:, :num_classes]
 
@@ -85,7 +87,7 @@ def ensemble_logits(logits: Logits, average: str = "probability") -> Logits:
       [[4.0, 0.0]]
     """
     if average not in ("probability", "logit"):
-        raise ValueError(f'average must be "probability" or "logit"; got {average!r}')
+        raise ValueError(f'average must be "probability" or "logit"; got {shown(average)}')
 
     def combined(params: PyTree, state: PyTree, batch: Batch) -> Array:
         member_logits = jax.vmap(logits, (0, 0, None))(params, state, batch)
@@ -188,6 +190,7 @@ def entropy(logits: Logits) -> Scorer:
     """
 
     def score(values: Array) -> Array:
+        require_classes(values)
         # log_softmax instead of the log of softmax: a probability that underflows to 0 would make 0 * -inf
         log_p = jax.nn.log_softmax(values)
         return -jnp.sum(jnp.exp(log_p) * log_p, -1)
@@ -201,11 +204,18 @@ def doubt(logits: Float[Array, "B K"]) -> Float[Array, " B"]:
     Args:
       logits: `[B, K]`, logits of each example.
     """
+    require_classes(logits)
     top = logits.argmax(-1)
     # p_k / p_max; with r their sum over the other classes, 1 - p_max = r / (1 + r)
     ratios = jnp.exp(logits - logits.max(-1, keepdims=True))
     other_classes = jnp.where(jnp.arange(logits.shape[-1])[None] == top[:, None], 0, ratios).sum(-1)
     return other_classes / (1 + other_classes)
+
+
+def require_classes(logits: Array) -> None:
+    """Raise for logits of a single class, whose probability is 1 for every example: the score would be constant."""
+    if logits.ndim != 2 or logits.shape[-1] < 2:
+        raise ValueError(f"probabilities of classes need logits [B, K] of at least 2 classes; got {logits.shape}")
 
 
 def _scorer(logits: Logits, score: Callable) -> Scorer:
@@ -216,5 +226,4 @@ def _scorer(logits: Logits, score: Callable) -> Scorer:
 
 
 def _require_temperature(temperature: ArrayLike) -> None:
-    if (number := as_number(temperature)) is not None and not 0 < number < float("inf"):
-        raise ValueError(f"the temperature must be a positive finite number; got {temperature}")
+    require_within("temperature", temperature, "(0, inf)")

@@ -1,11 +1,10 @@
 """The softmax at a high temperature, of an input that is perturbed towards its predicted class."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxae.numerics import require_within
 from jaxae.scoring.confidence.logits import Logits, doubt
 from jaxae.scoring.scores.reconstruction import fit_model
 from jaxae.types import Batch, PyTree, Scorer
@@ -37,8 +36,8 @@ def odin(logits: Logits, temperature: float = 1000.0, step: float = 0.0014) -> S
       >>> round(float(scores[0]), 4)  # of the logits 1.5 and -0.5
       0.1192
     """
-    if not (0 < temperature < math.inf and 0 <= step < math.inf):
-        raise ValueError(f"odin needs a temperature above 0 and a step of at least 0; got {temperature}, {step}")
+    require_within("temperature", temperature, "(0, inf)")
+    require_within("step", step, "[0, inf)")
 
     def apply(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
         def scaled(x: Array) -> Array:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float
 
+from jaxae.numerics import require_count
 from jaxae.numerics.bisection import bisected
 from jaxae.scoring.confidence.labelled import class_means, labelled_outputs
 from jaxae.scoring.confidence.logits import Logits
@@ -46,8 +47,8 @@ def openmax(logits: Logits, num_classes: int, tail: int = 20, revised: int = 3) 
       >>> known < -2 < -1 < unknown
       True
     """
-    if tail < 2 or revised < 1:
-        raise ValueError(f"openmax needs a tail of at least 2 distances and 1 class to revise; got {tail}, {revised}")
+    num_classes = require_count("num_classes", num_classes, 2)
+    tail, revised = require_count("tail", tail, 2), require_count("revised", revised)
 
     def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> dict:
         rows, labels, weight = labelled_outputs(logits, params, state, reference, num_classes)

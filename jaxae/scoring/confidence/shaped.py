@@ -9,6 +9,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from jaxae.numerics import require_count
 from jaxae.scoring.checks import require_open_unit
 from jaxae.scoring.scores.latent import encoded, reference_features
 from jaxae.scoring.scores.reconstruction import fit_model
@@ -41,6 +42,7 @@ def react(model: Autoencoder, num_classes: int, quantile: ArrayLike = 0.9) -> Sc
       (5,)
     """
     require_open_unit("quantile", quantile)
+    num_classes = require_count("num_classes", num_classes)
     features = encoded(model)
 
     def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> dict:
@@ -84,6 +86,7 @@ def ash(model: Autoencoder, num_classes: int, pruned: float = 0.65) -> Scorer:
       (5,)
     """
     require_open_unit("pruned", pruned)
+    num_classes = require_count("num_classes", num_classes)
     features = encoded(model)
 
     def apply(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:

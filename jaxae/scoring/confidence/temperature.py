@@ -5,9 +5,10 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
+from jaxae.numerics import as_classes, require_count
 from jaxae.numerics.bisection import bisected
 from jaxae.scoring.confidence.labelled import labelled_outputs
-from jaxae.scoring.confidence.logits import Logits, doubt
+from jaxae.scoring.confidence.logits import Logits, doubt, require_classes
 from jaxae.types import Batch, PyTree, Scorer
 
 # bound of |log T|: logits that separate the rows without error have no best temperature
@@ -41,8 +42,9 @@ def temperature_scaled(logits: Logits, num_classes: int, held_out: int | None = 
       >>> round(float(scorer.apply(fitted, None, Batch(jnp.array([[9.0, 0.0]])))[0]), 4)
       0.25
     """
-    if held_out is not None and held_out < 1:
-        raise ValueError(f"held_out must be at least 1 row; got {held_out}")
+    num_classes = require_count("num_classes", num_classes, 2)
+    if held_out is not None:
+        held_out = require_count("held_out", held_out)
 
     def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> dict:
         values, labels, weight = labelled_outputs(logits, params, state, reference, num_classes)
@@ -79,7 +81,11 @@ def fit_temperature(
       >>> round(float(9.0 / t), 4)  # log 3
       1.0986
     """
+    require_classes(logits)
+    labels = as_classes("labels", labels, len(logits), logits.shape[-1])
     weight = jnp.ones(labels.shape) if weight is None else weight
+    if weight.shape != labels.shape:
+        raise ValueError(f"weight must be one for each of the {len(logits)} rows; got shape {weight.shape}")
     # logits less the logit of the label: the cancellation of large numbers happens once, not at every step
     gap = logits - jnp.take_along_axis(logits, labels[:, None], -1)
 

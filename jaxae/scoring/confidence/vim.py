@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxae.numerics import require_count
 from jaxae.scoring.confidence.logits import Logits
 from jaxae.scoring.scores.latent import Features, reference_features
 from jaxae.types import Batch, PyTree, Scorer
@@ -38,6 +39,9 @@ def vim(logits: Logits, features: Features, num_directions: int | None = None) -
       >>> round(float(scores[1] - scores[0]), 4)
       4.0
     """
+
+    if num_directions is not None:
+        num_directions = require_count("num_directions", num_directions)
 
     def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> dict:
         rows, weight = reference_features(features, params, state, reference, at_least=2)

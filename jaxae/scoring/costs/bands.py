@@ -9,9 +9,19 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from jaxae.scoring.checks import is_traced, require_finite, require_labels, require_open_unit, require_vectors
+from jaxae.files.messages import shown
+from jaxae.numerics import in_float32, real_array, require_count
+from jaxae.scoring.checks import (
+    as_labels,
+    is_traced,
+    require_finite,
+    require_labels,
+    require_open_unit,
+    require_vectors,
+)
 from jaxae.scoring.costs.expected import require_costs
 from jaxae.scoring.metrics.bootstrap import redraws
+from jaxae.scoring.metrics.curves import as_mass
 from jaxae.types import CostTable
 
 
@@ -107,7 +117,7 @@ def cost_bands(
         ranks = np.unique(np.linspace(0, len(key) - 1, min(256, len(key))).astype(int))
         limits = jnp.append(jnp.inf, -key[ranks])
     else:
-        limits = jnp.atleast_1d(jnp.asarray(threshold, jnp.float32))
+        limits = jnp.atleast_1d(in_float32("threshold", threshold))
     # number of rows with score >= λ: keys are negated scores in ascending order
     flagged = jnp.searchsorted(key, -limits, side="right")
 
@@ -134,9 +144,10 @@ def cost_bands(
 
 
 def _rank(labels, scores, weight) -> tuple[_Ranked, Float[Array, " N"]]:
-    mass = jnp.ones(np.shape(scores)) if weight is None else jnp.asarray(weight, jnp.float32)
-    descending = -jnp.asarray(scores, jnp.float32)
-    key, anomaly, mass = jax.lax.sort((descending, jnp.asarray(labels, jnp.float32), mass), num_keys=1)
+    mass = jnp.ones(np.shape(scores)) if weight is None else as_mass(weight).astype(jnp.float32)
+    descending = -in_float32("scores", scores)
+    truth = jnp.asarray(as_labels(labels), jnp.float32)
+    key, anomaly, mass = jax.lax.sort((descending, truth, mass), num_keys=1)
     is_end = jnp.pad(key[1:] != key[:-1], (1, 1), constant_values=True)
     return _Ranked(anomaly, mass, is_end), key
 
@@ -152,18 +163,19 @@ def _curve(rows: _Ranked, weight: Array, costs: Array) -> Float[Array, " M"]:
 
 
 def _require(labels, scores, table, anomaly_rate, weight, threshold, num, confidence) -> None:
-    shape = np.shape(table.costs)
+    shape = real_array("costs", table.costs).shape
     if len(shape) not in (2, 3) or shape[-2:] != (2, 2) or 0 in shape:
         raise ValueError(f"bands need costs of shape (2, 2) or (T, 2, 2), truth by action; got {shape}")
     if np.shape(anomaly_rate) not in ((), shape[:-2]):
         raise ValueError(f"one anomaly rate, or one for each table; got {np.shape(anomaly_rate)} for costs {shape}")
-    if np.ndim(threshold) > 1:
-        raise ValueError(f"λ must be a scalar or a vector; got shape {np.shape(threshold)}")
-    if num < 2:
-        raise ValueError(f"num must be at least 2 resamples; got {num}")
+    if threshold is not None:
+        limits = real_array("threshold", threshold)
+        if limits.ndim > 1 or not limits.size or (not is_traced(limits) and np.isnan(np.asarray(limits)).any()):
+            raise ValueError(f"λ must be a scalar or a vector of numbers, not NaN; got {shown(limits)}")
+    require_count("num", num, 2)
     require_open_unit("confidence", confidence)
     if not is_traced(anomaly_rate):
-        for rate in np.ravel(anomaly_rate):
+        for rate in np.ravel(real_array("anomaly_rate", anomaly_rate)):
             require_open_unit("anomaly_rate", float(rate))
     require_costs(table.costs)
     require_vectors(labels=labels, scores=scores, weight=weight)

@@ -9,7 +9,8 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from jaxae.scoring.checks import is_traced, require_labels, require_open_unit
+from jaxae.numerics import real_array
+from jaxae.scoring.checks import flagged, is_traced, require_labels, require_open_unit, require_vectors
 from jaxae.scoring.metrics.confusion import confusion
 from jaxae.scoring.metrics.curves import operating_points
 from jaxae.types import CostTable
@@ -50,10 +51,12 @@ def require_costs(costs: ArrayLike, name: str = "costs") -> None:
       >>> from jaxae.scoring.costs import require_costs
       >>> require_costs(jnp.array([[0.0, 1.0], [10.0, 0.0]]))
     """
+    costs = real_array(name, costs)
     if is_traced(costs):
         return
     values = np.asarray(costs, np.float64)
-    odd = np.argwhere(~(np.isfinite(values) & (values >= 0)))
+    # a cost beyond float32 would become infinite
+    odd = np.argwhere(~((values <= np.finfo(np.float32).max) & (values >= 0)))
     if len(odd):
         first = tuple(map(int, odd[0]))
         raise ValueError(
@@ -62,16 +65,17 @@ def require_costs(costs: ArrayLike, name: str = "costs") -> None:
         )
 
 
-def _check(table: CostTable, anomaly_rate: ArrayLike) -> None:
+def require_table(table: CostTable, anomaly_rate: ArrayLike) -> None:
+    """Raise unless costs are `[2, 2]`, finite and not negative, and the anomaly rate lies in (0, 1)."""
     require_open_unit("anomaly_rate", anomaly_rate)
-    if np.shape(table.costs) != (2, 2):
+    if real_array("costs", table.costs).shape != (2, 2):
         raise ValueError(f"accept-or-flag needs costs of shape (2, 2), truth by action; got {np.shape(table.costs)}")
     require_costs(table.costs)
 
 
 def _cost(table: CostTable, anomaly_rate: ArrayLike, miss_rate: Array, false_alarm_rate: Array) -> Array:
     # rows are truths (normal, anomaly), columns actions (accept, flag)
-    (pass_normal, false_alarm), (miss, hit) = table.costs
+    (pass_normal, false_alarm), (miss, hit) = jnp.asarray(table.costs, jnp.float32)
     anomalies = miss * miss_rate + hit * (1 - miss_rate)
     normals = false_alarm * false_alarm_rate + pass_normal * (1 - false_alarm_rate)
     # E[cost] = P E[cost | anomaly] + (1 - P) E[cost | normal]
@@ -109,7 +113,8 @@ def expected_cost(
       >>> round(float(expected_cost(labels, decisions, CostTable.binary(10.0, 1.0), anomaly_rate=0.1)), 4)
       0.95
     """
-    _check(table, anomaly_rate)
+    require_table(table, anomaly_rate)
+    require_vectors(labels=labels, scores=scores, weight=weight)
     require_labels(labels, weight, "the expected cost")
     (passed, false_alarms), (misses, hits) = confusion(labels, scores, weight, threshold)
     return _cost(table, anomaly_rate, misses / (misses + hits), false_alarms / (false_alarms + passed))
@@ -146,7 +151,7 @@ def expected_cost_curve(
       >>> curve.cost.tolist(), float(curve.oracle_threshold)
       ([5.0, 5.25, 0.25, 0.5], 2.0)
     """
-    _check(table, anomaly_rate)
+    require_table(table, anomaly_rate)
     points = operating_points(labels, scores, weight)
     require_labels(labels, weight, "the expected cost")
     # rates within each class do not depend on the share of anomalies in the data
@@ -190,8 +195,9 @@ def optimal_thresholds(
       [inf, 6.0, 2.0]
     """
     require_open_unit("anomaly_rate", anomaly_rate)
-    if np.ndim(ratios) != 1:
-        raise ValueError(f"cost ratios must be a vector; got shape {np.shape(ratios)}")
+    ratios = real_array("cost ratios", ratios)
+    if np.ndim(ratios) != 1 or not np.size(ratios):
+        raise ValueError(f"cost ratios must be a vector, not empty; got shape {np.shape(ratios)}")
     require_costs(ratios, "cost ratios")
     points = operating_points(labels, scores, weight)
     require_labels(labels, weight, "the expected cost")
@@ -237,6 +243,6 @@ def regret(
     """
     curve = expected_cost_curve(labels, scores, table, anomaly_rate, weight)
     # a point of the same curve: another order of summation might round to below the oracle's cost
-    flagged = jnp.sum(jnp.asarray(scores, jnp.float32) >= threshold)
+    count = jnp.sum(flagged("scores", scores, threshold))
     # the number of flagged rows is the index of the point, also between two scores
-    return curve.cost[flagged] - curve.oracle
+    return curve.cost[count] - curve.oracle

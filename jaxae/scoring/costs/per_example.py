@@ -6,7 +6,8 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from jaxae.scoring.checks import is_traced
+from jaxae.numerics import real_array
+from jaxae.scoring.checks import is_traced, require_weights
 from jaxae.scoring.costs.expected import CostCurve, require_costs
 from jaxae.scoring.metrics.curves import operating_points
 
@@ -34,8 +35,11 @@ def expected_cost_per_example(
     """
     mass = _require(costs, weight, actions=actions)
     columns = np.shape(costs)[1]
+    actions = real_array("actions", actions, objects=True)
     if not is_traced(actions):
         values = np.asarray(actions)
+        if (values != np.round(values)).any():
+            raise ValueError(f"actions must be whole numbers; got {values[values != np.round(values)][0]}")
         if values.min() < 0 or values.max() >= columns:
             raise ValueError(
                 f"actions must lie in 0..{columns - 1}, the costs' columns; got {values.min()}..{values.max()}"
@@ -90,6 +94,8 @@ def example_cost_curve(scores: ArrayLike, costs: ArrayLike, weight: ArrayLike | 
 def _require(costs: ArrayLike, weight: ArrayLike | None, **vector: ArrayLike) -> Float[Array, " N"]:
     """Check shapes and values, and return the weights."""
     ((name, values),) = vector.items()
+    real_array(name, values, objects=True)
+    real_array("costs", costs)
     size, rows = np.shape(values), np.shape(costs)
     if (
         len(size) != 1
@@ -103,5 +109,7 @@ def _require(costs: ArrayLike, weight: ArrayLike | None, **vector: ArrayLike) ->
     require_costs(costs)
     if weight is None:
         return jnp.ones(size)
-    require_costs(weight, "weights")
+    require_weights("weights", weight)
+    if not is_traced(weight) and not np.any(weight):
+        raise ValueError(f"all {np.size(weight)} weights are 0: there is no row to average over")
     return jnp.asarray(weight, jnp.float32)

@@ -7,6 +7,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
+from jaxae.numerics import in_float32, real_array
 from jaxae.scoring.checks import is_traced, require_labels, require_open_unit
 from jaxae.scoring.costs.expected import require_costs
 from jaxae.scoring.metrics.curves import operating_points
@@ -41,7 +42,7 @@ def bayes_action(probabilities: ArrayLike, table: CostTable) -> Int[Array, " N"]
       >>> bayes_action(jnp.stack([1 - anomalous, anomalous], axis=1), table).tolist()
       [0, 2, 1]
     """
-    shape, costs = np.shape(probabilities), np.shape(table.costs)
+    shape, costs = real_array("probabilities", probabilities).shape, real_array("costs", table.costs).shape
     if len(shape) != 2 or len(costs) != 2 or shape[1] != costs[0] or 0 in costs:
         raise ValueError(f"probabilities [N, truths] must fit costs [truths, actions]; got {shape} and {costs}")
     require_costs(table.costs)
@@ -101,7 +102,7 @@ def three_way(
       (3.0, 5.0, 0.3333)
     """
     require_open_unit("anomaly_rate", anomaly_rate)
-    if np.shape(table.costs) != (2, 3):
+    if real_array("costs", table.costs).shape != (2, 3):
         raise ValueError(
             f"accept, flag or reject needs costs of shape (2, 3), truth by action; got {np.shape(table.costs)}"
         )
@@ -153,7 +154,12 @@ def three_way_action(scores: ArrayLike, low: ArrayLike, high: ArrayLike) -> Int[
       >>> three_way_action(jnp.array([1.0, 3.0, 4.0, 5.0]), 3.0, 5.0).tolist()
       [0, 2, 2, 1]
     """
-    if not is_traced(low, high) and not np.all(np.asarray(low) <= np.asarray(high)):
+    shapes = real_array("low", low).shape, real_array("high", high).shape
+    if shapes != ((), ()):
+        raise ValueError(f"low and high are one threshold each; got shapes {shapes[0]} and {shapes[1]}")
+    if not is_traced(low, high) and not np.asarray(low) <= np.asarray(high):
         raise ValueError(f"the lower threshold must not be above the upper one; got {low} and {high}")
-    scores = jnp.asarray(scores, jnp.float32)
+    low, high = jnp.asarray(low, jnp.float32), jnp.asarray(high, jnp.float32)
+    in_float32("scores", scores, around=low)
+    scores = in_float32("scores", scores, around=high)
     return jnp.where(scores >= high, 1, jnp.where(scores < low, 0, 2)).astype(jnp.int32)

@@ -4,7 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxae.numerics import ranked
 from jaxae.scoring import costs, metrics
+from jaxae.scoring.checks import as_labels, binary, require_vectors
+from jaxae.scoring.costs.expected import require_table
 from jaxae.scoring.metrics.bootstrap import bootstrap
 from jaxae.types import CostTable, Verdict
 
@@ -26,10 +29,20 @@ def summary(labels: np.ndarray, verdict: Verdict, table: CostTable, anomaly_rate
 
     Returns:
       Name to number; empty where the labels lack a class.
+
+    Raises:
+      ValueError: shapes differ, labels or decisions are not 0/1, a score is NaN, or as `costs.expected_cost`.
     """
-    if labels.min() == labels.max():
+    require_table(table, anomaly_rate)
+    require_vectors(labels=labels, scores=verdict.score, decisions=verdict.is_anomaly)
+    if np.isnan(verdict.score).any():  # an infinite score is the most anomalous of all
+        raise ValueError(f"scores: {np.isnan(verdict.score).sum()} of {len(labels)} are NaN")
+    truth = np.asarray(as_labels(labels))
+    if truth.min() == truth.max():
         return {}
-    results = jax.jit(_figures)(labels, verdict.score, verdict.is_anomaly, table, anomaly_rate)
+    # no figure is in the score's unit, so that the order is enough
+    scores = ranked("scores", verdict.score)
+    results = jax.jit(_figures)(truth, scores, binary("decisions", verdict.is_anomaly), table, anomaly_rate)
     (value, low, high), without_interval = jax.device_get(results)
     figures = {}
     for name in value:

@@ -7,7 +7,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int
 
-from jaxae.numerics import as_batch
+from jaxae.numerics import as_batch, real_array, require_count, require_within
 from jaxae.scoring.checks import is_traced, require_open_unit
 from jaxae.scoring.confidence.logits import Logits
 from jaxae.scoring.detector.compose import detector
@@ -186,12 +186,12 @@ def cost_table(
       >>> cost_table(2, 10.0, 1.0, 5.0).costs.tolist()
       [[0.0, 5.0, 1.0], [5.0, 0.0, 1.0], [10.0, 10.0, 0.0]]
     """
-    given = (unknown_taken, known_refused, wrong_class)
-    if not is_traced(*given):
-        values = np.array(given, np.float64)
-        if not np.isfinite(values).all() or (values < 0).any() or not values.any():
-            raise ValueError(f"costs must be finite, not negative and not all 0; got {given}")
-    size = num_classes + 1
+    given = {"unknown_taken": unknown_taken, "known_refused": known_refused, "wrong_class": wrong_class}
+    for name, cost in given.items():
+        require_within(name, cost, "[0, inf)")
+    if not is_traced(*given.values()) and not any(given.values()):
+        raise ValueError(f"costs must not all be 0; got {tuple(given.values())}")
+    size = require_count("num_classes", num_classes) + 1
     costs = jnp.full((size, size), wrong_class, jnp.float32).at[:, -1].set(known_refused).at[-1].set(unknown_taken)
     return CostTable(costs * (1 - jnp.eye(size)))
 
@@ -218,9 +218,11 @@ least_cost = rule(_most_saved, reads="dev")
 def _require_classes(labels: ArrayLike, num_classes: int) -> None:
     if is_traced(labels):
         return
-    found = np.asarray(labels)
-    if found.ndim != 1 or found.dtype.kind not in "iu" or found.min() < 0 or found.max() > num_classes:
+    found = np.asarray(real_array("dev labels", labels))
+    whole = found.ndim == 1 and found.dtype.kind in "iu" and found.size > 0
+    if not whole or found.min() < 0 or found.max() > num_classes:
+        span = f", {found.min()}..{found.max()}" if whole else ""
         raise ValueError(
             f"dev labels must be [m] whole numbers 0..{num_classes}, {num_classes} for unknown; got shape "
-            f"{found.shape} {found.dtype}, {found.min()}..{found.max()}"
+            f"{found.shape} {found.dtype}{span}"
         )

@@ -16,9 +16,9 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from jaxae.numerics import as_number
+from jaxae.numerics import as_number, in_float32, real_array, require_count
 from jaxae.numerics.arguments import check_arguments
-from jaxae.scoring.checks import is_traced, require_finite, require_open_unit, require_vectors
+from jaxae.scoring.checks import flagged, is_traced, require_finite, require_open_unit, require_vectors
 from jaxae.scoring.guarantees.binomial import lower_tail
 
 HALVINGS = 50
@@ -44,6 +44,7 @@ def upper_bound(errors: ArrayLike, count: ArrayLike, confidence: ArrayLike = 0.9
       (0.0495, 0.0757)
     """
     _check(errors, count, confidence)
+    _require_scalars(errors, count)
     risk = jnp.asarray(1 - confidence, jnp.float32)
     return _solve(jnp.asarray(errors, jnp.float32), jnp.asarray(count, jnp.float32), risk)
 
@@ -67,6 +68,7 @@ def interval(
       [0.0062, 0.0852]
     """
     _check(errors, count, confidence)
+    _require_scalars(errors, count)
     errors, count = jnp.asarray(errors, jnp.float32), jnp.asarray(count, jnp.float32)
     risk = jnp.asarray((1 - confidence) / 2, jnp.float32)
     return _solve(errors, count, risk, lower=True), _solve(errors, count, risk)
@@ -92,8 +94,7 @@ def needed(alpha: float, confidence: float = 0.95, errors: int = 0) -> int:
     """
     require_open_unit("alpha", alpha)
     require_open_unit("confidence", confidence)
-    if errors < 0:
-        raise ValueError(f"errors must not be negative; got {errors}")
+    errors, alpha, confidence = require_count("errors", errors, 0), float(alpha), float(confidence)
     risk = (1 - confidence) * (1 + 1e-9)  # 1 - 0.9 rounds to below 0.1
     log_p, log_q = math.log(alpha), math.log1p(-alpha)
 
@@ -133,9 +134,7 @@ def false_alarm_bound(
       0.0757
     """
     _check_rows(scores, confidence, weight, "normal")
-    # float32 on both sides, as the verdict compares them
-    flagged = jnp.sum(jnp.asarray(scores, jnp.float32) >= jnp.asarray(threshold, jnp.float32))
-    return upper_bound(flagged, jnp.size(scores), confidence)
+    return upper_bound(jnp.sum(flagged("scores", scores, threshold)), np.size(scores), confidence)
 
 
 def miss_rate_bound(
@@ -159,8 +158,7 @@ def miss_rate_bound(
       0.0757
     """
     _check_rows(scores, confidence, weight, "anomalous")
-    missed = jnp.sum(jnp.asarray(scores, jnp.float32) < jnp.asarray(threshold, jnp.float32))
-    return upper_bound(missed, jnp.size(scores), confidence)
+    return upper_bound(jnp.sum(~flagged("scores", scores, threshold)), np.size(scores), confidence)
 
 
 def rank_bound(calibration: ArrayLike, threshold: ArrayLike, confidence: ArrayLike = 0.95) -> Float[Array, ""]:
@@ -191,8 +189,8 @@ def rank_bound(calibration: ArrayLike, threshold: ArrayLike, confidence: ArrayLi
       0.0901
     """
     _check_rows(calibration, confidence, None, "normal")
-    calibration = jnp.asarray(calibration, jnp.float32)
-    below = calibration < jnp.asarray(threshold, jnp.float32)
+    calibration = in_float32("calibration scores", calibration)
+    below = ~flagged("calibration scores", calibration, threshold)
     # the rank is that of the highest calibration score below λ, with its ties counted as above
     highest_below = jnp.max(jnp.where(below, calibration, -jnp.inf))
     above = jnp.sum(calibration >= highest_below) - jnp.any(below)
@@ -251,6 +249,9 @@ def _solve(errors: Array, count: Array, risk: Array, lower: bool = False) -> Arr
 
 def _check(errors: ArrayLike, count: ArrayLike, confidence: ArrayLike) -> None:
     require_open_unit("confidence", confidence)
+    errors, count = real_array("errors", errors), real_array("count", count)
+    if not np.size(errors) or not np.size(count):
+        raise ValueError(f"a rate needs errors and a count; got shapes {np.shape(errors)} and {np.shape(count)}")
     # NumPy, since jnp would trace concrete numbers inside a compiled program
     if not is_traced(count) and np.min(np.asarray(count)) < 1:
         raise ValueError(f"a rate needs at least one example; got {count}")
@@ -260,11 +261,20 @@ def _check(errors: ArrayLike, count: ArrayLike, confidence: ArrayLike) -> None:
         raise ValueError(f"errors must lie between 0 and the number of examples; got {errors} of {count}")
 
 
+def _require_scalars(errors: ArrayLike, count: ArrayLike) -> None:
+    if np.ndim(errors) or np.ndim(count):
+        raise ValueError(
+            f"errors and count are one number each (jax.vmap maps over several); got shapes {np.shape(errors)} and "
+            f"{np.shape(count)}"
+        )
+
+
 def _check_rows(scores: ArrayLike, confidence: ArrayLike, weight: ArrayLike | None, kind: str) -> None:
     require_open_unit("confidence", confidence)
     if weight is not None:
         raise ValueError("bounds count independent examples, so weighted rows have none: leave weight out")
-    if jnp.size(scores) == 0:
+    scores = real_array("scores", scores)
+    if np.size(scores) == 0:
         raise ValueError(f"no {kind} scores to count: without examples the rate may be anything up to 1")
     require_vectors(scores=scores)
     require_finite("scores", scores)

@@ -10,7 +10,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxae.data.duplicates import row_groups
-from jaxae.scoring.checks import require_labels, require_open_unit, require_vectors
+from jaxae.numerics import in_float32
+from jaxae.scoring.checks import as_labels, require_finite, require_open_unit, require_vectors
 from jaxae.scoring.guarantees import bounds
 from jaxae.types import Threshold
 
@@ -94,11 +95,12 @@ def calibrate(
       misses: at most 62.9 % of anomalies like certify's, with 95 % confidence (31 of 60 certify anomalies are below λ)
     """
     require_open_unit("confidence", confidence)
-    if certify is not None and certify_labels is None:
-        raise ValueError("certify scores need labels (1 anomaly): a miss rate is counted on anomalies alone")
     if certify is not None:
+        if certify_labels is None:
+            raise ValueError("certify scores need labels (1 anomaly): a miss rate is counted on anomalies alone")
         require_vectors(certify=certify, certify_labels=certify_labels)
-        require_labels(np.asarray(certify_labels))
+        certify_labels = np.asarray(as_labels(certify_labels))
+        require_finite("certify scores", certify)
     scored = {"calibration": calibration, "dev": dev, "certify": certify}
     sizes = {name: np.size(scores) for name, scores in scored.items() if scores is not None}
     if rows is not None:
@@ -112,7 +114,7 @@ def calibrate(
     bound, how = _false_alarms(rule.reads, clean, threshold, flagged, confidence)
     anomalies = np.empty(0, np.float32)
     if certify is not None:
-        anomalies = np.asarray(certify, np.float32)[np.asarray(certify_labels) == 1]
+        anomalies = np.asarray(in_float32("certify scores", certify))[certify_labels == 1]
     missed = int((anomalies < np.float32(threshold)).sum())
     miss_bound = float(bounds.miss_rate_bound(anomalies, threshold, confidence)) if len(anomalies) else None
     first = (

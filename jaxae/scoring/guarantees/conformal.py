@@ -18,8 +18,9 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from jaxae.numerics import in_float32, ranked, real_array
 from jaxae.numerics.arguments import check_arguments
-from jaxae.scoring.checks import is_traced, require_finite, require_spread, require_vectors
+from jaxae.scoring.checks import is_traced, require_finite, require_spread, require_vectors, require_weights
 
 LEAST = np.finfo(np.float32).min
 
@@ -55,7 +56,8 @@ def p_values(calibration: ArrayLike, scores: ArrayLike, rng: Array | None = None
       >>> p_values(jnp.array([1.0, 2.0, 3.0]), jnp.array([0.0, 3.0, 4.0])).tolist()
       [1.0, 0.5, 0.25]
     """
-    ordered, scores = jnp.sort(_clean(calibration)), _new(scores)
+    calibration, scores = _jointly(calibration, scores)
+    ordered = jnp.sort(calibration)
     count = ordered.shape[0]
     at_least = count - jnp.searchsorted(ordered, scores, side="left")
     if rng is None:
@@ -159,10 +161,12 @@ def weighted_p_values(
         require_finite(name, mass)
         if not is_traced(mass) and (np.min(np.asarray(mass)) < 0 or (name != "weights" and not np.any(mass))):
             raise ValueError(f"{name} must not be negative, nor all 0; the least is {np.min(np.asarray(mass)):g}")
-    ordered, mass = jax.lax.sort((_clean(calibration), jnp.asarray(calibration_weight, jnp.float32)), num_keys=1)
+        require_weights(name, mass)
+    calibration, scores = _jointly(calibration, scores)
+    ordered, mass = jax.lax.sort((calibration, jnp.asarray(calibration_weight, jnp.float32)), num_keys=1)
     # weight of the calibration rows from each position of the ascending order on
     weight_from = jnp.append(jax.lax.cumsum(mass, reverse=True), 0.0)
-    scores, example_weight = _new(scores), jnp.asarray(weight, jnp.float32)
+    example_weight = jnp.asarray(weight, jnp.float32)
     # the example counts itself with its own ratio, as it counts itself in 1 + k without weights
     above = weight_from[jnp.searchsorted(ordered, scores, side="left")] + example_weight
     total = weight_from[0] + example_weight
@@ -183,29 +187,38 @@ def effective_count(weight: ArrayLike) -> Float[Array, ""]:
       >>> float(effective_count(jnp.array([1.0, 1.0, 0.0])))
       2.0
     """
+    require_vectors(weight=weight)
+    require_weights("weights", weight)
+    if not is_traced(weight) and not np.any(weight):
+        raise ValueError(f"all {np.size(weight)} weights are 0: they stand for no rows")
     weight = jnp.asarray(weight, jnp.float32)
+    # relative to the largest: squares of very large or small weights leave float32
+    weight = weight / weight.max()
     return weight.sum() ** 2 / (weight**2).sum()
 
 
-def _clean(calibration: ArrayLike) -> Array:
+def _jointly(calibration: ArrayLike, scores: ArrayLike) -> tuple[Array, Array]:
+    """Both checked, and as float32 numbers of one order: p-values depend on nothing else."""
     require_vectors(calibration=calibration)
     require_spread("calibration scores", calibration)
-    return jnp.asarray(calibration, jnp.float32)
-
-
-def _new(scores: ArrayLike) -> Array:
     require_finite("scores", scores)
-    scores = jnp.asarray(scores, jnp.float32)
+    if is_traced(calibration, scores) or np.float32 in (np.asarray(calibration).dtype, np.asarray(scores).dtype):
+        # where one side has been rounded, a comparison in the other's precision would part what is equal
+        calibration, scores = in_float32("calibration scores", calibration), in_float32("scores", scores)
+    else:
+        joint = ranked("scores", np.concatenate([np.ravel(calibration), np.ravel(scores)]))
+        calibration, scores = joint[: np.size(calibration)], joint[np.size(calibration) :].reshape(np.shape(scores))
     # as in a verdict: a NaN in a compiled program counts as the most anomalous score
-    return jnp.where(jnp.isnan(scores), jnp.inf, scores)
+    return calibration, jnp.where(jnp.isnan(scores), jnp.inf, scores)
 
 
 def _at_least(calibration: ArrayLike, folds: ArrayLike, scores: ArrayLike) -> tuple[Array, int]:
     """`[K, m]`: number of a fold's calibration scores at or above the example's score by that fold's model; and n."""
-    calibration = _clean(calibration)
     require_vectors(calibration=calibration, folds=folds)
-    if jnp.ndim(scores) != 2:
-        raise ValueError(f"scores must be [K, m], a row for each fold's model; got shape {jnp.shape(scores)}")
+    folds = real_array("folds", folds, objects=True)
+    if np.ndim(real_array("scores", scores)) != 2 or np.size(scores) == 0:
+        raise ValueError(f"scores must be [K, m], a row for each fold's model; got shape {np.shape(scores)}")
+    calibration, scores = _jointly(calibration, scores)
     count, groups = calibration.shape[0], jnp.shape(scores)[0]
     if not is_traced(folds):
         fold_numbers = np.unique(np.asarray(folds))
@@ -218,7 +231,7 @@ def _at_least(calibration: ArrayLike, folds: ArrayLike, scores: ArrayLike) -> tu
     is_member = jnp.asarray(folds, jnp.int32)[None, :] == jnp.arange(groups)[:, None]
     ordered = jnp.sort(jnp.where(is_member, calibration[None, :], -jnp.inf), axis=1)
     # rows of other folds are at -inf; no score may be that low, or it would count them
-    new = jnp.maximum(_new(scores), LEAST)
+    new = jnp.maximum(scores, LEAST)
     return count - jax.vmap(lambda row, score: jnp.searchsorted(row, score, side="left"))(ordered, new), count
 
 

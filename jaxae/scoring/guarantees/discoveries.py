@@ -8,8 +8,9 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
+from jaxae.numerics import require_within
 from jaxae.numerics.arguments import check_arguments
-from jaxae.scoring.checks import is_traced, require_open_unit, require_vectors
+from jaxae.scoring.checks import require_open_unit, require_p_values, require_vectors
 
 
 class Discoveries(NamedTuple):
@@ -52,6 +53,7 @@ def benjamini_hochberg(p_values: ArrayLike, level: ArrayLike = 0.1, null_share: 
       ([False, True, False, False], [0.5, 0.04, 0.0533, 0.0533])
     """
     require_open_unit("level", level)
+    require_within("null_share", null_share, "(0, inf)")
     _check(p_values)
     p_values = jnp.asarray(p_values, jnp.float32)
     count = p_values.shape[0]
@@ -97,14 +99,7 @@ def storey_null_share(p_values: ArrayLike, cut: ArrayLike = 0.5) -> Float[Array,
 
 def _check(p_values: ArrayLike) -> None:
     require_vectors(p_values=p_values)
-    if is_traced(p_values):
-        return
-    values = np.asarray(p_values)
-    bad = ~((values >= 0) & (values <= 1))
-    if bad.any():
-        raise ValueError(
-            f"p-values must lie in [0, 1]; {bad.sum()} of {values.size} do not, the first {values[bad][0]}"
-        )
+    require_p_values(p_values)
 
 
 check_arguments(__name__)

@@ -11,7 +11,9 @@ from jax.scipy.special import ndtr, ndtri
 from jax.typing import ArrayLike
 from jaxtyping import Int
 
-from jaxae.scoring.checks import require_open_unit
+from jaxae.files.messages import shown
+from jaxae.numerics import is_traced, real_array, require_count
+from jaxae.scoring.checks import require_open_unit, require_weights
 from jaxae.scoring.metrics.curves import as_mass
 from jaxae.types import PyTree
 
@@ -82,10 +84,11 @@ def bootstrap(
       >>> bool(interval.low < interval.value < interval.high)
       True
     """
+    labels, scores = real_array("labels", labels, objects=True), real_array("scores", scores)
     _check(labels, scores, weight, num, confidence, method, stratified)
     value = metric(labels, scores, weight)
     count = np.shape(labels)[0]
-    base = jnp.ones(count, jnp.int32) if weight is None else as_mass(weight)
+    base = jnp.ones(count, jnp.int32) if weight is None else _mass_of_draws(weight)
     strata = 2 * jnp.asarray(labels).astype(jnp.int32) if stratified else jnp.zeros(count, jnp.int32)
     # padding rows are strata of their own: they replace each other and never a real row
     strata = strata + (base > 0)
@@ -108,6 +111,14 @@ def bootstrap(
         for q in tails
     ]
     return Interval(value, *ends)
+
+
+def _mass_of_draws(weight: ArrayLike) -> Array:
+    """`as_mass`, also of the sums of redrawn rows: the heaviest row may be drawn for every other."""
+    mass = as_mass(weight)
+    if is_traced(mass) or mass.dtype != jnp.int32 or float(mass.max()) * mass.size <= jnp.iinfo(jnp.int32).max:
+        return mass
+    return mass.astype(jnp.float32)
 
 
 def redraws(strata: Int[Array, " N"]) -> Callable[[Array], Int[Array, " N"]]:
@@ -185,10 +196,11 @@ def _accelerated(value, replicates, influence, strata, tail):
 
 def _check(labels, scores, weight, num, confidence, method, stratified) -> None:
     require_open_unit("confidence", confidence)
-    if num < 2:
-        raise ValueError(f"num must be at least 2 replicates; got {num}")
+    require_count("num", num, 2)
     if method not in ("percentile", "bca"):
-        raise ValueError(f'method must be "percentile" or "bca"; got {method!r}')
+        raise ValueError(f'method must be "percentile" or "bca"; got {shown(method)}')
+    if weight is not None:
+        require_weights("weights", weight)
     counts = {np.shape(part)[:1] for part in (labels, scores, weight) if part is not None}
     if len(counts) != 1 or counts == {()}:
         shapes = ", ".join(str(np.shape(part)) for part in (labels, scores, weight) if part is not None)

@@ -1,13 +1,13 @@
 """Metrics of decisions `(labels, scores, weight=None, threshold=None)`, and weights for a deployment."""
 
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from jaxae.numerics import as_number
-from jaxae.scoring.checks import is_traced, require_labels, require_open_unit, require_vectors
+from jaxae.numerics import require_within
+from jaxae.scoring.checks import as_labels, binary, flagged, require_labels, require_open_unit, require_vectors
+from jaxae.scoring.metrics.curves import as_mass
 
 
 def confusion(
@@ -31,17 +31,16 @@ def confusion(
       [[1.0, 1.0], [1.0, 1.0]]
     """
     require_vectors(labels=labels, scores=scores, weight=weight)
+    labels = as_labels(labels)
     require_labels(labels, weight)
     if threshold is None:
-        if not is_traced(scores) and not np.isin(np.asarray(scores), (0, 1)).all():
-            raise ValueError("without a threshold, decisions (bool or 0/1) are expected instead of scores")
-        flagged = jnp.asarray(scores) > 0
+        hint = ": without a threshold, decisions (bool or 0/1) are expected instead of scores"
+        decisions = jnp.asarray(binary("scores", scores, hint=hint)) > 0
     else:
-        # both sides in float32, as a detector compares them
-        flagged = jnp.asarray(scores, jnp.float32) >= jnp.asarray(threshold, jnp.float32)
-    mass = jnp.ones(jnp.shape(labels)) if weight is None else jnp.asarray(weight, jnp.float32)
+        decisions = flagged("scores", scores, threshold)
+    mass = jnp.ones(jnp.shape(labels)) if weight is None else as_mass(weight).astype(jnp.float32)
     # rows of the table are truths, columns decisions: cell number 2 truth + decision
-    cell = 2 * jnp.asarray(labels, jnp.int32) + flagged
+    cell = 2 * jnp.asarray(labels, jnp.int32) + decisions
     return jnp.stack([jnp.sum(mass * (cell == index)) for index in range(4)]).reshape(2, 2)
 
 
@@ -131,8 +130,7 @@ def f_beta(
 
 def require_beta(beta: ArrayLike) -> None:
     """A Python number must be above 0 and finite."""
-    if (number := as_number(beta)) is not None and not 0 < number < float("inf"):
-        raise ValueError(f"beta must be above 0 and finite; got {beta}")
+    require_within("beta", beta, "(0, inf)")
 
 
 def false_alarm_rate(
@@ -175,8 +173,8 @@ def prevalence_weight(
     require_open_unit("anomaly_rate", anomaly_rate)
     require_vectors(labels=labels, weight=weight)
     require_labels(labels, weight, "reweighting to an anomaly rate")
-    truth = jnp.asarray(labels, jnp.float32)
-    mass = jnp.ones_like(truth) if weight is None else jnp.asarray(weight, jnp.float32)
+    truth = jnp.asarray(as_labels(labels), jnp.float32)
+    mass = jnp.ones_like(truth) if weight is None else as_mass(weight).astype(jnp.float32)
     # weights that rows had before count within their class
     anomalies, normals = mass * truth, mass * (1 - truth)
     rate = jnp.asarray(anomaly_rate, jnp.float32)

@@ -8,6 +8,7 @@ from jax.scipy.special import ndtri
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from jaxae.numerics import in_float32
 from jaxae.scoring.checks import require_finite, require_open_unit, require_vectors
 
 
@@ -63,7 +64,7 @@ def contamination(
     require_vectors(clean=clean)
     require_finite("scores", scores)
     require_finite("clean scores", clean)
-    scores, clean = jnp.asarray(scores, jnp.float32), jnp.asarray(clean, jnp.float32)
+    scores, clean = in_float32("scores", scores), in_float32("clean scores", clean)
     limit = jnp.quantile(clean, quantile)
     # normals are as often below t in both samples, anomalies (nearly) never: the ratio is the share of normals
     low, reference = jnp.mean(scores <= limit), jnp.mean(clean <= limit)

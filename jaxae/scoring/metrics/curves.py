@@ -4,11 +4,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int, Num
 
-from jaxae.scoring.checks import require_finite, require_labels, require_vectors
+from jaxae.numerics import in_float32, is_traced, real_array
+from jaxae.scoring.checks import as_labels, require_finite, require_labels, require_vectors
 from jaxae.scoring.metrics.ordering import descending, order_key, sort_with_labels
 
 
@@ -58,11 +60,13 @@ def operating_points(labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | N
 
     Args:
       labels: `[N]`, 1 anomaly, 0 normal.
-      scores: `[N]`, higher is more anomalous; compared as float32, 0.0 and -0.0 as equal.
+      scores: `[N]`, higher is more anomalous; compared as float32, 0.0 and -0.0 as equal. Where the points alone are of
+        interest and not their thresholds, `numerics.ranked` keeps scores apart that float32 would merge.
       weight: `[N]`, weight of each row, not negative; None weighs all rows 1 and sorts fastest.
 
     Raises:
-      ValueError: shapes differ, labels are not 0/1, a score is not finite, a weight is negative.
+      ValueError: shapes differ, labels are not 0/1, a score is not finite, float32 merges scores (see
+        `numerics.in_float32`), a weight is negative.
 
     Example:
       >>> import jax.numpy as jnp
@@ -74,7 +78,7 @@ def operating_points(labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | N
     require_vectors(labels=labels, scores=scores, weight=weight)
     require_finite("scores", scores)
     require_labels(labels, weight)
-    scores, truth = jnp.asarray(scores, jnp.float32), jnp.asarray(labels).astype(jnp.int32)
+    scores, truth = in_float32("scores", scores), jnp.asarray(as_labels(labels)).astype(jnp.int32)
     if weight is None:
         ordered, positive = sort_with_labels(scores, truth)
         # without weights only scores and labels are sorted: false positives are the rows flagged less the hits
@@ -107,11 +111,14 @@ def ends_of_ties(ordered: Float[Array, " N"]) -> Int[Array, " N"]:
     return jax.lax.cummin(jnp.where(is_last, jnp.arange(count), count - 1), reverse=True)
 
 
-def as_mass(weight: ArrayLike) -> Num[Array, " N"]:
+def as_mass(weight: ArrayLike, times: int = 1) -> Num[Array, " N"]:
     """Weights as int32 if their dtype is integer or bool, so that sums are exact, and as float32 otherwise.
+
+    Integers whose sum int32 does not hold are float32 too.
 
     Args:
       weight: `[N]`, weight of each row, not negative.
+      times: how often all of them may be counted.
 
     Example:
       >>> import jax.numpy as jnp
@@ -119,8 +126,11 @@ def as_mass(weight: ArrayLike) -> Num[Array, " N"]:
       >>> str(as_mass(jnp.array([True, False])).dtype), str(as_mass(jnp.array([0.5])).dtype)
       ('int32', 'float32')
     """
-    weight = jnp.asarray(weight)
-    return weight.astype(jnp.float32 if jnp.issubdtype(weight.dtype, jnp.inexact) else jnp.int32)
+    mass = real_array("weights", weight)
+    exact = not jnp.issubdtype(mass.dtype, jnp.inexact)
+    if exact and not is_traced(mass):
+        exact = times * np.asarray(mass).sum(dtype=np.float64) <= np.iinfo(np.int32).max
+    return jnp.asarray(mass, jnp.int32 if exact else jnp.float32)
 
 
 def area(points: OperatingPoints) -> Float[Array, ""]:
@@ -138,6 +148,11 @@ def area(points: OperatingPoints) -> Float[Array, ""]:
     hits, alarms = points.true_positives, points.false_positives
     # trapezoids: a tie flags its anomalies and normals together, on a straight line, which is half of each pair
     return jnp.sum(jnp.diff(alarms).astype(jnp.float32) * (hits[1:] + hits[:-1]).astype(jnp.float32)) / 2
+
+
+def bounded(rate: Array) -> Array:
+    """A rate within 0..1, which rounding in long sums may leave; NaN stays."""
+    return jnp.clip(rate, 0, 1)
 
 
 def _from_none(ordered, hits, alarms):
@@ -178,7 +193,8 @@ def roc_curve(
     points = operating_points(labels, scores, weight)
     require_labels(labels, weight, "the ROC curve")
     # 0 / 0 is NaN where a class is missing, as documented
-    return points.false_positives / points.negatives, points.true_positives / points.positives, points.threshold
+    false_alarms = bounded(points.false_positives / points.negatives)
+    return false_alarms, bounded(points.true_positives / points.positives), points.threshold
 
 
 def precision_recall_curve(
@@ -209,4 +225,4 @@ def precision_recall_curve(
     flagged = points.flagged
     # the inner where keeps 0 / 0 out of the gradient
     precision = jnp.where(flagged > 0, points.true_positives / jnp.where(flagged > 0, flagged, 1), 1)
-    return precision, points.true_positives / points.positives, points.threshold
+    return precision, bounded(points.true_positives / points.positives), points.threshold

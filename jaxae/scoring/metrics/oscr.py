@@ -6,8 +6,9 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from jaxae.scoring.checks import is_traced, require_labels, require_vectors
-from jaxae.scoring.metrics.curves import area, as_mass, operating_points
+from jaxae.numerics import is_traced, ranked
+from jaxae.scoring.checks import binary, require_finite, require_labels, require_vectors
+from jaxae.scoring.metrics.curves import area, as_mass, bounded, operating_points
 
 
 def oscr(
@@ -38,23 +39,21 @@ def oscr(
       0.5
     """
     require_vectors(is_known=is_known, correct=correct, confidence=confidence, weight=weight)
-    _require(is_known, correct, weight)
+    is_known, correct = binary("is_known", is_known), binary("correct", correct)
+    _require(is_known, weight)
+    require_finite("confidence", confidence)
     known = jnp.asarray(is_known).astype(jnp.int32)
     # integer counts where there are no weights: their sums are exact
     mass = jnp.ones(known.shape, jnp.int32) if weight is None else as_mass(weight)
     is_correct = jnp.asarray(correct).astype(mass.dtype)
     # known rows with a wrong class can never be counted: weight 0 removes them from the numerator
     counted = jnp.where(known == 1, mass * is_correct, mass)
-    points = operating_points(known, jnp.asarray(confidence, jnp.float32), counted)
+    points = operating_points(known, ranked("confidence", confidence), counted)
     # the divisor is all known rows, wrong ones included
-    return area(points) / jnp.sum(mass * known) / jnp.sum(mass * (1 - known))
+    return bounded(area(points) / jnp.sum(mass * known) / jnp.sum(mass * (1 - known)))
 
 
-def _require(is_known, correct, weight) -> None:
-    for name, values in {"is_known": is_known, "correct": correct}.items():
-        if not is_traced(values) and not np.isin(np.asarray(values), (0, 1)).all():
-            odd = np.asarray(values)[~np.isin(np.asarray(values), (0, 1))][0]
-            raise ValueError(f"{name} must be 0 or 1; got {odd}")
+def _require(is_known, weight) -> None:
     require_labels(is_known, weight)
     if is_traced(is_known, weight):
         return

@@ -6,9 +6,9 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from jaxae.numerics import as_number
-from jaxae.scoring.checks import is_traced, require_labels
-from jaxae.scoring.metrics.curves import OperatingPoints, area, as_mass, operating_points
+from jaxae.numerics import ranked, real_array, require_within
+from jaxae.scoring.checks import as_labels, is_traced, require_finite, require_labels, require_weights
+from jaxae.scoring.metrics.curves import OperatingPoints, area, as_mass, bounded, operating_points
 
 
 def pixel_auroc(masks: ArrayLike, maps: ArrayLike, weight: ArrayLike | None = None) -> Float[Array, ""]:
@@ -34,7 +34,7 @@ def pixel_auroc(masks: ArrayLike, maps: ArrayLike, weight: ArrayLike | None = No
     points = operating_points(masks, maps, weight)
     require_labels(masks, weight, "pixel AUROC")
     # pairs of an anomalous and a normal pixel, over all images
-    return area(points) / points.positives / points.negatives
+    return bounded(area(points) / points.positives / points.negatives)
 
 
 def region_share(masks: ArrayLike) -> Float[np.ndarray, "n H W"]:
@@ -53,10 +53,12 @@ def region_share(masks: ArrayLike) -> Float[np.ndarray, "n H W"]:
     """
     from scipy import ndimage
 
-    mask_array = np.asarray(masks)
+    mask_array = as_labels(masks)
+    if is_traced(mask_array):
+        raise ValueError("regions cannot be found in traced masks; pass region_share(masks) instead")
+    mask_array = np.asarray(mask_array)
     if mask_array.ndim != 3:
         raise ValueError(f"masks must be [n, H, W]; got shape {mask_array.shape}")
-    require_labels(mask_array.ravel())
     share = np.zeros(mask_array.shape, np.float32)
     for image, mask in zip(share, mask_array, strict=True):
         regions = np.zeros(mask.shape, np.int32)
@@ -96,12 +98,15 @@ def per_region_overlap(
       >>> float(per_region_overlap(masks, maps))
       0.75
     """
-    if (number := as_number(max_fpr)) is not None and not 0 < number <= 1:
-        raise ValueError(f"max_fpr must lie in (0, 1]; got {max_fpr}")
-    if not np.issubdtype(jnp.asarray(masks).dtype, np.floating):
-        if is_traced(masks):
-            raise ValueError("regions cannot be found in traced masks; pass region_share(masks) instead")
+    require_within("max_fpr", max_fpr, "(0, 1]")
+    if not jnp.issubdtype(real_array("masks", masks, objects=True).dtype, jnp.floating):
         masks = region_share(masks)
+    elif not is_traced(masks):
+        values = np.asarray(masks, np.float32)
+        if not ((values >= 0) & (values <= 1)).all():
+            raise ValueError("floating masks are shares of regions, from region_share, and lie in [0, 1]")
+        if np.isin(values, (0, 1)).all():  # masks as floats: the shares of regions of one pixel are the same again
+            masks = region_share(masks)
     share, maps, weight = _flat(masks, maps, weight)
     inside = share > 0
     mass = jnp.ones(share.shape) if weight is None else weight.astype(jnp.float32)
@@ -109,7 +114,7 @@ def per_region_overlap(
     mass = jnp.where(inside, share, 1) * mass
     points = operating_points(inside.astype(jnp.int32), maps, mass)
     require_labels(inside, mass, "PRO")
-    return _area_up_to(points, max_fpr) / max_fpr
+    return bounded(_area_up_to(points, max_fpr) / max_fpr)
 
 
 def _area_up_to(points: OperatingPoints, limit: ArrayLike) -> Array:
@@ -124,11 +129,14 @@ def _area_up_to(points: OperatingPoints, limit: ArrayLike) -> Array:
 
 def _flat(masks, maps, weight):
     """Pixels as rows, each with its image's weight."""
-    if np.ndim(masks) != 3 or np.shape(masks) != np.shape(maps):
+    masks, maps = real_array("masks", masks, objects=True), real_array("maps", maps)
+    if np.ndim(masks) != 3 or np.shape(masks) != np.shape(maps) or 0 in np.shape(masks):
         raise ValueError(f"masks and maps must be [n, H, W] alike; got {np.shape(masks)} and {np.shape(maps)}")
     count, pixels = np.shape(masks)[0], int(np.prod(np.shape(masks)[1:]))
     if weight is not None:
         if np.shape(weight) != (count,):
             raise ValueError(f"weight must be one for each of the {count} images; got shape {np.shape(weight)}")
-        weight = jnp.repeat(as_mass(weight), pixels)
-    return jnp.ravel(jnp.asarray(masks)), jnp.ravel(jnp.asarray(maps)), weight
+        require_weights("weights", weight)
+        weight = jnp.repeat(as_mass(weight, pixels), pixels)
+    require_finite("maps", maps)
+    return jnp.ravel(jnp.asarray(masks)), jnp.ravel(ranked("maps", maps)), weight

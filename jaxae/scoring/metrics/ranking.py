@@ -6,10 +6,10 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from jaxae.numerics import as_number
-from jaxae.scoring.checks import is_traced, require_labels
+from jaxae.numerics import as_number, is_traced, ranked, require_within
+from jaxae.scoring.checks import require_finite, require_labels
 from jaxae.scoring.metrics.confusion import require_beta
-from jaxae.scoring.metrics.curves import area, operating_points, precision_recall_curve
+from jaxae.scoring.metrics.curves import OperatingPoints, area, bounded, operating_points
 
 
 def auroc(labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None) -> Float[Array, ""]:
@@ -31,10 +31,10 @@ def auroc(labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None)
       >>> float(auroc(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8])))
       0.75
     """
-    points = operating_points(labels, scores, weight)
+    points = points_in_order(labels, scores, weight)
     require_labels(labels, weight, "AUROC")
     # pairs that the anomaly wins over all pairs; divided twice, as the product of the counts may overflow
-    return area(points) / points.positives / points.negatives
+    return bounded(area(points) / points.positives / points.negatives)
 
 
 def average_precision(labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None) -> Float[Array, ""]:
@@ -56,9 +56,14 @@ def average_precision(labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | 
       >>> round(float(average_precision(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8]))), 4)
       0.8333
     """
+    points = points_in_order(labels, scores, weight)
+    require_labels(labels, weight, "average precision", both=False)
     # from flag-none to flag-all; point 0 flags nothing and adds no recall
-    precisions, recalls, _ = precision_recall_curve(labels, scores, weight)
-    return jnp.sum(jnp.diff(recalls) * precisions[1:])
+    hits, flagged = points.true_positives, points.flagged[1:]
+    # the inner where keeps 0 / 0 out of the gradient; rows of weight 0 at the top flag nothing
+    precisions = jnp.where(flagged > 0, hits[1:] / jnp.where(flagged > 0, flagged, 1), 1)
+    # divided once, after the sum: of a perfect ranking the sum of hits is exact, that of shares is not
+    return bounded(jnp.sum(jnp.diff(hits) * precisions) / points.positives)
 
 
 def fpr_at_tpr(
@@ -81,13 +86,12 @@ def fpr_at_tpr(
       >>> float(fpr_at_tpr(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8])))
       0.5
     """
-    if (number := as_number(tpr)) is not None and not 0 < number <= 1:
-        raise ValueError(f"tpr must lie in (0, 1]; got {tpr}")
-    points = operating_points(labels, scores, weight)
+    require_within("tpr", tpr, "(0, 1]")
+    points = points_in_order(labels, scores, weight)
     require_labels(labels, weight, "the false-alarm rate at a recall")
     # false alarms grow with recall, so the first point that reaches the recall has the fewest
     index = jnp.argmax(points.reaches(tpr))
-    return jnp.where(points.positives > 0, points.false_positives[index] / points.negatives, jnp.nan)
+    return jnp.where(points.positives > 0, bounded(points.false_positives[index] / points.negatives), jnp.nan)
 
 
 def tnr_at_fnr(
@@ -112,15 +116,14 @@ def tnr_at_fnr(
       >>> float(tnr_at_fnr(jnp.array([0, 0, 1, 1]), jnp.array([0.1, 0.4, 0.35, 0.8])))
       0.5
     """
-    if (number := as_number(fnr)) is not None and not 0 <= number < 1:
-        raise ValueError(f"fnr must lie in [0, 1); got {fnr}")
-    points = operating_points(labels, scores, weight)
+    require_within("fnr", fnr, "[0, 1)")
+    points = points_in_order(labels, scores, weight)
     require_labels(labels, weight, "the share of normals passed at a miss rate")
     # misses fall along the points: the first with few enough has the highest λ
     index = jnp.argmax(points.false_negatives / points.positives <= fnr)
     # normals below λ
     passed = (points.negatives - points.false_positives[index]) / points.negatives
-    return jnp.where(points.positives > 0, passed, jnp.nan)
+    return jnp.where(points.positives > 0, bounded(passed), jnp.nan)
 
 
 def best_f1(labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None) -> Float[Array, ""]:
@@ -160,10 +163,10 @@ def best_f_beta(
       0.8333
     """
     require_beta(beta)
-    points = operating_points(labels, scores, weight)
+    points = points_in_order(labels, scores, weight)
     require_labels(labels, weight, "F-beta", both=False)
     # F = (1 + b^2) TP / (flagged + b^2 positives), from TP + FP = flagged and TP + FN = positives
-    return jnp.max((1 + beta**2) * points.true_positives / (points.flagged + beta**2 * points.positives))
+    return bounded(jnp.max((1 + beta**2) * points.true_positives / (points.flagged + beta**2 * points.positives)))
 
 
 def precision_at_k(
@@ -189,7 +192,7 @@ def precision_at_k(
       >>> float(precision_at_k(jnp.array([0, 1, 1, 0]), jnp.array([0.1, 0.4, 0.4, 0.8]), k=2))
       0.5
     """
-    return _hits_at_k(labels, scores, weight, k)[0] / k
+    return bounded(_hits_at_k(labels, scores, weight, k)[0] / k)
 
 
 def recall_at_k(
@@ -208,17 +211,28 @@ def recall_at_k(
     """
     hits, anomalies = _hits_at_k(labels, scores, weight, k)
     require_labels(labels, weight, "recall at k", both=False)
-    return hits / anomalies
+    return bounded(hits / anomalies)
+
+
+def points_in_order(labels: ArrayLike, scores: ArrayLike, weight: ArrayLike | None = None) -> OperatingPoints:
+    """`operating_points` for what depends on the order of scores alone, which is that of the caller's precision.
+
+    The thresholds are the scores only where float32 holds those.
+    """
+    require_finite("scores", scores)  # ranks would hide a NaN
+    return operating_points(labels, ranked("scores", scores), weight)
 
 
 def _hits_at_k(labels, scores, weight, k):
     """Weight of the anomalies among the k highest scores, and among all rows."""
-    points = operating_points(labels, scores, weight)
+    points = points_in_order(labels, scores, weight)
     flagged, hits = points.flagged, points.true_positives
-    total = len(labels) if weight is None else None if is_traced(weight) else float(np.sum(weight))
-    if (number := as_number(k)) is not None and not (number > 0 and (total is None or number <= total)):
-        limit = "the weights' sum" if total is None else f"{total:g}"
-        raise ValueError(f"k must be above 0 and at most {limit}; got {k}")
+    require_within("k", k, "(0, inf)")
+    total = np.size(labels) if weight is None else None if is_traced(weight) else float(np.sum(weight))
+    if (number := as_number(k)) is not None and total is not None and number > total:
+        raise ValueError(f"k must be above 0 and at most {total:g}; got {k}")
+    # rounding may leave the last of the cumulative sums below a k that is all of them
+    k = jnp.minimum(k, flagged[-1])
     # the first point that flags k or more; point 0 flags none, so there is one before it
     after = jnp.argmax(flagged >= k)
     before = jnp.maximum(after - 1, 0)

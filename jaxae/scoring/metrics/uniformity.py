@@ -6,8 +6,8 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from jaxae.scoring.checks import is_traced
-from jaxae.scoring.metrics.curves import operating_points
+from jaxae.scoring.checks import as_labels, is_traced, require_p_values, require_vectors
+from jaxae.scoring.metrics.curves import bounded, operating_points
 
 
 def p_value_curve(
@@ -32,18 +32,16 @@ def p_value_curve(
       >>> [v.tolist() for v in p_value_curve(jnp.array([0, 0, 1]), jnp.array([0.5, 0.25, 0.125]))]
       [[0.0, 0.125, 0.25, 0.5], [0.0, 0.0, 0.5, 1.0]]
     """
-    if not is_traced(p_values):
-        values = np.asarray(p_values)
-        if not ((values >= 0) & (values <= 1)).all():
-            odd = values[~((values >= 0) & (values <= 1))][0]
-            raise ValueError(f"p-values must lie in [0, 1]; got {odd} (are these scores?)")
+    require_vectors(labels=labels, p_values=p_values, weight=weight)
+    require_p_values(p_values)
+    labels = as_labels(labels)
     # small p-values flag: with -p as score, false positives are the normals with p <= level
     points = operating_points(labels, -jnp.asarray(p_values, jnp.float32), weight)
     if not is_traced(labels, weight) and not float(points.negatives) > 0:
         raise ValueError(f"p-values are judged on normals; none of the {np.size(labels)} rows is one (with weight)")
     # the first point, +inf as threshold, becomes level 0
     level = jnp.concatenate([jnp.zeros(1), -points.threshold[1:]])
-    return level, points.false_positives / points.negatives
+    return level, bounded(points.false_positives / points.negatives)
 
 
 def p_value_excess(labels: ArrayLike, p_values: ArrayLike, weight: ArrayLike | None = None) -> Float[Array, ""]:

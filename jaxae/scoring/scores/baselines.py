@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxae.numerics import as_whole
+from jaxae.files.messages import shown
+from jaxae.numerics import as_whole, real_array, require_count, require_within
 from jaxae.numerics.arguments import check_arguments
 
 Score = Callable[[np.ndarray], np.ndarray]
@@ -21,7 +22,10 @@ def knn(k: int = 5) -> Baseline:
     """Distance to the k-th nearest training row.
 
     Args:
-      k: rank of the neighbour; at most the number of training rows is used.
+      k: rank of the neighbour, at least 1; at most the number of training rows is used.
+
+    Raises:
+      ValueError: k is below 1 or no whole number.
 
     Example:
       >>> import numpy as np
@@ -29,6 +33,8 @@ def knn(k: int = 5) -> Baseline:
       >>> baselines.knn(k=2)(np.array([[0.0], [1.0], [5.0]]))(np.array([[2.0]])).tolist()
       [2.0]
     """
+
+    k = require_count("k", k)
 
     def fit(x: np.ndarray) -> Score:
         neighbours = _sklearn("neighbors").NearestNeighbors(n_neighbors=min(k, len(x))).fit(x)
@@ -40,8 +46,13 @@ def knn(k: int = 5) -> Baseline:
 def pca(variance: float | int | None = 0.9) -> Baseline:
     """Squared distance to the subspace of the leading principal components.
 
+    At most D - 1 components are kept, whatever share they explain: all D span every row, and no row would lie apart.
+
     Args:
-      variance: share of the variance that the components explain, in (0, 1), or their number.
+      variance: share of the variance that the components explain, in (0, 1), or their number, at least 1; None: D - 1.
+
+    Raises:
+      ValueError: a share outside (0, 1) or a number below 1; in use, training rows that are all equal.
 
     Example:
       >>> import numpy as np
@@ -51,9 +62,22 @@ def pca(variance: float | int | None = 0.9) -> Baseline:
       [4.0]
     """
 
+    whole = as_whole(variance)
+    if whole is not None:
+        require_count("the number of components", whole)
+    elif variance is not None:
+        require_within("the share of variance", variance, "(0, 1)")
+
     def fit(x: np.ndarray) -> Score:
-        components = variance if (whole := as_whole(variance)) is None else min(whole, *x.shape)
-        model = _sklearn("decomposition").PCA(components, svd_solver="full").fit(x)
+        _require_varied(x)
+        most = min(len(x), x.shape[1] - 1)
+        decomposition = _sklearn("decomposition").PCA
+        if most == 0:  # a single column: the subspace is the mean
+            return lambda rows: ((rows - x.mean(0)) ** 2).sum(1)
+        components = most if variance is None else float(variance) if whole is None else min(whole, most)
+        model = decomposition(components, svd_solver="full").fit(x)
+        if model.n_components_ > most:  # of equal variances a share may take every direction
+            model = decomposition(most, svd_solver="full").fit(x)
         return lambda rows: ((rows - model.inverse_transform(model.transform(rows))) ** 2).sum(1)
 
     return _checked(fit)
@@ -65,6 +89,9 @@ def mahalanobis(shrinkage: float = 0.0) -> Baseline:
     Args:
       shrinkage: weight of the multiple of the identity with the same trace in the covariance, in [0, 1].
 
+    Raises:
+      ValueError: the shrinkage is outside [0, 1]; in use, training rows that are all equal.
+
     Example:
       >>> import numpy as np
       >>> from jaxae.scoring import baselines
@@ -73,8 +100,11 @@ def mahalanobis(shrinkage: float = 0.0) -> Baseline:
       [2.0, 0.5]
     """
 
+    require_within("shrinkage", shrinkage, "[0, 1]")
+
     def fit(x: np.ndarray) -> Score:
-        model = _sklearn("covariance").ShrunkCovariance(shrinkage=shrinkage).fit(x)
+        _require_varied(x)
+        model = _sklearn("covariance").ShrunkCovariance(shrinkage=float(shrinkage)).fit(x)
         return model.mahalanobis
 
     return _checked(fit)
@@ -84,7 +114,10 @@ def kde(bandwidth: float | str = "scott") -> Baseline:
     """Negative log-density of a kernel density estimate with a normal kernel.
 
     Args:
-      bandwidth: standard deviation of the kernel in the data's unit, or the rule "scott" or "silverman".
+      bandwidth: standard deviation of the kernel in the data's unit, > 0, or the rule "scott" or "silverman".
+
+    Raises:
+      ValueError: a bandwidth that is not above 0, or another rule.
 
     Example:
       >>> import numpy as np
@@ -93,8 +126,10 @@ def kde(bandwidth: float | str = "scott") -> Baseline:
       [0.919, 2.919]
     """
 
+    chosen = _number_or_rule("bandwidth", bandwidth, ("scott", "silverman"))
+
     def fit(x: np.ndarray) -> Score:
-        model = _sklearn("neighbors").KernelDensity(bandwidth=bandwidth).fit(x)
+        model = _sklearn("neighbors").KernelDensity(bandwidth=chosen).fit(x)
         return lambda rows: -model.score_samples(rows)
 
     return _checked(fit)
@@ -105,7 +140,10 @@ def one_class_svm(nu: float = 0.5, gamma: float | str = "scale") -> Baseline:
 
     Args:
       nu: upper bound on the share of training rows outside the region, in (0, 1].
-      gamma: inverse width of the kernel `exp(-gamma |x - y|^2)`; "scale" is 1 / (D var(x)).
+      gamma: inverse width of the kernel `exp(-gamma |x - y|^2)`, > 0; "scale" is 1 / (D var(x)), "auto" is 1 / D.
+
+    Raises:
+      ValueError: nu is outside (0, 1], gamma is not above 0 or another rule.
 
     Example:
       >>> import numpy as np
@@ -115,8 +153,11 @@ def one_class_svm(nu: float = 0.5, gamma: float | str = "scale") -> Baseline:
       True
     """
 
+    require_within("nu", nu, "(0, 1]")
+    chosen = _number_or_rule("gamma", gamma, ("scale", "auto"))
+
     def fit(x: np.ndarray) -> Score:
-        model = _sklearn("svm").OneClassSVM(nu=nu, gamma=gamma).fit(x)
+        model = _sklearn("svm").OneClassSVM(nu=float(nu), gamma=chosen).fit(x)
         return lambda rows: -model.decision_function(rows)
 
     return _checked(fit)
@@ -126,9 +167,12 @@ def isolation_forest(trees: int = 100, max_samples: int | str = "auto", seed: in
     """Isolation score `2^(-E[depth] / c(n))` in (0, 1): few random cuts isolate an anomaly.
 
     Args:
-      trees: number of trees.
-      max_samples: number of training rows of each tree; "auto" is at most 256.
-      seed: seed of rows and cuts.
+      trees: number of trees, at least 1.
+      max_samples: number of training rows of each tree, at least 2, as one row has no depth; "auto" is at most 256.
+      seed: seed of rows and cuts, a whole number from 0.
+
+    Raises:
+      ValueError: a number is outside its range; in use, fewer than 2 training rows.
 
     Example:
       >>> import numpy as np
@@ -139,20 +183,26 @@ def isolation_forest(trees: int = 100, max_samples: int | str = "auto", seed: in
       True
     """
 
+    trees, seed = require_count("trees", trees), require_count("seed", seed, 0)
+    limit = max_samples if max_samples == "auto" else require_count("max_samples", max_samples, 2)
+
     def fit(x: np.ndarray) -> Score:
-        samples = max_samples if (whole := as_whole(max_samples)) is None else min(whole, len(x))
+        samples = "auto" if isinstance(limit, str) else min(limit, len(x))
         forest = _sklearn("ensemble").IsolationForest
         model = forest(n_estimators=trees, max_samples=samples, random_state=seed).fit(x)
         return lambda rows: -model.score_samples(rows)
 
-    return _checked(fit)
+    return _checked(fit, at_least=2)
 
 
 def lof(k: int = 20) -> Baseline:
     """Local outlier factor: density at a row's k neighbours over the density at the row, about 1 for normals.
 
     Args:
-      k: number of neighbours; less than the number of training rows is used.
+      k: number of neighbours, at least 1; less than the number of training rows is used.
+
+    Raises:
+      ValueError: k is below 1 or no whole number; in use, fewer than 2 training rows.
 
     Example:
       >>> import numpy as np
@@ -161,6 +211,8 @@ def lof(k: int = 20) -> Baseline:
       >>> bool(near < 1.5 < far)
       True
     """
+
+    k = require_count("k", k)
 
     def fit(x: np.ndarray) -> Score:
         model = _sklearn("neighbors").LocalOutlierFactor(n_neighbors=min(k, len(x) - 1), novelty=True).fit(x)
@@ -190,6 +242,22 @@ def _sklearn(module: str) -> Any:
         raise ValueError("the baselines need scikit-learn: pip install 'jaxae[baselines]'") from None
 
 
+def _number_or_rule(name: str, value: Any, rules: tuple[str, ...]) -> float | str:
+    """A number above 0 as a float, or the name of a rule."""
+    if isinstance(value, str):
+        if value not in rules:
+            raise ValueError(f"{name} must be a number above 0 or one of {', '.join(rules)}; got {shown(value)}")
+        return value
+    require_within(name, value, "(0, inf)")
+    return float(value)
+
+
+def _require_varied(x: np.ndarray) -> None:
+    """Raise for training rows that are all equal: they span no direction, and every score would be 0."""
+    if (x == x[:1]).all():
+        raise ValueError(f"all {len(x)} training rows are equal: there is no direction to compare with")
+
+
 def _checked(fit: Baseline, at_least: int = 1) -> Baseline:
     def checked(x: np.ndarray) -> Score:
         x = _rows(x)
@@ -202,8 +270,8 @@ def _checked(fit: Baseline, at_least: int = 1) -> Baseline:
 
 
 def _rows(x: np.ndarray, width: int | None = None) -> np.ndarray:
-    x = np.asarray(x, np.float64)
-    if x.ndim != 2 or width not in (None, x.shape[-1]):
+    x = np.asarray(real_array("rows", x), np.float64)
+    if x.ndim != 2 or 0 in x.shape or width not in (None, x.shape[-1]):
         raise ValueError(f"rows must be a table [n, {'D' if width is None else width}]; got {x.shape}")
     if bad := int((~np.isfinite(x)).sum()):
         raise ValueError(f"rows must be finite; {bad} of {x.size} values are not")

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxae.numerics import split_keys
+from jaxae.files.messages import shown
+from jaxae.numerics import require_count, split_keys
 from jaxae.types import Batch, PyTree, Scorer
 
 
@@ -64,8 +65,7 @@ def averaged(base: Scorer, num: int) -> Scorer:
       >>> bool(abs(scorer.apply({}, jax.random.key(0), Batch(jnp.zeros((1, 2))))[0]) < 0.1)
       True
     """
-    if num < 1:
-        raise ValueError(f"num must be at least 1; got {num}")
+    num = require_count("num", num)
 
     def through(function: Callable) -> Callable:
         def call(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
@@ -89,7 +89,7 @@ def ensemble(base: Scorer, reduce: str = "mean") -> Scorer:
       reduce: reduction over the members' scores: "mean", "median", "min", "max" or "spread", the standard deviation.
 
     Raises:
-      ValueError: an unknown `reduce`.
+      ValueError: an unknown `reduce`; in `apply`, the spread of a single member, which is 0.
 
     Source: Lakshminarayanan, Pritzel and Blundell 2017, "Simple and Scalable Predictive Uncertainty Estimation using
     Deep Ensembles".
@@ -107,12 +107,14 @@ def ensemble(base: Scorer, reduce: str = "mean") -> Scorer:
       [2.0]
     """
     reductions = {"mean": jnp.mean, "median": jnp.median, "min": jnp.min, "max": jnp.max, "spread": jnp.std}
-    if reduce not in reductions:
-        raise ValueError(f"unknown reduction of an ensemble {reduce!r}; there are {', '.join(reductions)}")
+    if not isinstance(reduce, str) or reduce not in reductions:
+        raise ValueError(f"unknown reduction of an ensemble {shown(reduce)}; there are {', '.join(reductions)}")
     reduced = reductions[reduce]
 
     def through(function: Callable) -> Callable:
         def call(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
+            if reduce == "spread" and {leaf.shape[0] for leaf in jax.tree.leaves(fitted)} == {1}:
+                raise ValueError("the spread of a single member is 0 for every example; give at least 2 members")
             # the key is not mapped: every member scores the same corruption
             return reduced(jax.vmap(lambda member: function(member, rng, batch))(fitted), axis=0)
 

@@ -5,7 +5,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from jaxae.numerics import as_number
+from jaxae.numerics import require_within
 
 SHRINKAGES = ("ledoit_wolf", "oas")
 
@@ -77,8 +77,8 @@ def require_shrinkage(shrinkage: str | ArrayLike) -> None:
     """Raise unless `shrinkage` is a known name or a number in [0, 1]; arrays, perhaps traced, pass."""
     if isinstance(shrinkage, str) and shrinkage not in SHRINKAGES:
         raise ValueError(f"unknown shrinkage {shrinkage!r}; there are {', '.join(SHRINKAGES)}, or a number in [0, 1]")
-    if (number := as_number(shrinkage)) is not None and not 0 <= number <= 1:
-        raise ValueError(f"shrinkage must lie in [0, 1]; got {shrinkage}")
+    if not isinstance(shrinkage, str):
+        require_within("shrinkage", shrinkage, "[0, 1]")
 
 
 def _ledoit_wolf(sample, spherical, centred, weight):

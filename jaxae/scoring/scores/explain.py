@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
+from jaxae.numerics import require_count, require_within
 from jaxae.numerics.arguments import check_arguments
 from jaxae.numerics.neighbours import nearest_rows
 from jaxae.scoring.scores.held_out import divided, in_chunks, row_weights
@@ -69,8 +70,7 @@ def heat_maps(base: Scorer, held_out: int | None = None, quantile: float = 0.99)
     """
     if base.map is None:
         raise ValueError("heat maps are drawn from a scorer's map, and this scorer has none")
-    if not 0 < quantile < 1:
-        raise ValueError(f"quantile must lie strictly between 0 and 1; got {quantile}")
+    require_within("quantile", quantile, "(0, 1)")
     base_map = base.map
 
     def pixels(fitted: PyTree, rng: Array | None, batch: Batch) -> Array:
@@ -156,7 +156,8 @@ def nearest_normals(
       >>> explain.nearest_normals(latent.inputs, (), (), normal, new)
       Nearest(row=Array([[1]], dtype=int32), distance=Array([[1.]], dtype=float32))
     """
-    bank, weight = reference_features(features, params, state, reference, at_least=max(k, 1))
+    k = require_count("k", k)
+    bank, weight = reference_features(features, params, state, reference, at_least=k)
     distance, index = nearest_rows(features(params, state, batch), bank, k, weight)
     return Nearest(index, distance)
 

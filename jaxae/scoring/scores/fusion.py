@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from jaxae.files.messages import shown
 from jaxae.scoring.scores.held_out import divided, in_chunks, row_weights
 from jaxae.types import Batch, PyTree, Scorer
 
@@ -49,7 +50,9 @@ def fused(*scorers: Scorer, held_out: int | None = None, by: str = "rank") -> Sc
       [0.69, 5.34]
     """
     if not scorers or by not in ("rank", "z", "log"):
-        raise ValueError(f'fused needs at least one scorer and by "rank", "z" or "log"; got {len(scorers)} and {by!r}')
+        raise ValueError(
+            f'fused needs at least one scorer and by "rank", "z" or "log"; got {len(scorers)} and {shown(by)}'
+        )
 
     def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> dict:
         fitting_rows, rows = divided(reference, held_out)

@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from jaxae.numerics import require_count
 from jaxae.types import Batch, PyTree
 
 # number of rows that `fit` passes through a function at a time
@@ -34,7 +35,7 @@ def divided(reference: Batch | None, held_out: int | None = None) -> tuple[Batch
     """
     reference = require_reference(reference)
     num = jax.tree.leaves(reference.x)[0].shape[0]
-    count = num // 5 if held_out is None else held_out
+    count = num // 5 if held_out is None else require_count("held_out", held_out)
     if not 1 <= count < num:
         raise ValueError(f"held_out must leave rows on both sides; got {held_out} of {num} reference rows")
     fitting_rows = jax.tree.map(lambda leaf: leaf[: num - count], reference)

@@ -9,6 +9,8 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from jaxae.files.messages import shown
+from jaxae.numerics import require_count
 from jaxae.numerics.arguments import check_arguments
 from jaxae.numerics.neighbours import nearest_rows
 from jaxae.scoring.checks import is_traced
@@ -95,8 +97,9 @@ def knn(features: Features, k: int = 5, reduce: str = "kth") -> Scorer:
       >>> scorer.apply(fitted, None, Batch(jnp.array([[0.0], [5.0]]))).tolist()
       [1.0, 4.0]
     """
-    if k < 1 or reduce not in ("kth", "mean"):
-        raise ValueError(f'knn needs k of at least 1 and reduce "kth" or "mean"; got k {k}, reduce {reduce!r}')
+    k = require_count("k", k)
+    if reduce not in ("kth", "mean"):
+        raise ValueError(f'reduce must be "kth" or "mean"; got {shown(reduce)}')
 
     def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> dict:
         bank, weight = reference_features(features, params, state, reference, at_least=k)

@@ -6,6 +6,7 @@ import jax
 from jax import Array
 
 from jaxae.networks import evaluated
+from jaxae.numerics import require_count
 from jaxae.objectives.iwae import log_weights
 from jaxae.scoring.scores.reconstruction import fit_model
 from jaxae.types import Autoencoder, Batch, PyTree, Scorer
@@ -41,10 +42,7 @@ def bound(model: Autoencoder, num_samples: int = 1, num_averages: int = 1) -> Sc
       >>> scorer.apply(fitted, jax.random.key(1), Batch(jnp.ones((3, 5)))).shape
       (3,)
     """
-    if num_samples < 1 or num_averages < 1:
-        raise ValueError(
-            f"bound: num_samples and num_averages must be at least 1, got {num_samples} and {num_averages}"
-        )
+    num_samples, num_averages = require_count("num_samples", num_samples), require_count("num_averages", num_averages)
     total = num_samples * num_averages
     size = min(CHUNK, total)
     chunks = -(-total // size)

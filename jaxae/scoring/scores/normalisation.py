@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxae.numerics import as_number, mean_per_example, sum_per_example, target_of
+from jaxae.numerics import mean_per_example, require_within, sum_per_example, target_of
 from jaxae.scoring.scores.held_out import divided, in_chunks, mean_in_chunks, row_weights
 from jaxae.scoring.scores.reconstruction import top_mean
 from jaxae.types import Batch, PyTree, Scorer
@@ -51,8 +51,9 @@ def normalised(
     """
     if base.map is None:
         raise ValueError("normalised divides a scorer's map element by element, and this scorer has none")
-    if (number := as_number(floor)) is not None and not number > 0:
-        raise ValueError(f"floor must be above 0; got {floor}")
+    require_within("floor", floor, "(0, inf)")
+    if fraction is not None:
+        require_within("fraction", fraction, "(0, 1]")
     base_map = base.map
 
     def fit(params: PyTree, state: PyTree, reference: Batch | None = None) -> dict:
@@ -136,8 +137,8 @@ def relative(base: Scorer, exponent: ArrayLike = 1.0, offset: ArrayLike = 1.0) -
       >>> relative(base).apply({}, None, Batch(jnp.array([[1.0], [3.0]]))).tolist()
       [0.5, 0.30000001192092896]
     """
-    if (number := as_number(offset)) is not None and not number > 0:
-        raise ValueError(f"offset must be above 0; got {offset}")
+    require_within("offset", offset, "(0, inf)")
+    require_within("exponent", exponent, "(-inf, inf)")
 
     def divisor(batch: Batch) -> Array:
         squares = sum_per_example(jnp.asarray(target_of(batch), jnp.float32) ** 2, batch.mask)

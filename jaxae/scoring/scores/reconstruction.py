@@ -1,14 +1,13 @@
 """Reconstruction errors as anomaly scores, one number for each example, with their maps."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from jaxae.numerics import as_number, mean_per_example, sum_per_example, target_of
+from jaxae.files.messages import shown
+from jaxae.numerics import mean_per_example, require_within, sum_per_example, target_of
 from jaxae.numerics.filters import gaussian_blur
 from jaxae.scoring.scores.ssim import ssim
 from jaxae.types import Autoencoder, Batch, PyTree, Scorer
@@ -63,14 +62,11 @@ def reconstruction(
       >>> scorer.map(fitted, None, as_batch(jnp.array([[2.0, 4.0]]))).tolist()
       [[1.0, 2.0]]
     """
-    if kind not in KINDS:
-        raise ValueError(f"unknown kind of reconstruction score {kind!r}; there are {', '.join(KINDS)}")
-    if (number := as_number(fraction)) is not None and not 0 < number <= 1:
-        raise ValueError(f"fraction must lie in (0, 1]; got {fraction}")
-    if (number := as_number(sigma)) is not None and not 0 < number < math.inf:
-        raise ValueError(f"sigma must be a positive finite number of pixels; got {sigma}")
-    if (number := as_number(data_range)) is not None and not 0 < number < math.inf:
-        raise ValueError(f"data_range must be positive and finite; got {data_range}")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ValueError(f"unknown kind of reconstruction score {shown(kind)}; there are {', '.join(KINDS)}")
+    require_within("fraction", fraction, "(0, 1]")
+    require_within("sigma", sigma, "(0, inf)")
+    require_within("data_range", data_range, "(0, inf)")
 
     def difference(target: Array, reconstruction: Array) -> Array:
         if kind == "ssim":

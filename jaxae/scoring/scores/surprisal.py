@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxae.numerics import as_number, sum_per_example
+from jaxae.numerics import require_count, require_within, sum_per_example
 from jaxae.scoring.scores.held_out import in_chunks, require_reference, row_weights
 from jaxae.types import Autoencoder, Batch, PyTree, Scorer
 
@@ -37,10 +37,8 @@ def surprisal(model: Autoencoder, num_symbols: int, smoothing: ArrayLike = 1.0, 
       >>> [round(s, 3) for s in scorer.apply(fitted, None, Batch(jnp.array([[0.0], [1.0]]))).tolist()]
       [0.134, 2.079]
     """
-    if num_symbols < 2:
-        raise ValueError(f"surprisal needs at least 2 symbols; got {num_symbols}")
-    if (number := as_number(smoothing)) is not None and not number > 0:
-        raise ValueError(f"smoothing must be above 0; got {smoothing}")
+    num_symbols = require_count("num_symbols", num_symbols, 2)
+    require_within("smoothing", smoothing, "(0, inf)")
 
     def symbols_of(params: PyTree, state: PyTree, batch: Batch) -> list[Array]:
         symbols = model.encode(params, state, batch.x, batch.condition).symbols

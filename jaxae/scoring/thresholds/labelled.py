@@ -4,9 +4,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxae.numerics import as_number
-from jaxae.scoring.checks import is_traced, require_labels, require_open_unit, require_spread, require_vectors
-from jaxae.scoring.costs.expected import expected_cost_curve
+from jaxae.numerics import in_float32, require_within
+from jaxae.scoring.checks import (
+    as_labels,
+    is_traced,
+    require_labels,
+    require_open_unit,
+    require_spread,
+    require_vectors,
+)
+from jaxae.scoring.costs.expected import expected_cost_curve, require_table
 from jaxae.scoring.metrics.confusion import prevalence_weight
 from jaxae.scoring.metrics.curves import OperatingPoints, operating_points
 from jaxae.scoring.thresholds.rule import rule
@@ -20,10 +27,11 @@ def _require_dev(name: str, dev, labels, weight, both: bool = True) -> None:
         raise ValueError(f"{name} needs dev scores with labels; {WITHOUT_ANOMALIES}")
     require_vectors(dev=dev, labels=labels, weight=weight)
     require_labels(labels, weight)
-    if not is_traced(labels) and not np.any(labels):
+    if not is_traced(labels) and not np.any(np.asarray(as_labels(labels))):
         raise ValueError(f"{name} needs anomalies among the {len(labels)} dev scores; {WITHOUT_ANOMALIES}")
     require_labels(labels, weight, f"{name} (on dev scores)", both)
     require_spread("dev scores", dev)
+    in_float32("dev scores", dev)
 
 
 def _points(name: str, dev, labels, weight, anomaly_rate: ArrayLike | None = None) -> OperatingPoints:
@@ -52,8 +60,7 @@ def recall(rate: ArrayLike) -> Threshold:
       >>> float(threshold_rule.fit(jnp.array([1.0, 3.0]), dev, labels)["threshold"])
       6.0
     """
-    if (number := as_number(rate)) is not None and not 0 < number <= 1:
-        raise ValueError(f"rate must lie in (0, 1]; got {rate}")
+    require_within("rate", rate, "(0, 1]")
 
     def choose(calibration, dev, labels, weight):
         _require_dev("the recall rule", dev, labels, weight, both=False)
@@ -107,8 +114,7 @@ def f_beta(beta: ArrayLike, anomaly_rate: ArrayLike | None = None) -> Threshold:
       >>> [float(thresholds.f_beta(beta).fit(jnp.array([1.0, 3.0]), dev, labels)["threshold"]) for beta in (0.5, 2.0)]
       [6.0, 2.0]
     """
-    if (number := as_number(beta)) is not None and not 0 < number < float("inf"):
-        raise ValueError(f"beta must be above 0 and finite; got {beta}")
+    require_within("beta", beta, "(0, inf)")
     if anomaly_rate is not None:
         require_open_unit("anomaly_rate", anomaly_rate)
 
@@ -143,8 +149,7 @@ def precision(share: ArrayLike, anomaly_rate: ArrayLike | None = None) -> Thresh
       >>> [float(thresholds.precision(p).fit(jnp.array([1.0, 3.0]), dev, labels)["threshold"]) for p in (0.6, 0.9)]
       [2.0, 6.0]
     """
-    if (number := as_number(share)) is not None and not 0 < number <= 1:
-        raise ValueError(f"the precision must lie in (0, 1]; got {share}")
+    require_within("the precision", share, "(0, 1]")
     if anomaly_rate is not None:
         require_open_unit("anomaly_rate", anomaly_rate)
 
@@ -218,9 +223,7 @@ def expected_cost(table: CostTable, anomaly_rate: ArrayLike = 0.05) -> Threshold
       >>> float(threshold_rule.fit(jnp.array([1.0, 3.0]), dev, labels)["threshold"])
       2.0
     """
-    require_open_unit("anomaly_rate", anomaly_rate)
-    if jnp.shape(table.costs) != (2, 2):
-        raise ValueError(f"accept-or-flag needs costs of shape (2, 2), truth by action; got {jnp.shape(table.costs)}")
+    require_table(table, anomaly_rate)
 
     def choose(calibration, dev, labels, weight):
         _require_dev("the expected-cost rule", dev, labels, weight)

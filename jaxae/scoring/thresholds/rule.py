@@ -7,6 +7,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from jaxae.numerics import in_float32, real_array
 from jaxae.scoring.checks import require_finite, require_spread, require_vectors
 from jaxae.scoring.guarantees.conformal import p_value_table
 from jaxae.types import Threshold, Verdict
@@ -33,7 +34,10 @@ def rule(choose: Callable, costs_actions: bool = False, reads: str = "calibratio
     ) -> dict[str, Array]:
         require_vectors(calibration=calibration)
         require_spread("calibration scores", calibration)
-        ordered = jnp.sort(jnp.asarray(calibration, jnp.float32))
+        for name, values in {"dev": dev, "labels": labels, "weight": weight}.items():
+            if values is not None:  # also where the rule reads none of them
+                real_array(name, values, objects=True)
+        ordered = jnp.sort(in_float32("calibration scores", calibration))
         return {
             "threshold": jnp.asarray(choose(ordered, dev, labels, weight), jnp.float32),
             "calibration": ordered,
@@ -42,7 +46,7 @@ def rule(choose: Callable, costs_actions: bool = False, reads: str = "calibratio
 
     def apply(fitted: dict[str, Array], scores: ArrayLike) -> Verdict:
         require_finite("scores", scores)
-        scores = jnp.asarray(scores, jnp.float32)
+        scores = in_float32("scores", scores, around=fitted["threshold"])
         # A NaN that a compiled program meets is no evidence of a normal example: it is flagged, as +inf.
         scores = jnp.where(jnp.isnan(scores), jnp.inf, scores)
         threshold, calibration = fitted["threshold"], fitted["calibration"]

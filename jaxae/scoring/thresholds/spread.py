@@ -5,7 +5,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxae.numerics import as_number
+from jaxae.numerics import require_within
 from jaxae.scoring.checks import is_traced
 from jaxae.scoring.thresholds.rule import rule
 from jaxae.types import Threshold
@@ -78,8 +78,7 @@ def iqr(k: ArrayLike = 1.5) -> Threshold:
 
 
 def _require_positive(name: str, value: ArrayLike) -> None:
-    if (number := as_number(value)) is not None and not 0 < number < float("inf"):
-        raise ValueError(f"{name} must be above 0 and finite; got {value}")
+    require_within(name, value, "(0, inf)")
 
 
 def _require_some(what: str, spread: Array) -> None:
