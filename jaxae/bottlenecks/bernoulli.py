@@ -10,7 +10,7 @@ from jax.lax import stop_gradient
 from jaxae.bottlenecks.temperature import Temperature, at_state, check_temperature, first_step, next_step
 from jaxae.bottlenecks.tokens import checked_symbols, unpadded
 from jaxae.numerics import straight_through, sum_per_example
-from jaxae.types import Bottleneck, Code
+from jaxae.types import Bottleneck, Code, Estimator
 
 ESTIMATORS = ("straight_through", "gumbel_straight_through", "relaxed")
 
@@ -106,7 +106,8 @@ def bernoulli(
         p = jax.nn.sigmoid(prior_logits(params, jnp.zeros(h.shape)))
         return jax.random.bernoulli(rng, p).astype(jnp.float32)
 
-    return Bottleneck(init, apply, sample, lookup, 2)
+    relaxed = None if estimator == "straight_through" else Estimator(estimator)
+    return Bottleneck(init, apply, sample, lookup, 2, relaxed)
 
 
 def _log_prob(bits, logits):

@@ -13,7 +13,7 @@ from jax.lax import stop_gradient
 from jaxae.bottlenecks.temperature import Temperature, at_state, check_temperature, first_step, next_step
 from jaxae.bottlenecks.tokens import checked_symbols, unpadded
 from jaxae.numerics import straight_through, sum_per_example
-from jaxae.types import Bottleneck, Code
+from jaxae.types import Bottleneck, Code, Estimator
 
 ESTIMATORS = ("gumbel_straight_through", "relaxed")
 
@@ -112,7 +112,7 @@ def categorical(
         drawn = jax.random.randint(rng, (*h.shape[:-1], variables), 0, classes)
         return flat(jax.nn.one_hot(drawn, classes))
 
-    return Bottleneck(init, apply, sample, lookup, classes)
+    return Bottleneck(init, apply, sample, lookup, classes, Estimator(estimator))
 
 
 def exact_expectation(posterior: Categorical, function: Callable, max_latents: int = 4096) -> Array:

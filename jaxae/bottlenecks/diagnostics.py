@@ -32,6 +32,35 @@ def code_counts(symbols: Int[Array, "*dims"], num_codes: int, mask: Array | None
     return jnp.zeros(num_codes, jnp.int32).at[ids].add(1, mode="drop")
 
 
+def active_counts(latent: Float[Array, "*tokens D"], mask: Array | None = None) -> Int[Array, " D"]:
+    """In how many tokens each latent is not 0, `[D]` int32: `dead_codes` of it are latents that are never on.
+
+    Counts of several batches add up.
+
+    Args:
+      latent: latent of a sparse bottleneck such as `top_k`.
+      mask: `[*tokens]`, 0 where a token only pads.
+
+    Raises:
+      ValueError: the mask's shape differs.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxae.bottlenecks.diagnostics import active_counts, dead_codes
+      >>> counts = active_counts(jnp.array([[0.0, -3.0, 2.0], [0.0, 1.0, 0.0]]))
+      >>> counts.tolist(), dead_codes(counts).tolist()
+      ([0, 2, 1], [True, False, False])
+    """
+    is_on = latent != 0
+    if mask is not None:
+        if mask.shape != latent.shape[:-1]:
+            raise ValueError(
+                f"active_counts: the mask must have a value per token {latent.shape[:-1]}, got {mask.shape}"
+            )
+        is_on = is_on & (mask[..., None] > 0)
+    return is_on.reshape(-1, latent.shape[-1]).sum(0, dtype=jnp.int32)
+
+
 def usage(counts: Array) -> Float[Array, ""]:
     """The fraction of codes that occur.
 

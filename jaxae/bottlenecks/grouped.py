@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxae.bottlenecks.stacks import require_lookup, with_mask
+from jaxae.bottlenecks.stacks import in_another_stack, require_lookup, with_mask
 from jaxae.bottlenecks.tokens import unpadded
 from jaxae.types import Bottleneck, Code
 
@@ -38,7 +38,7 @@ def grouped(bottleneck: Bottleneck, n: int, *, shared: bool = False) -> Bottlene
       >>> code.latent.shape, code.symbols.shape
       ((4, 5, 6), (4, 5, 2))
     """
-    base_lookup, base_sample = require_lookup("grouped", bottleneck)
+    base_lookup, base_sample = require_lookup("grouped", bottleneck), bottleneck.sample
     if n < 1:
         raise ValueError(f"grouped: n must be at least 1, got {n}")
 
@@ -100,11 +100,11 @@ def grouped(bottleneck: Bottleneck, n: int, *, shared: bool = False) -> Bottlene
         return jnp.concatenate(read, -1)
 
     def sample(params, state, rng, h, condition=None):
+        assert base_sample is not None
+        draw = base_sample
         if shared:
             drawn = base_sample(params, state, rng, base_input(h), condition)
             return drawn.reshape(*h.shape[:-1], -1)
-        return joined(
-            jax.vmap(lambda p, s, k: base_sample(p, s, k, base_input(h), condition))(params, state, group_keys(rng))
-        )
+        return joined(jax.vmap(lambda p, s, k: draw(p, s, k, base_input(h), condition))(params, state, group_keys(rng)))
 
-    return Bottleneck(init, apply, sample, lookup, bottleneck.num_codes)
+    return Bottleneck(init, apply, base_sample and sample, lookup, bottleneck.num_codes, in_another_stack(bottleneck))

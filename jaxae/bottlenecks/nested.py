@@ -2,9 +2,10 @@
 
 import jax
 
+from jaxae.bottlenecks.tokens import without_padding
 from jaxae.networks import AnyNetwork, identity
 from jaxae.networks.stateful import Pair
-from jaxae.types import Bottleneck
+from jaxae.types import Bottleneck, Estimator
 
 
 def nested(encoder: AnyNetwork, bottleneck: Bottleneck, decoder: AnyNetwork = identity) -> Bottleneck:
@@ -54,6 +55,8 @@ def nested(encoder: AnyNetwork, bottleneck: Bottleneck, decoder: AnyNetwork = id
     def apply(params, state, rng, h, condition=None):
         parts = pair.opened(state, rng)
         encoder_rng, inner_rng, decoder_rng = parts.keys
+        # a NaN in padding would reach the gradients of the encoder's parameters
+        h = without_padding(h, condition)
         h, encoder_state = pair.encoder.apply(params["encoder"], parts.encoder, encoder_rng, h, condition)
         code, bottleneck_state = bottleneck.apply(params["bottleneck"], parts.inner, inner_rng, h, condition)
         latent, decoder_state = pair.decoder.apply(
@@ -77,4 +80,6 @@ def nested(encoder: AnyNetwork, bottleneck: Bottleneck, decoder: AnyNetwork = id
             params, state, bottleneck.lookup(params["bottleneck"], bottleneck_state, symbols, condition), condition
         )
 
-    return Bottleneck(init, apply, bottleneck.sample and sample, bottleneck.lookup and lookup, bottleneck.num_codes)
+    # encoder and decoder learn through the latent, so that no stack of constants may stand around them
+    has_sample, has_lookup = bottleneck.sample and sample, bottleneck.lookup and lookup
+    return Bottleneck(init, apply, has_sample, has_lookup, bottleneck.num_codes, Estimator("nested"))

@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from jaxae.types import Bottleneck
+from jaxae.bottlenecks.tokens import unpadded
+from jaxae.types import Bottleneck, Estimator
 
 
 def projected(bottleneck: Bottleneck, width: int) -> Bottleneck:
@@ -55,7 +56,9 @@ def projected(bottleneck: Bottleneck, width: int) -> Bottleneck:
         return _product(latent, params["up"])
 
     def apply(params, state, rng, h, condition=None):
-        projected_h = _product(h.astype(jnp.float32), params["down"])
+        # padding is replaced before the product, whose gradient to "down" a NaN would reach
+        h, _ = unpadded("projected", h, condition)
+        projected_h = _product(h, params["down"])
         code, state = bottleneck.apply(params["inner"], state, rng, projected_h, condition)
         return code._replace(latent=project_up(params, code.latent)), state
 
@@ -67,7 +70,9 @@ def projected(bottleneck: Bottleneck, width: int) -> Bottleneck:
         assert bottleneck.lookup is not None
         return project_up(params, bottleneck.lookup(params["inner"], state, symbols, condition))
 
-    return Bottleneck(init, apply, bottleneck.sample and sample, bottleneck.lookup and lookup, bottleneck.num_codes)
+    # "up" learns through the latent alone, so that no stack of constants may stand around it
+    has_sample, has_lookup = bottleneck.sample and sample, bottleneck.lookup and lookup
+    return Bottleneck(init, apply, has_sample, has_lookup, bottleneck.num_codes, Estimator("projected"))
 
 
 def _product(a, matrix):

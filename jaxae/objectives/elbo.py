@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxae.numerics import at_step, sum_per_example, target_of
+from jaxae.numerics import at_step, counted_target, rows_weighing, sum_per_example
 from jaxae.types import Autoencoder, Batch, Objective, Output, Schedule
 
 Weight = ArrayLike | Schedule
@@ -15,12 +15,14 @@ Weight = ArrayLike | Schedule
 def negative_log_likelihood(model: Autoencoder, batch: Batch, output: Output) -> Array:
     """`-log p(target | prediction)`, nats, summed over the elements that count: `[B]`.
 
+    Elements that `batch.mask` hides reach neither the sum nor its gradient, whatever they hold.
+
     Args:
       model: the autoencoder whose likelihood scores the target.
       batch: batch of B rows.
       output: the model's output for the batch.
     """
-    return -sum_per_example(model.likelihood.log_prob(target_of(batch), output.prediction), batch.mask)
+    return -sum_per_example(model.likelihood.log_prob(counted_target(batch), output.prediction), batch.mask)
 
 
 def elbo(model: Autoencoder, beta: Weight = 1.0, capacity: Weight | None = None) -> Objective:
@@ -53,7 +55,8 @@ def elbo(model: Autoencoder, beta: Weight = 1.0, capacity: Weight | None = None)
     """
 
     def apply(params, state, rng, batch, step):
-        output, model_state = model.apply(params["model"], state["model"], rng, batch.x, batch.condition)
+        with rows_weighing(batch.weight):
+            output, model_state = model.apply(params["model"], state["model"], rng, batch.x, batch.condition)
         nll = negative_log_likelihood(model, batch, output)
         penalty = output.code.penalty
         if capacity is not None:

@@ -1,7 +1,7 @@
 """Training: one pure step, and one loop that scans it."""
 
 from jaxae.train import ensemble
-from jaxae.train.codes import code_monitor, countable
+from jaxae.train.codes import code_monitor, countable, latent_monitor
 from jaxae.train.evaluation import evaluator
 from jaxae.train.loop import Fit, NonFiniteError, fit
 from jaxae.train.sinks import metrics_log
@@ -17,5 +17,6 @@ __all__ = [
     "evaluator",
     "fit",
     "init_state",
+    "latent_monitor",
     "metrics_log",
 ]
