@@ -9,7 +9,7 @@ from jax.lax import stop_gradient
 
 from jaxae.bottlenecks.temperature import Temperature, at_state, check_temperature, first_step, next_step
 from jaxae.bottlenecks.tokens import checked_symbols, unpadded
-from jaxae.numerics import straight_through, sum_per_example
+from jaxae.numerics import require_whole, straight_through, sum_per_example
 from jaxae.types import Bottleneck, Code, Estimator
 
 ESTIMATORS = ("straight_through", "gumbel_straight_through", "relaxed")
@@ -100,6 +100,8 @@ def bernoulli(
 
     def lookup(params, state, symbols, condition=None):
         ids, in_range = checked_symbols("bernoulli", symbols, 2)
+        if ids.shape[-1:] != (bits,):
+            raise ValueError(f"bernoulli: symbols need a last axis of {bits} bits, got {ids.shape}")
         return jnp.where(in_range, ids.astype(jnp.float32), jnp.nan)
 
     def sample(params, state, rng, h, condition=None):
@@ -121,6 +123,7 @@ def _kl(q, p):
 
 
 def _check(bits, estimator, temperature, prior):
+    require_whole("bernoulli", bits=bits)
     if bits < 1:
         raise ValueError(f"bernoulli: bits must be at least 1, got {bits}")
     if estimator not in ESTIMATORS:

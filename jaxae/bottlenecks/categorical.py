@@ -12,7 +12,7 @@ from jax.lax import stop_gradient
 
 from jaxae.bottlenecks.temperature import Temperature, at_state, check_temperature, first_step, next_step
 from jaxae.bottlenecks.tokens import checked_symbols, unpadded
-from jaxae.numerics import straight_through, sum_per_example
+from jaxae.numerics import require_whole, straight_through, sum_per_example
 from jaxae.types import Bottleneck, Code, Estimator
 
 ESTIMATORS = ("gumbel_straight_through", "relaxed")
@@ -70,6 +70,7 @@ def categorical(
       >>> code.latent.tolist(), code.symbols.tolist()
       ([[0.0, 1.0, 0.0, 1.0, 0.0, 0.0]], [[1, 0]])
     """
+    require_whole("categorical", variables=variables, classes=classes)
     if variables < 1 or classes < 2:
         raise ValueError(f"categorical: needs variables >= 1 and classes >= 2, got {variables} and {classes}")
     if estimator not in ESTIMATORS:
@@ -106,6 +107,8 @@ def categorical(
 
     def lookup(params, state, symbols, condition=None):
         ids, in_range = checked_symbols("categorical", symbols, classes)
+        if ids.shape[-1:] != (variables,):
+            raise ValueError(f"categorical: symbols need a last axis of {variables} variables, got {ids.shape}")
         return flat(jnp.where(in_range[..., None], jax.nn.one_hot(ids, classes), jnp.nan))
 
     def sample(params, state, rng, h, condition=None):

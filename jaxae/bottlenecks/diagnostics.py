@@ -1,8 +1,11 @@
 """Usage of a discrete code: pure functions of symbols or of their counts, none a mean over examples."""
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int
+
+from jaxae.numerics import require_whole
 
 
 def code_counts(symbols: Int[Array, "*dims"], num_codes: int, mask: Array | None = None) -> Int[Array, " K"]:
@@ -22,10 +25,12 @@ def code_counts(symbols: Int[Array, "*dims"], num_codes: int, mask: Array | None
       >>> code_counts(jnp.array([[0, 2], [2, -1]]), 4).tolist()
       [1, 0, 2, 0]
     """
+    require_whole("code_counts", num_codes=num_codes)
     if num_codes < 1:
         raise ValueError(f"code_counts: num_codes must be at least 1, got {num_codes}")
-    if mask is not None and mask.shape != symbols.shape:
+    if mask is not None and np.shape(mask) != np.shape(symbols):
         raise ValueError(f"code_counts: the mask must be like the symbols, {symbols.shape}, got {mask.shape}")
+    symbols = _integers("code_counts", symbols)
     counted = (symbols >= 0) if mask is None else (symbols >= 0) & (mask > 0)
     # symbols that do not count become K, which the scatter drops; -1 would index the last code
     ids = jnp.where(counted, symbols, num_codes).reshape(-1)
@@ -73,7 +78,7 @@ def usage(counts: Array) -> Float[Array, ""]:
       >>> float(usage(jnp.array([1, 0, 2, 0])))
       0.5
     """
-    return (counts > 0).astype(jnp.float32).mean()
+    return (_counts("usage", counts) > 0).astype(jnp.float32).mean()
 
 
 def perplexity(counts: Array) -> Float[Array, ""]:
@@ -88,7 +93,7 @@ def perplexity(counts: Array) -> Float[Array, ""]:
       >>> round(float(perplexity(jnp.array([5, 5, 0]))), 5)
       2.0
     """
-    p = _frequencies(counts)
+    p = _frequencies(_counts("perplexity", counts))
     # 0 log 0 = 0; the inner where keeps log 0 out
     return jnp.exp(-jnp.where(p > 0, p * jnp.log(jnp.where(p > 0, p, 1.0)), 0.0).sum())
 
@@ -106,7 +111,7 @@ def dead_codes(counts: Array, below: float = 0.0) -> Bool[Array, " K"]:
       >>> dead_codes(jnp.array([10, 0, 1, 9]), below=0.2).tolist()
       [False, True, True, False]
     """
-    counts = counts.astype(jnp.float32)
+    counts = _counts("dead_codes", counts).astype(jnp.float32)
     # relative to the mean: the number of tokens then plays no role
     return counts <= below * counts.mean()
 
@@ -155,6 +160,7 @@ def bits_per_example(symbols: Int[Array, "B *dims"], counts: Array, mask: Array 
     """
     if mask is not None and mask.shape != symbols.shape:
         raise ValueError(f"bits_per_example: the mask must be like the symbols, {symbols.shape}, got {mask.shape}")
+    symbols, counts = _integers("bits_per_example", symbols), _counts("bits_per_example", counts)
     in_range = (symbols >= 0) & (symbols < counts.shape[0])
     # the ideal code length of a symbol with frequency p is -log2 p bits
     length = -jnp.log2(_frequencies(counts))[jnp.clip(symbols, 0, counts.shape[0] - 1)]
@@ -162,6 +168,21 @@ def bits_per_example(symbols: Int[Array, "B *dims"], counts: Array, mask: Array 
     if mask is not None:
         length = jnp.where(mask > 0, length, 0.0)
     return length.sum(range(1, length.ndim))
+
+
+def _integers(name, symbols):
+    symbols = symbols if isinstance(symbols, Array) else np.asarray(symbols)
+    if not jnp.issubdtype(symbols.dtype, jnp.integer):
+        raise ValueError(f"{name}: symbols must be integers, got {symbols.dtype}")
+    return jnp.asarray(symbols)
+
+
+def _counts(name, counts):
+    counts = counts if isinstance(counts, Array) else np.asarray(counts)
+    real = jnp.issubdtype(counts.dtype, jnp.integer) or jnp.issubdtype(counts.dtype, jnp.floating)
+    if not real or counts.ndim != 1 or counts.shape[0] == 0:
+        raise ValueError(f"{name}: counts must be numbers [K], got {counts.dtype} of shape {counts.shape}")
+    return jnp.asarray(counts)
 
 
 def _frequencies(counts):

@@ -3,6 +3,7 @@
 import jax
 from jax.lax import stop_gradient
 
+from jaxae.numerics import require_part
 from jaxae.types import Bottleneck
 
 
@@ -30,6 +31,8 @@ def frozen(bottleneck: Bottleneck) -> Bottleneck:
       >>> bool((new["codebook"] == state["codebook"]).all())
       True
     """
+
+    require_part("frozen", Bottleneck, bottleneck=bottleneck)
 
     def apply(params, state, rng, h, condition=None):
         code, _ = bottleneck.apply(jax.tree.map(stop_gradient, params), state, rng, h, condition)

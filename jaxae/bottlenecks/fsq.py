@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxae.bottlenecks.tokens import MAX_CODES, checked_symbols, tokens_per_example, unpadded
-from jaxae.numerics import as_number, straight_through
+from jaxae.bottlenecks.tokens import MAX_CODES, checked_symbols, tokens_per_example, unpadded, whole_levels
+from jaxae.numerics import as_number, require_real, straight_through
 from jaxae.types import Bottleneck, Code
 
 # keeps the bound inside the outermost rounding interval, so that no rounding leaves the levels (the paper's value)
@@ -50,12 +50,13 @@ def fsq(levels: Sequence[int], *, noise_dropout: ArrayLike = 0.0) -> Bottleneck:
       >>> code.latent.tolist(), code.symbols.tolist()
       ([[1.0, -1.0], [0.0, 0.0]], [4, 12])
     """
-    levels = tuple(int(level) for level in levels)
+    levels = whole_levels("fsq", levels)
     if not levels or min(levels) < 2:
         raise ValueError(f"fsq: levels must be at least one number, each at least 2, got {levels}")
     num_codes = math.prod(levels)
     if num_codes > MAX_CODES:
         raise ValueError(f"fsq: levels {levels} make {num_codes} codes, more than int32 holds: use grouped")
+    require_real("fsq", noise_dropout=noise_dropout)
     if (number := as_number(noise_dropout)) is not None and not 0 <= number <= 1:
         raise ValueError(f"fsq: noise_dropout must be in [0, 1], got {noise_dropout}")
     width = len(levels)

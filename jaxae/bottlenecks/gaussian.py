@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxae.bottlenecks.tokens import refuse_mask
+from jaxae.bottlenecks.tokens import refuse_mask, require_input
 from jaxae.networks.stateful import AnyNetwork, require_stateless
 from jaxae.numerics import (
     as_number,
@@ -15,6 +15,8 @@ from jaxae.numerics import (
     normal_log_prob,
     over_replicas,
     replica_axis,
+    require_part,
+    require_real,
     row_counts,
     sum_per_example,
 )
@@ -57,6 +59,8 @@ def gaussian(prior: Prior | None = None, flow: AnyNetwork | None = None, free_bi
     """
     prior = standard_normal() if prior is None else prior
     flow = None if flow is None else require_stateless("gaussian: the flow", flow)
+    require_part("gaussian", Prior, prior=prior)
+    require_real("gaussian", free_bits=free_bits)
     closed = flow is None and prior.kl is not None
     if (number := as_number(free_bits)) is not None:
         if not (math.isfinite(number) and number >= 0):
@@ -76,6 +80,7 @@ def gaussian(prior: Prior | None = None, flow: AnyNetwork | None = None, free_bi
         return Gaussian(mean, bounded_log_variance(raw)), context
 
     def init(rng, h, condition=None):
+        require_input("gaussian", h)
         prior_rng, flow_rng = jax.random.split(rng)
         posterior, context = read(jnp.zeros(h.shape, h.dtype))
         return {

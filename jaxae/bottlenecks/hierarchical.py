@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from jaxae.bottlenecks.stacks import in_another_stack, summed
 from jaxae.bottlenecks.tokens import mask_of
+from jaxae.numerics import require_part
 from jaxae.types import Bottleneck, Code
 
 
@@ -41,6 +42,8 @@ def hierarchical(top: Bottleneck, local: Bottleneck, conditional: bool = False) 
       >>> code.latent.shape, [s.shape for s in code.symbols]
       ((5, 12), [(5,), (5,)])
     """
+
+    require_part("hierarchical", Bottleneck, top=top, local=local)
 
     def concatenated(h, latent):
         if latent.shape[:-1] != h.shape[:-1]:

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from jaxae.bottlenecks.tokens import without_padding
+from jaxae.bottlenecks.tokens import require_input, without_padding
 from jaxae.types import Bottleneck, Code, Prior
 
 
@@ -33,6 +33,7 @@ def identity(prior: Prior | None = None) -> Bottleneck:
         return (), ()
 
     def apply(params, state, rng, h, condition=None):
+        require_input("identity", h)
         return Code(latent=without_padding(h, condition), penalty=jnp.zeros(h.shape[0], jnp.float32)), state
 
     def sample(params, state, rng, h, condition=None):

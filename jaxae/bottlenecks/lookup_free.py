@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from jaxae.bottlenecks.directions import unit
 from jaxae.bottlenecks.entropy import bit_entropy, mean_code_entropy
 from jaxae.bottlenecks.tokens import checked_symbols, counted_tokens, tokens_per_example, unpadded
-from jaxae.numerics import as_number, straight_through, sum_per_example
+from jaxae.numerics import as_number, require_real, require_whole, straight_through, sum_per_example
 from jaxae.types import Bottleneck, Code
 
 
@@ -143,6 +143,8 @@ def _signs(name, bits, spherical, entropy, diversity, commitment, temperature, g
 
 
 def _check(name, bits, entropy, diversity, commitment, temperature, group_bits):
+    require_whole(name, bits=bits, group_bits=group_bits)
+    require_real(name, entropy=entropy, diversity=diversity, commitment=commitment, temperature=temperature)
     if not 1 <= bits <= 31:
         raise ValueError(f"{name}: bits must be in [1, 31], so that int32 holds the symbols; got {bits}: use grouped")
     if not 1 <= group_bits <= 20:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.lax import stop_gradient
 
 from jaxae.bottlenecks.stacks import (
@@ -16,6 +17,7 @@ from jaxae.bottlenecks.stacks import (
     summed,
 )
 from jaxae.bottlenecks.tokens import mask_of
+from jaxae.numerics import as_whole
 from jaxae.types import Bottleneck, Code
 
 
@@ -55,7 +57,13 @@ def multi_scale(bottleneck: Bottleneck, sizes: Sequence[int], *, shared: bool = 
     """
     base_lookup, base_sample = require_lookup("multi_scale", bottleneck), bottleneck.sample
     require_gradient("multi_scale", bottleneck)
-    sizes = tuple(sizes)
+    if (
+        not isinstance(sizes, Sequence | np.ndarray)
+        or np.ndim(sizes) != 1
+        or any(as_whole(size) is None for size in sizes)
+    ):
+        raise ValueError(f"multi_scale: sizes must be whole numbers, such as (1, 2, 4, 8); got {sizes!r}")
+    sizes = tuple(int(size) for size in sizes)
     if not sizes or sizes[0] < 1 or any(a >= b for a, b in itertools.pairwise(sizes)):
         raise ValueError(f"multi_scale: sizes must rise and be at least 1, such as (1, 2, 4, 8); got {sizes}")
 

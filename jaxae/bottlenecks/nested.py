@@ -2,9 +2,10 @@
 
 import jax
 
-from jaxae.bottlenecks.tokens import without_padding
+from jaxae.bottlenecks.tokens import require_input, without_padding
 from jaxae.networks import AnyNetwork, identity
 from jaxae.networks.stateful import Pair
+from jaxae.numerics import require_part
 from jaxae.types import Bottleneck, Estimator
 
 
@@ -34,9 +35,11 @@ def nested(encoder: AnyNetwork, bottleneck: Bottleneck, decoder: AnyNetwork = id
       (4, 6)
     """
 
+    require_part("nested", Bottleneck, bottleneck=bottleneck)
     pair = Pair.of(encoder, decoder)
 
     def init(rng, h, condition=None):
+        require_input("nested", h)
         encoder_rng, bottleneck_rng, decoder_rng = jax.random.split(rng, 3)
         encoder_params, encoder_state = pair.encoder.init(encoder_rng, h, condition)
         h = encoded(encoder_params, encoder_state, h, condition)
@@ -55,6 +58,7 @@ def nested(encoder: AnyNetwork, bottleneck: Bottleneck, decoder: AnyNetwork = id
     def apply(params, state, rng, h, condition=None):
         parts = pair.opened(state, rng)
         encoder_rng, inner_rng, decoder_rng = parts.keys
+        require_input("nested", h)
         # a NaN in padding would reach the gradients of the encoder's parameters
         h = without_padding(h, condition)
         h, encoder_state = pair.encoder.apply(params["encoder"], parts.encoder, encoder_rng, h, condition)

@@ -9,7 +9,7 @@ from jax import Array
 from jax.scipy.special import betaln, digamma, gammaln
 
 from jaxae.bottlenecks.directions import unit
-from jaxae.bottlenecks.tokens import refuse_mask
+from jaxae.bottlenecks.tokens import refuse_mask, require_input
 from jaxae.numerics import bounded_log_variance, sum_per_example
 from jaxae.priors.hypersphere import hypersphere
 from jaxae.types import Bottleneck, Code
@@ -159,6 +159,7 @@ def _posterior(h):
 
 
 def _check(h):
+    require_input("power_spherical", h)
     if h.shape[-1] < 3:
         raise ValueError(
             f"power_spherical: h holds a direction of 2 numbers or more and a concentration, not {h.shape[-1]} channels"

@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from jaxae.bottlenecks.tokens import unpadded
+from jaxae.bottlenecks.tokens import require_input, unpadded
+from jaxae.numerics import require_part, require_whole
 from jaxae.types import Bottleneck, Estimator
 
 
@@ -34,6 +35,8 @@ def projected(bottleneck: Bottleneck, width: int) -> Bottleneck:
       >>> layer.apply(params, state, None, jnp.ones((2, 64)))[0].latent.shape
       (2, 64)
     """
+    require_part("projected", Bottleneck, bottleneck=bottleneck)
+    require_whole("projected", width=width)
     if width < 1:
         raise ValueError(f"projected: width must be at least 1, got {width}")
 
@@ -41,6 +44,7 @@ def projected(bottleneck: Bottleneck, width: int) -> Bottleneck:
         return jax.ShapeDtypeStruct((*h.shape[:-1], width), jnp.float32)
 
     def init(rng, h, condition=None):
+        require_input("projected", h)
         down_rng, base_rng, up_rng = jax.random.split(rng, 3)
         base_params, state = bottleneck.init(base_rng, base_input(h), condition)
         # the base may change the width, so the shape of its latent decides that of `up`
@@ -57,7 +61,7 @@ def projected(bottleneck: Bottleneck, width: int) -> Bottleneck:
 
     def apply(params, state, rng, h, condition=None):
         # padding is replaced before the product, whose gradient to "down" a NaN would reach
-        h, _ = unpadded("projected", h, condition)
+        h, _ = unpadded("projected", h, condition, params["down"].shape[0])
         projected_h = _product(h, params["down"])
         code, state = bottleneck.apply(params["inner"], state, rng, projected_h, condition)
         return code._replace(latent=project_up(params, code.latent)), state

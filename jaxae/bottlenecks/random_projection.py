@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxae.bottlenecks import codebooks
-from jaxae.bottlenecks.tokens import unpadded
+from jaxae.bottlenecks.tokens import require_input, unpadded
 from jaxae.bottlenecks.vector_quantizer import check_numbers, quantizer
+from jaxae.numerics import require_whole
 from jaxae.types import Bottleneck
 
 
@@ -39,6 +40,7 @@ def random_projection(num_codes: int, width: int = 16) -> Bottleneck:
       ((4, 2), (4,))
     """
     check_numbers("random_projection", num_codes)
+    require_whole("random_projection", width=width)
     if width < 1:
         raise ValueError(f"random_projection: width must be at least 1, got {width}")
     base = quantizer("random_projection", codebooks.frozen(num_codes), {}, cosine=True)
@@ -47,6 +49,7 @@ def random_projection(num_codes: int, width: int = 16) -> Bottleneck:
     base_lookup, base_sample = base.lookup, base.sample
 
     def init(rng, h, condition=None):
+        require_input("random_projection", h)
         matrix_rng, book_rng = jax.random.split(rng)
         # the paper's Xavier initialisation; its scale does not matter, as codes are chosen by angle
         matrix = jax.nn.initializers.glorot_normal()(matrix_rng, (h.shape[-1], width))

@@ -4,6 +4,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.lax import stop_gradient
 
 from jaxae.bottlenecks.stacks import (
@@ -15,6 +16,7 @@ from jaxae.bottlenecks.stacks import (
     with_mask,
 )
 from jaxae.bottlenecks.tokens import DROPPED, unpadded
+from jaxae.numerics import as_number, require_whole
 from jaxae.types import Bottleneck, Code
 
 
@@ -71,11 +73,14 @@ def residual(
     """
     base_lookup, base_sample = require_lookup("residual", bottleneck), bottleneck.sample
     require_gradient("residual", bottleneck)
+    require_whole("residual", depth=depth, **({} if least is None else {"least": least}))
+    if as_number(scale) is None:
+        raise ValueError(f"residual: scale must be a power of 2, such as 0.5 or 0.25, got {scale!r}")
     if depth < 1:
         raise ValueError(f"residual: depth must be at least 1, got {depth}")
     if least is not None and not 1 <= least <= depth:
         raise ValueError(f"residual: least must be in [1, depth = {depth}], got {least}")
-    if scale <= 0 or math.frexp(scale)[0] != 0.5:
+    if not 0 < scale < math.inf or math.frexp(scale)[0] != 0.5:
         raise ValueError(f"residual: scale must be a power of 2, such as 0.5 or 0.25, got {scale}")
     # powers of 2: products and quotients with them are exact
     factors = jnp.float32(scale) ** jnp.arange(depth)
@@ -132,8 +137,8 @@ def residual(
         return (params, state) if shared else jax.tree.map(lambda a: a[i], (params, state))
 
     def lookup(params, state, symbols, condition=None):
-        if any(ids.shape[-1] != depth for ids in jax.tree.leaves(symbols)):
-            shapes = [ids.shape for ids in jax.tree.leaves(symbols)]
+        if any(np.shape(ids)[-1:] != (depth,) for ids in jax.tree.leaves(symbols)):
+            shapes = [np.shape(ids) for ids in jax.tree.leaves(symbols)]
             raise ValueError(f"residual: symbols need a last axis of {depth} levels, got {shapes}")
         total = jnp.float32(0)
         for i in range(depth):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from jax import Array
 from jax.lax import stop_gradient
 
-from jaxae.numerics import straight_through
+from jaxae.numerics import require_part, straight_through
 from jaxae.types import Bottleneck, Code, Estimator
 
 
@@ -19,6 +19,7 @@ def require_lookup(name: str, bottleneck: Bottleneck) -> Callable:
     Raises:
       ValueError: the base has no `lookup`.
     """
+    require_part(name, Bottleneck, bottleneck=bottleneck)
     if bottleneck.lookup is None:
         raise ValueError(
             f"{name} needs a discrete base, one with lookup: a continuous one would lose the gradient of its sample"

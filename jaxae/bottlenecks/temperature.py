@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxae.numerics import as_number, at_step
+from jaxae.numerics import as_number, at_step, require_real
 from jaxae.types import Schedule
 
 Temperature = ArrayLike | Schedule
@@ -12,6 +12,7 @@ Temperature = ArrayLike | Schedule
 
 def check_temperature(name: str, temperature: Temperature) -> None:
     """Raise for a number that is not finite and above 0."""
+    require_real(name, temperature=temperature)
     if (number := as_number(temperature)) is not None and not 0 < number < float("inf"):
         raise ValueError(f"{name}: temperature must be a finite number above 0, or a schedule, got {temperature}")
 

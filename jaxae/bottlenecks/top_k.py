@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxae.bottlenecks.tokens import without_padding
+from jaxae.bottlenecks.tokens import require_input, without_padding
 from jaxae.numerics import as_whole
 from jaxae.types import Bottleneck, Code
 
@@ -39,6 +39,7 @@ def top_k(k: int, *, positive: bool = False) -> Bottleneck:
         raise ValueError(f"top_k must keep at least 1 latent, a whole number; got {k}")
 
     def apply(params, state, rng, h, condition=None):
+        require_input("top_k", h)
         if k > h.shape[-1]:
             raise ValueError(f"top_k cannot keep {k} of {h.shape[-1]} latents")
         h = without_padding(h.astype(jnp.float32), condition)

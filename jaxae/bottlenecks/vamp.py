@@ -6,6 +6,7 @@ from jax import Array
 
 from jaxae.bottlenecks.gaussian import gaussian
 from jaxae.networks.stateful import AnyNetwork, require_stateless
+from jaxae.numerics import require_whole
 from jaxae.priors import mixture
 from jaxae.types import Bottleneck
 
@@ -41,6 +42,7 @@ def vamp(encoder: AnyNetwork, num_pseudo_inputs: int = 100, initial: Array | Non
       >>> model.sample(params, state, jax.random.key(1), jnp.ones((7, 5))).shape
       (7, 2)
     """
+    require_whole("vamp", num_pseudo_inputs=num_pseudo_inputs)
     if num_pseudo_inputs < 1:
         raise ValueError(f"vamp: num_pseudo_inputs must be at least 1, got {num_pseudo_inputs}")
     encoder = require_stateless("vamp", encoder)

@@ -11,8 +11,16 @@ from jaxae.bottlenecks import codebooks, estimators
 from jaxae.bottlenecks.codebooks import Codebook, Upkeep
 from jaxae.bottlenecks.directions import unit
 from jaxae.bottlenecks.nearest import drawn_code, map_rows, nearest_code, squared_distances
-from jaxae.bottlenecks.tokens import checked_symbols, counted_tokens, tokens_per_example, unpadded
-from jaxae.numerics import as_number, over_replicas, replica_axis, straight_through, sum_per_example
+from jaxae.bottlenecks.tokens import checked_symbols, counted_tokens, require_input, tokens_per_example, unpadded
+from jaxae.numerics import (
+    as_number,
+    over_replicas,
+    replica_axis,
+    require_real,
+    require_whole,
+    straight_through,
+    sum_per_example,
+)
 from jaxae.types import Bottleneck, Code, Estimator
 
 LEARN = ("ema", "gradient", "frozen")
@@ -111,6 +119,7 @@ def vector_quantizer(
     name = "vector_quantizer"
     check_numbers(name, num_codes, commitment=commitment, smoothing=smoothing, diversity=diversity)
     check_numbers(name, num_codes, temperature=temperature, orthogonality=orthogonality)
+    require_real(name, restart_below=restart_below, **({} if decay is None else {"decay": decay}))
     for key, value in {"decay": decay, "restart_below": restart_below}.items():
         if (number := as_number(value)) is not None and not 0 <= number < 1:
             raise ValueError(f"{name}: {key} must be in [0, 1), got {value}")
@@ -203,6 +212,8 @@ def quantizer(
         weight = counted.reshape(-1).astype(jnp.float32)
         terms = charges(h, _rows(codes, ids).reshape(h.shape), codes, tokens, weight, mask)
         if update_rng is not None:
+            if tokens.shape[0] == 0:
+                raise ValueError(f"{name}: h of shape {h.shape} has no token to learn from: leave empty batches out")
             arguments = stop_gradient((params, state)), update_rng, stop_gradient(tokens), ids, weight
             state = book.update(*arguments[0], *arguments[1:])
         # a token that was not finite gives NaN again: a failure upstream stays visible
@@ -249,13 +260,18 @@ def quantizer(
         # a relaxed draw of one code: the sum of several draws is relaxed by none of them
         "gumbel": Estimator("gumbel"),
     }[estimator]
-    return Bottleneck(
-        lambda rng, h, condition=None: book.init(rng, h.shape[-1]), apply, sample, lookup, book.size, stacked
-    )
+
+    def init(rng, h, condition=None):
+        require_input(name, h)
+        return book.init(rng, h.shape[-1])
+
+    return Bottleneck(init, apply, sample, lookup, book.size, stacked)
 
 
 def check_numbers(name: str, num_codes: int, **numbers) -> None:
     """Refuse a book of fewer than 2 codes, and weights that are negative or not finite."""
+    require_whole(name, num_codes=num_codes)
+    require_real(name, **numbers)
     if num_codes < 2:
         raise ValueError(f"{name}: num_codes must be at least 2, got {num_codes}")
     for key, value in numbers.items():

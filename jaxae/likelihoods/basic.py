@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxae.numerics import as_number, as_whole, bounded_log_variance, normal_log_prob
+from jaxae.numerics import as_number, as_whole, bounded_log_variance, normal_log_prob, require_real
 from jaxae.types import Likelihood
 
 
@@ -196,5 +196,7 @@ def categorical(num_classes: int) -> Likelihood:
 
 
 def _check_positive(owner, name, value):
+    if value is not None:
+        require_real(owner, **{name: value})
     if (number := as_number(value)) is not None and not (math.isfinite(number) and number > 0):
         raise ValueError(f"{owner}: {name} must be a positive finite number, got {value}")

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxae.numerics import bounded_log_variance
+from jaxae.numerics import bounded_log_variance, require_whole
 from jaxae.types import Likelihood
 
 
@@ -35,6 +35,7 @@ def logistic_mixture(num_components: int = 10, num_levels: int = 256) -> Likelih
       >>> round(float(jnp.exp(likelihood.log_prob(levels, jnp.ones((4, 6)))).sum()), 5)
       1.0
     """
+    require_whole("logistic_mixture", num_components=num_components, num_levels=num_levels)
     if num_components < 1 or num_levels < 2:
         raise ValueError(
             f"logistic_mixture: at least 1 component and 2 levels are needed, got {num_components} and {num_levels}"

@@ -120,6 +120,9 @@ def _refusing_draws(what):
         yield
     except flax.errors.InvalidRngError:
         raise ValueError(f"{what}: {_ADVICE}") from None
+    except flax.errors.ScopeParamShapeError as error:
+        text = str(error).split(" (http")[0]
+        raise ValueError(f"the parameters are of another input width: {text}") from None
 
 
 def _arguments(module):

@@ -9,6 +9,7 @@ from jax import Array
 from jax.typing import DTypeLike
 
 from jaxae.networks.linen import stateless
+from jaxae.numerics import require_whole
 from jaxae.types import Network
 
 
@@ -51,6 +52,8 @@ def mlp(
     """
     shape = None if output_shape is None else tuple(output_shape)
     layers = sizes if shape is None else (*sizes, math.prod(shape))
+    for size in layers:
+        require_whole("mlp", size=size)
     if not layers or min(layers) < 1:
         raise ValueError(f"mlp needs at least one layer and sizes of 1 or more; got sizes {sizes}, output {shape}")
     return stateless(_MLP(layers, activation, flatten, shape, dtype))

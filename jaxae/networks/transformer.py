@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
+from jaxae.numerics import require_whole
+
 
 class Transformer(NamedTuple):
     """A function from symbols to logits, as pure functions of its parameters.
@@ -72,6 +74,9 @@ def transformer(
       >>> jax.jit(network.apply)(params, jnp.zeros((2, 3), jnp.int32)).shape
       (2, 3, 4)
     """
+    require_whole("transformer", num_inputs=num_inputs, num_outputs=num_outputs, width=width, depth=depth, heads=heads)
+    if num_classes is not None:
+        require_whole("transformer", num_classes=num_classes)
     if min(num_inputs, num_outputs, width, depth, heads, num_classes or 1) < 1 or width % heads:
         raise ValueError(
             f"transformer: sizes must be at least 1 and the heads divide the width; got num_inputs {num_inputs}, "

@@ -15,7 +15,17 @@ from jaxae.numerics.gradients import straight_through
 from jaxae.numerics.normal import LOG_2PI, bounded_log_variance, normal_log_prob
 from jaxae.numerics.reductions import mean_per_example, sum_per_example, weighted_mean
 from jaxae.numerics.replicas import along_replicas, gathered, of_whole_batch, on_all_rows, over_replicas, replica_axis
-from jaxae.numerics.values import as_number, as_whole, at_step, first_nonfinite, is_traced, split_keys
+from jaxae.numerics.values import (
+    as_number,
+    as_whole,
+    at_step,
+    first_nonfinite,
+    is_traced,
+    require_part,
+    require_real,
+    require_whole,
+    split_keys,
+)
 
 __all__ = [
     "LOG_2PI",
@@ -39,6 +49,9 @@ __all__ = [
     "on_all_rows",
     "over_replicas",
     "replica_axis",
+    "require_part",
+    "require_real",
+    "require_whole",
     "row_counts",
     "rows_weighing",
     "split_keys",

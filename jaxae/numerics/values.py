@@ -58,6 +58,78 @@ def as_whole(value: object) -> int | None:
         return None
 
 
+def require_whole(owner: str, **numbers: object) -> None:
+    """Raise for arguments that are no whole numbers of 32 bits; their ranges are the caller's.
+
+    Args:
+      owner: name of the function, for the error.
+      **numbers: arguments by name.
+
+    Raises:
+      ValueError: one is another kind of number, or none.
+
+    Example:
+      >>> from jaxae.numerics import require_whole
+      >>> require_whole("residual", depth=3)
+    """
+    for name, value in numbers.items():
+        if (whole := as_whole(value)) is None or isinstance(value, bool | np.bool_):
+            raise ValueError(f"{owner}: {name} must be a whole number, got {_shown(value)}")
+        if abs(whole) >= 2**31:
+            raise ValueError(f"{owner}: {name} must be below 2**31, got {value}")
+
+
+def require_real(owner: str, **numbers: object) -> None:
+    """Raise for arguments that are neither real numbers, arrays of such, traced values, nor schedules.
+
+    Args:
+      owner: name of the function, for the error.
+      **numbers: arguments by name.
+
+    Raises:
+      ValueError: one is text, complex, a list or None.
+
+    Example:
+      >>> import optax
+      >>> from jaxae.numerics import require_real
+      >>> require_real("elbo", beta=optax.linear_schedule(0.0, 1.0, 10), capacity=3)
+    """
+    for name, value in numbers.items():
+        if callable(value) or as_number(value) is not None or is_traced(value):
+            continue
+        kinds = (jnp.bool_, jnp.integer, jnp.floating)
+        if isinstance(value, np.ndarray | Array) and any(jnp.issubdtype(value.dtype, kind) for kind in kinds):
+            continue
+        raise ValueError(f"{owner}: {name} must be a real number, got {_shown(value)}")
+
+
+def require_part(owner: str, kind: type, **parts: object) -> None:
+    """Raise for arguments that are not of a contract, such as `Bottleneck`.
+
+    Args:
+      owner: name of the function, for the error.
+      kind: the NamedTuple that each must be.
+      **parts: arguments by name.
+
+    Raises:
+      ValueError: one is of another kind.
+
+    Example:
+      >>> from jaxae import priors
+      >>> from jaxae.numerics import require_part
+      >>> from jaxae.types import Prior
+      >>> require_part("gaussian", Prior, prior=priors.standard_normal())
+    """
+    for name, value in parts.items():
+        if not isinstance(value, kind):
+            raise ValueError(f"{owner}: {name} must be a jaxae.types.{kind.__name__}, got {_shown(value)}")
+
+
+def _shown(value):
+    text = repr(value)
+    return text if len(text) <= 40 and "\n" not in text else f"a {type(value).__name__}"
+
+
 def split_keys(rng: Array | None, num: int) -> tuple:
     """`num` keys from one; `num` times None from None, so that a call with `rng=None` stays deterministic."""
     return (None,) * num if rng is None else tuple(jax.random.split(rng, num))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.lax import stop_gradient
 
 from jaxae.networks.stateful import AnyNetwork, require_stateless
-from jaxae.numerics import at_step, split_keys
+from jaxae.numerics import at_step, require_part, require_real, split_keys
 from jaxae.objectives.elbo import Weight
 from jaxae.objectives.references import latent_rows
 from jaxae.types import Objective, Penalty
@@ -59,6 +59,8 @@ def adversarial(
       >>> sorted(params), sorted(objective.apply(params, state, None, Batch(jnp.ones((3, 5))), 0)[1][2])
       (['critic', 'model'], ['critic', 'critic_accuracy', 'divergence', 'nll', 'penalty', 'rate'])
     """
+    require_part("adversarial", Objective, objective=objective)
+    require_real("adversarial", weight=weight)
     critic = require_stateless("adversarial: the critic", critic)
     if loss not in ("ratio", "non_saturating"):
         raise ValueError(f"adversarial: the loss is ratio or non_saturating, not {loss!r}")

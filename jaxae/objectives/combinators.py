@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.lax import stop_gradient
 
 from jaxae.networks.stateful import kept
-from jaxae.numerics import at_step, split_keys
+from jaxae.numerics import at_step, require_part, require_real, split_keys
 from jaxae.objectives.elbo import Weight
 from jaxae.types import Objective, Penalty, Transform
 
@@ -33,6 +33,8 @@ def prepared(objective: Objective, transform: Transform) -> Objective:
       >>> objective.apply(params, state, None, batch, 0)[0].shape
       (3,)
     """
+
+    require_part("prepared", Objective, objective=objective)
 
     def init(rng, batch):
         transform_rng, objective_rng = jax.random.split(rng)
@@ -71,6 +73,9 @@ def penalized(objective: Objective, name: str, penalty: Penalty, weight: Weight)
       ['nll', 'penalty', 'sparsity']
     """
 
+    require_part("penalized", Objective, objective=objective)
+    require_real("penalized", weight=weight)
+
     def apply(params, state, rng, batch, step):
         objective_rng, penalty_rng = split_keys(rng, 2)
         loss, (output, new_state, metrics) = objective.apply(params, state, objective_rng, batch, step)
@@ -102,8 +107,14 @@ def combined(objectives: Sequence[Objective], weights: Sequence[Weight]) -> Obje
       >>> model = autoencoder(networks.mlp(4), bottlenecks.gaussian(), networks.mlp(5), likelihoods.gaussian())
       >>> ciwae = objectives.combined([objectives.elbo(model), objectives.iwae(model, 8)], [0.5, 0.5])
     """
+    for name, given in (("objectives", objectives), ("weights", weights)):
+        if not isinstance(given, list | tuple):
+            raise ValueError(f"combined: {name} must be a list, got a {type(given).__name__}")
     if not objectives or len(objectives) != len(weights):
         raise ValueError(f"combined: {len(objectives)} objectives need as many weights, got {len(weights)}")
+    for objective, weight in zip(objectives, weights, strict=True):
+        require_part("combined", Objective, objective=objective)
+        require_real("combined", weight=weight)
 
     def apply(params, state, rng, batch, step):
         losses, details = zip(*(o.apply(params, state, rng, batch, step) for o in objectives), strict=True)
@@ -136,6 +147,8 @@ def partial(objective: Objective, *frozen: str) -> Objective:
       >>> model = autoencoder(networks.mlp(4), bottlenecks.gaussian(), networks.mlp(5), likelihoods.gaussian())
       >>> decoder_only = objectives.partial(objectives.iwae(model, 8), "encoder", "bottleneck")
     """
+
+    require_part("partial", Objective, objective=objective)
 
     def apply(params, state, rng, batch, step):
         parts = params["model"]

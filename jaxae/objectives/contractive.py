@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxae.numerics import sum_per_example
+from jaxae.numerics import require_whole, sum_per_example
 from jaxae.types import Autoencoder, Batch, Output, Penalty
 
 
@@ -95,5 +95,7 @@ def _units(shape: tuple[int, ...], dtype) -> Array:
 
 
 def _check_probes(name, num_probes):
+    if num_probes is not None:
+        require_whole(name, num_probes=num_probes)
     if num_probes is not None and num_probes < 1:
         raise ValueError(f"{name}: num_probes must be at least 1, or None for the exact norm; got {num_probes}")

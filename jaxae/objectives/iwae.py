@@ -5,7 +5,7 @@ import math
 import jax
 from jax import Array
 
-from jaxae.numerics import rows_weighing
+from jaxae.numerics import require_part, require_whole, rows_weighing
 from jaxae.objectives.elbo import init_model, negative_log_likelihood
 from jaxae.types import Autoencoder, Batch, Objective
 
@@ -69,6 +69,8 @@ def iwae(model: Autoencoder, num_samples: int, num_averages: int = 1) -> Objecti
       >>> objective.apply(params, state, jax.random.key(1), as_batch(jnp.ones((3, 5))), 0)[0].shape
       (3,)
     """
+    require_part("iwae", Autoencoder, model=model)
+    require_whole("iwae", num_samples=num_samples, num_averages=num_averages)
     if num_samples < 1 or num_averages < 1:
         raise ValueError(f"iwae: num_samples and num_averages must be at least 1, got {num_samples} and {num_averages}")
 

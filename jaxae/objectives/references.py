@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxae.numerics import counted_target, of_whole_batch, weight_of
+from jaxae.numerics import counted_target, of_whole_batch, require_part, weight_of
 from jaxae.objectives.posterior import rows_of
 from jaxae.types import Autoencoder, Batch, Output, Penalty
 
@@ -103,6 +103,7 @@ def prior_draws(model: Autoencoder) -> Penalty:
 
 def _drawing(model, asked):
     """Function that draws a latent from the model's prior for each row of a batch."""
+    require_part(asked, Autoencoder, model=model)
     sample = model.sample
     if sample is None:
         raise ValueError(f"{asked} needs a model with a prior: bottlenecks.identity(priors.standard_normal()), say")

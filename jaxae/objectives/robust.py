@@ -8,7 +8,19 @@ import jax.numpy as jnp
 from jax import Array
 from jax.lax import stop_gradient
 
-from jaxae.numerics import as_number, at_step, gathered, on_all_rows, over_replicas, replica_axis, split_keys, weight_of
+from jaxae.numerics import (
+    as_number,
+    at_step,
+    gathered,
+    on_all_rows,
+    over_replicas,
+    replica_axis,
+    require_part,
+    require_real,
+    require_whole,
+    split_keys,
+    weight_of,
+)
 from jaxae.objectives.elbo import Weight
 from jaxae.types import Batch, Objective
 
@@ -44,6 +56,7 @@ def trimmed(objective: Objective, fraction: Weight) -> Objective:
       >>> metrics["trimmed"].tolist()
       [0.0, 0.0, 0.0, 1.0]
     """
+    require_part("trimmed", Objective, objective=objective)
     _require_share("fraction", fraction)
 
     def apply(params, state, rng, batch, step):
@@ -93,6 +106,7 @@ def outlier_exposure(objective: Objective, fraction: Weight, soft: bool = False)
       >>> robust.apply(params, state, None, batch, 0)[1][2]["exposed"].tolist()
       [0.0, 0.0, 0.0, 1.0]
     """
+    require_part("outlier_exposure", Objective, objective=objective)
     _require_share("fraction", fraction)
 
     def apply(params, state, rng, batch, step):
@@ -138,6 +152,7 @@ def decomposition(objective: Objective, fraction: Weight) -> Objective:
       >>> robust.apply(params, state, None, batch, 0)[1][2]["decomposed"].tolist()
       [0.0, 0.0, 0.0, 1.0]
     """
+    require_part("decomposition", Objective, objective=objective)
     _require_share("fraction", fraction)
 
     def apply(params, state, rng, batch, step):
@@ -188,6 +203,11 @@ def supervised(objective: Objective, anomalies: Array, weight: Weight = 1.0, num
       >>> objective.apply(params, state, jax.random.key(1), batch, 0)[1][2]["anomalies"].shape
       (4,)
     """
+    require_part("supervised", Objective, objective=objective)
+    require_whole("supervised", num=num)
+    require_real("supervised", weight=weight)
+    if not hasattr(anomalies, "shape") or len(anomalies.shape) < 2:
+        raise ValueError(f"supervised: anomalies are an array of rows [N, ...], got a {type(anomalies).__name__}")
     if len(anomalies) == 0 or num < 1:
         raise ValueError(f"supervised needs labelled anomalies, and draws at least 1; got {len(anomalies)}, num {num}")
     anomalies = jnp.asarray(anomalies)
@@ -208,6 +228,7 @@ def supervised(objective: Objective, anomalies: Array, weight: Weight = 1.0, num
 
 
 def _require_share(name: str, value: Weight) -> None:
+    require_real(name, fraction=value)
     if (number := as_number(value)) is not None and not 0 <= number < 1:
         raise ValueError(f"{name} must lie in [0, 1); got {value}")
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxae.numerics import normal_log_prob, of_whole_batch, weight_of
+from jaxae.numerics import normal_log_prob, of_whole_batch, require_whole, weight_of
 from jaxae.objectives.posterior import normal_posterior
 from jaxae.types import Batch, Output, Penalty
 
@@ -47,6 +47,8 @@ def total_correlation(num_rows: int | None = None, estimator: str = "weighted") 
         raise ValueError(f"total_correlation: the estimator is weighted or stratified, not {estimator!r}")
     if num_rows is None and estimator == "stratified":
         raise ValueError("total_correlation: the stratified estimator needs num_rows, the number of training rows")
+    if num_rows is not None:
+        require_whole("total_correlation", num_rows=num_rows)
     if num_rows is not None and num_rows < 1:
         raise ValueError(f"total_correlation: num_rows must be at least 1, got {num_rows}")
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxae.networks import autoregressive_mlp
-from jaxae.numerics import bounded_log_variance, normal_log_prob
+from jaxae.numerics import bounded_log_variance, normal_log_prob, require_whole
 from jaxae.types import Prior
 
 # bound of a layer's log-scale, smooth as in `bounded_log_variance`: no layer can stretch by more than e^3
@@ -173,5 +173,8 @@ def _flow(init_layer: Callable, num_layers: int, to_noise: Callable, from_noise:
 
 
 def _check(name, num_layers, sizes):
+    require_whole(name, num_layers=num_layers)
+    for size in sizes:
+        require_whole(name, size=size)
     if min((num_layers, *sizes)) < 1:
         raise ValueError(f"{name}: num_layers and sizes must be at least 1, got {num_layers} and {sizes}")

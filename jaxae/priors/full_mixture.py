@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxae.numerics import LOG_2PI
+from jaxae.numerics import LOG_2PI, require_whole
 from jaxae.types import Prior
 
 
@@ -30,6 +30,7 @@ def full_mixture(num_components: int) -> Prior:
       >>> prior.log_prob(params, z).shape, prior.sample(params, jax.random.key(1), z).shape
       ((5,), (5, 2))
     """
+    require_whole("full_mixture", num_components=num_components)
     if num_components < 1:
         raise ValueError(f"full_mixture: num_components must be at least 1, got {num_components}")
 

@@ -7,7 +7,7 @@ from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxae.networks import transformer
-from jaxae.numerics import as_number
+from jaxae.numerics import as_number, require_real, require_whole
 from jaxae.priors.symbols import (
     flat_symbols,
     log_prob_of,
@@ -81,6 +81,8 @@ def masked(
     name = "masked"
     require_codes(name, num_codes)
     require_narrowing(name, temperature, top_k, top_p)
+    require_whole(name, num_steps=num_steps)
+    require_real(name, choice_temperature=choice_temperature)
     if num_steps < 1 or (as_number(choice_temperature) or 0) < 0:
         raise ValueError(
             f"{name}: num_steps must be at least 1 and choice_temperature not negative; got {num_steps}, "

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxae.numerics import bounded_log_variance, normal_log_prob, sum_per_example
+from jaxae.numerics import bounded_log_variance, normal_log_prob, require_whole, sum_per_example
 from jaxae.types import Prior
 
 
@@ -31,6 +31,7 @@ def mixture(num_components: int) -> Prior:
       >>> prior.log_prob(params, latent).shape, prior.sample(params, jax.random.key(1), latent).shape
       ((5,), (5, 2))
     """
+    require_whole("mixture", num_components=num_components)
     if num_components < 1:
         raise ValueError(f"mixture: num_components must be at least 1, got {num_components}")
 

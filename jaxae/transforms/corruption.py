@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxae.numerics import as_number, target_of
+from jaxae.numerics import as_number, require_real, require_whole, target_of
 from jaxae.types import Transform
 
 
@@ -146,6 +146,7 @@ def patch_mask(patch: int, rate: float) -> Transform:
       (8, 0.0)
     """
     _check_rate("patch_mask", rate)
+    require_whole("patch_mask", patch=patch)
     if patch < 1 or rate == 0:
         raise ValueError(f"patch_mask: patch must be at least 1 and rate above 0, got patch {patch}, rate {rate}")
 
@@ -182,5 +183,6 @@ def _corruption(corrupt):
 
 
 def _check_rate(owner, rate):
+    require_real(owner, rate=rate)
     if (number := as_number(rate)) is not None and not 0 <= number < 1:
         raise ValueError(f"{owner}: rate must be in [0, 1), got {rate}")

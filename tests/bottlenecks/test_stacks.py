@@ -13,7 +13,6 @@ import pytest
 
 from jaxae import networks
 from jaxae.bottlenecks import (
-    BOTTLENECKS,
     bernoulli,
     bsq,
     categorical,
@@ -271,8 +270,8 @@ ROUND_TRIP = """
 import sys
 import jax
 import numpy as np
-from jaxae.bottlenecks import *
-from test_stacks import BOTTLENECKS, COSINE, QUANTIZERS, TO_THE_LAST_BIT
+from jaxae.bottlenecks import BOTTLENECKS
+from test_stacks import COSINE, QUANTIZERS, TO_THE_LAST_BIT
 
 for name in [*QUANTIZERS, *COSINE]:
     layer = {**BOTTLENECKS, **COSINE}[name]()
