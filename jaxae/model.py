@@ -3,6 +3,7 @@
 import jax
 
 from jaxae.bottlenecks import nested
+from jaxae.bottlenecks.tokens import without_padding
 from jaxae.networks import AnyNetwork
 from jaxae.networks.stateful import Pair
 from jaxae.numerics.arguments import check_arguments
@@ -54,6 +55,8 @@ def autoencoder(
         """The code, the parts of the state that the decoder reads, and the new state of encoder and bottleneck."""
         parts = pair.opened(state, rng)
         encoder_rng, inner_rng, _ = parts.keys
+        # a NaN in padded tokens would reach the gradients of the encoder's parameters
+        x = without_padding(x, condition)
         h, encoder_state = pair.encoder.apply(params["encoder"], parts.encoder, encoder_rng, x, condition)
         coded, bottleneck_state = bottleneck.apply(params["bottleneck"], parts.inner, inner_rng, h, condition)
         return coded, parts, (encoder_state, bottleneck_state)

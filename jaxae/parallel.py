@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxae.numerics import along_replicas, as_batch
+from jaxae.numerics import along_replicas, as_batch, is_traced
 from jaxae.numerics.arguments import check_arguments
 from jaxae.types import Batch, PyTree, TrainState
 
@@ -55,7 +55,7 @@ def jit_step(step: Step, mesh: Mesh) -> Step:
     Returns:
       `(state, batch) -> (state, metrics)`, compiled. The batch is the global one. With several hosts each passes the
       same rows and sends only its share to its devices, or passes an array that already spans the hosts. `train.fit`
-      takes the result as its step.
+      takes the result as its step, on one host or on several.
 
     Raises:
       ValueError: (from the compiled step) rows are no multiple of the number of devices.
@@ -83,6 +83,8 @@ def jit_step(step: Step, mesh: Mesh) -> Step:
         _require_divisible(batch, mesh.size, "jit_step")
         return compiled(_put(state, everywhere), _put(batch, rows))
 
+    # `train.fit` compiles a chunk of steps around this one: its arguments have to span the hosts before
+    run.place = lambda tree: _put(tree, everywhere)  # pyright: ignore[reportFunctionMemberAccess]
     return run
 
 
@@ -196,7 +198,7 @@ def _put(tree, sharding):
 
 
 def _put_leaf(leaf, sharding):
-    if jax.process_count() == 1 or (isinstance(leaf, jax.Array) and not leaf.is_fully_addressable):
+    if jax.process_count() == 1 or is_traced(leaf) or (isinstance(leaf, jax.Array) and not leaf.is_fully_addressable):
         return jax.device_put(leaf, sharding)
     # every host has the whole array: each puts only its own shards on its devices, nothing is exchanged
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):

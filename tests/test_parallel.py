@@ -16,6 +16,7 @@ import optax
 import pytest
 
 from jaxae import bottlenecks, likelihoods, networks, objectives, parallel
+from jaxae.checkpoint import checkpoints
 from jaxae.data.batches import shuffled
 from jaxae.model import autoencoder
 from jaxae.presets import PRESETS
@@ -241,25 +242,63 @@ import numpy as np
 import optax
 jax.config.update("jax_num_cpu_devices", 2)
 from jaxae import bottlenecks, likelihoods, networks, objectives, parallel
+from jaxae.checkpoint import checkpoints
+from jaxae.data.batches import shuffled
 from jaxae.model import autoencoder
-from jaxae.train import build_step, init_state
+from jaxae.train import NonFiniteError, build_step, evaluator, fit, init_state, metrics_log
 
-parallel.start_multi_host(sys.argv[1], 2, int(sys.argv[2]))
-layer = bottlenecks.identity()
+address, number, folder = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+parallel.start_multi_host(address, 2, number)
+layer = bottlenecks.vector_quantizer(4)
 objective = objectives.elbo(autoencoder(networks.mlp(4), layer, networks.mlp(5), likelihoods.gaussian()))
 optimizer = optax.sgd(0.01)
-x = np.random.default_rng(0).normal(size=(3, 8, 5)).astype(np.float32)
-make = jax.jit(lambda rng: init_state(objective, optimizer, rng, x[0]))
+x = np.random.default_rng(0).normal(size=(32, 5)).astype(np.float32)
+make = jax.jit(lambda rng: init_state(objective, optimizer, rng, x))
 state = make(jax.random.key(0))
-step = parallel.jit_step(build_step(objective, optimizer), parallel.make_mesh())
-alone = jax.jit(build_step(objective, optimizer))
-single = state
-for batch in x:
-    state, metrics = step(state, batch)
-    single, wanted = alone(single, batch)
-    np.testing.assert_allclose(float(metrics["loss"]), float(wanted["loss"]), rtol=1e-5)
+mesh = parallel.make_mesh()
+step, alone = parallel.jit_step(build_step(objective, optimizer), mesh), build_step(objective, optimizer)
 assert jax.process_count() == 2 and jax.device_count() == 4
-print("agreed", float(metrics["loss"]))
+
+# single steps
+many, one, single_step = state, state, jax.jit(alone)
+for batch in x.reshape(4, 8, 5)[:3]:
+    many, metrics = step(many, batch)
+    one, wanted = single_step(one, batch)
+    np.testing.assert_allclose(float(metrics["loss"]), float(wanted["loss"]), rtol=1e-5)
+
+# the loop: rows by number, host batches, and arrays that span the hosts
+evaluate, rows = evaluator(objective, x, 6, batch_size=8), shuffled(32, 8)
+by_one = fit(alone, state, rows, 6, data=x, chunk=3, validation=evaluate)
+sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("rows"))
+
+def spanning(batch):
+    return jax.make_array_from_process_local_data(sharding, batch[4 * number : 4 * number + 4], batch.shape)
+
+def require_same(found, history):
+    for a, b in zip(history, found.history, strict=True):
+        assert a.keys() == b.keys()
+        for name in a:
+            np.testing.assert_allclose(b[name], a[name], rtol=1e-5, atol=1e-6, err_msg=name)
+    for a, b in zip(*(jax.tree.leaves((r.state.params, r.state.state)) for r in (by_one, found)), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5)
+
+host = [x[rows[i]] for i in range(6)]
+for batches, data in ((rows, x), (host, None), ([spanning(b) for b in host], None)):
+    require_same(fit(step, state, batches, 6, data=data, chunk=3, validation=evaluate), by_one.history)
+
+# checkpoints by both, the log by process 0 alone; resumed on two
+kept, log = checkpoints(folder + "/kept"), metrics_log(folder + f"/log_{number}.jsonl")
+fit(step, state, rows, 3, data=x, chunk=3, validation=evaluate, checkpoints=kept, log=log)
+resumed = fit(step, kept.restore(state), rows, 6, data=x, chunk=3, validation=evaluate, checkpoints=kept, log=log)
+require_same(resumed, by_one.history[1:])
+kept.close()
+
+# a loss that is not finite ends both, with the same words
+try:
+    fit(step, state, [np.full((8, 5), np.nan, np.float32)] * 2, 2)
+except NonFiniteError as error:
+    print("stopped:", str(error)[:30])
+print("agreed", by_one.history[-1]["loss"])
 jax.distributed.shutdown()
 """
 
@@ -273,7 +312,7 @@ def test_two_processes_train_as_one_device_does(tmp_path):
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(pathlib.Path(__file__).parents[1])}
     processes = [
         subprocess.Popen(
-            [sys.executable, str(script), address, str(i)],
+            [sys.executable, str(script), address, str(i), str(tmp_path)],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -286,10 +325,20 @@ def test_two_processes_train_as_one_device_does(tmp_path):
     finally:
         for process in processes:
             process.kill()
-    lines = [text.strip().splitlines()[-1] for text in said]
     assert [process.returncode for process in processes] == [0, 0], said
+    lines = [text.strip().splitlines()[-2:] for text in said]
     assert lines[0] == lines[1]
-    assert lines[0].startswith("agreed")
+    assert lines[0][0] == "stopped: the loss is nan at step 0 (com"
+    assert lines[0][1].startswith("agreed")
+    assert [(tmp_path / f"log_{i}.jsonl").read_text().count("\n") for i in range(2)] == [2, 0]
+    # what two processes saved, one restores
+    objective = objectives.elbo(
+        autoencoder(networks.mlp(4), bottlenecks.vector_quantizer(4), networks.mlp(5), likelihoods.gaussian())
+    )
+    kept = checkpoints(tmp_path / "kept")
+    state = kept.restore(init_state(objective, optax.sgd(0.01), jax.random.key(1), np.ones((8, 5), np.float32)))
+    kept.close()
+    assert int(state.step) == 6
 
 
 OBJECTIVES_OF_BATCHES = {

@@ -18,6 +18,7 @@ PARTS = (
     types.StatefulNetwork,
     types.Prior,
     types.Bottleneck,
+    types.Estimator,
     types.Likelihood,
     types.Autoencoder,
     types.Objective,
@@ -25,7 +26,7 @@ PARTS = (
     types.Threshold,
     types.Detector,
 )
-NOT_FUNCTIONS = {"num_codes", "num_params", "binary", "likelihood", "frozen", "reads"}
+NOT_FUNCTIONS = {"num_codes", "num_params", "binary", "likelihood", "frozen", "reads", "estimator", "name"}
 
 
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: part.__name__)

@@ -10,7 +10,7 @@ from jax.lax import stop_gradient
 from jaxae.bottlenecks.temperature import Temperature, at_state, check_temperature, first_step, next_step
 from jaxae.bottlenecks.tokens import checked_symbols, unpadded
 from jaxae.numerics import straight_through, sum_per_example
-from jaxae.types import Bottleneck, Code
+from jaxae.types import Bottleneck, Code, Estimator
 
 ESTIMATORS = ("straight_through", "gumbel_straight_through", "relaxed")
 
@@ -100,13 +100,16 @@ def bernoulli(
 
     def lookup(params, state, symbols, condition=None):
         ids, in_range = checked_symbols("bernoulli", symbols, 2)
+        if ids.shape[-1:] != (bits,):
+            raise ValueError(f"bernoulli: symbols need a last axis of {bits} bits, got {ids.shape}")
         return jnp.where(in_range, ids.astype(jnp.float32), jnp.nan)
 
     def sample(params, state, rng, h, condition=None):
         p = jax.nn.sigmoid(prior_logits(params, jnp.zeros(h.shape)))
         return jax.random.bernoulli(rng, p).astype(jnp.float32)
 
-    return Bottleneck(init, apply, sample, lookup, 2)
+    relaxed = None if estimator == "straight_through" else Estimator(estimator)
+    return Bottleneck(init, apply, sample, lookup, 2, relaxed)
 
 
 def _log_prob(bits, logits):

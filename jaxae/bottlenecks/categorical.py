@@ -13,7 +13,7 @@ from jax.lax import stop_gradient
 from jaxae.bottlenecks.temperature import Temperature, at_state, check_temperature, first_step, next_step
 from jaxae.bottlenecks.tokens import checked_symbols, unpadded
 from jaxae.numerics import straight_through, sum_per_example
-from jaxae.types import Bottleneck, Code
+from jaxae.types import Bottleneck, Code, Estimator
 
 ESTIMATORS = ("gumbel_straight_through", "relaxed")
 
@@ -106,13 +106,15 @@ def categorical(
 
     def lookup(params, state, symbols, condition=None):
         ids, in_range = checked_symbols("categorical", symbols, classes)
+        if ids.shape[-1:] != (variables,):
+            raise ValueError(f"categorical: symbols need a last axis of {variables} variables, got {ids.shape}")
         return flat(jnp.where(in_range[..., None], jax.nn.one_hot(ids, classes), jnp.nan))
 
     def sample(params, state, rng, h, condition=None):
         drawn = jax.random.randint(rng, (*h.shape[:-1], variables), 0, classes)
         return flat(jax.nn.one_hot(drawn, classes))
 
-    return Bottleneck(init, apply, sample, lookup, classes)
+    return Bottleneck(init, apply, sample, lookup, classes, Estimator(estimator))
 
 
 def exact_expectation(posterior: Categorical, function: Callable, max_latents: int = 4096) -> Array:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from jaxae.bottlenecks.directions import unit
 from jaxae.bottlenecks.restarts import restarts
 from jaxae.bottlenecks.seeding import kmeans
 from jaxae.numerics import gathered, replica_axis
@@ -20,12 +21,14 @@ class Codebook(NamedTuple):
       init: `(rng, width) -> (params, state)`.
       read: `(params, state) -> [K, D]`, with gradients to params.
       update: `(params, state, rng, tokens [N, D], ids [N], weight [N]) -> state`, after the lookup of these tokens.
+      stored: whether `read` gives `state["codebook"]` as it is.
     """
 
     size: int
     init: Callable
     read: Callable
     update: Callable
+    stored: bool = False
 
 
 class Upkeep(NamedTuple):
@@ -104,7 +107,7 @@ def moving_average(num_codes: int, upkeep: Upkeep, smoothing: ArrayLike) -> Code
         book = jnp.where(used, sums / jnp.where(used, smoothed[:, None], 1.0), state["codebook"])
         return {"codebook": jnp.where(moved[:, None], fresh, book), "counts": counts, "sums": sums}
 
-    return Codebook(num_codes, init, lambda params, state: state["codebook"], update)
+    return Codebook(num_codes, init, lambda params, state: state["codebook"], update, stored=True)
 
 
 def by_gradient(num_codes: int, upkeep: Upkeep) -> Codebook:
@@ -156,7 +159,10 @@ def frozen(num_codes: int, scale: Callable = lambda width: 1.0) -> Codebook:
     def init(rng, width):
         return {}, {"codebook": scale(width) * jax.random.normal(rng, (num_codes, width))}
 
-    return Codebook(num_codes, init, lambda params, state: state["codebook"], lambda params, state, *arguments: state)
+    def update(params, state, *arguments):
+        return state
+
+    return Codebook(num_codes, init, lambda params, state: state["codebook"], update, stored=True)
 
 
 def transformed(base: Codebook) -> Codebook:
@@ -180,7 +186,42 @@ def transformed(base: Codebook) -> Codebook:
     def read(params, state):
         return jnp.matmul(base.read(params, state), params["transform"], precision=jax.lax.Precision.HIGHEST)
 
-    return base._replace(init=init, read=read)
+    return base._replace(init=init, read=read, stored=False)
+
+
+def of_unit_length(base: Codebook) -> Codebook:
+    """The codes of `base`, scaled to length 1.
+
+    A division by the length is rounded differently from one compiled program to the next. Codes in the state are
+    therefore scaled when they are stored, and every program reads the same bits; codes that are parameters are scaled
+    when they are read.
+
+    Args:
+      base: the codebook whose codes are scaled.
+
+    Example:
+      >>> import jax
+      >>> from jaxae.bottlenecks.codebooks import frozen, of_unit_length
+      >>> codes = of_unit_length(frozen(2)).init(jax.random.key(0), 3)[1]["codebook"]
+      >>> (codes**2).sum(-1).round(5).tolist()
+      [1.0, 1.0]
+    """
+    if not base.stored:
+        return base._replace(read=lambda params, state: unit(base.read(params, state)))
+
+    def scaled(state):
+        return {**state, "codebook": unit(state["codebook"])}
+
+    def init(rng, width):
+        params, state = base.init(rng, width)
+        return params, scaled(state)
+
+    def update(params, state, *arguments):
+        new = base.update(params, state, *arguments)
+        # codes that nothing changed keep their bits
+        return new if new is state else scaled(new)
+
+    return base._replace(init=init, update=update)
 
 
 def _averaged(decay, average, ids, values):

@@ -10,13 +10,17 @@ from jaxtyping import Float
 from jaxae.bottlenecks.nearest import map_rows, squared_distances
 from jaxae.numerics import straight_through
 
+# bound of the scale by which `rotation` multiplies a gradient
+MOST_SCALE = 10.0
+
 
 def rotation(codes: Float[Array, "N D"], tokens: Float[Array, "N D"]) -> Float[Array, "N D"]:
     """The codes, with the gradient of the rotation and scaling that takes each token to its code, held constant.
 
     `(|c| / |e|) (e - 2 (r . e) r + 2 (u . e) v)` with `u = e / |e|`, `v = c / |c|`, `r = (u + v) / |u + v|`: unlike
     straight-through, the gradient depends on the token's position in its cell. Where a token, its code or `u + v` is 0
-    the rotation is undefined, and the gradient is straight-through.
+    the rotation is undefined, and the gradient is straight-through. The scale `|c| / |e|` is at most 10, which the
+    paper has not: near 0 a token's gradient would grow without bound.
 
     Args:
       codes: `[N, D]`, code of each token: the value.
@@ -45,7 +49,8 @@ def rotation(codes: Float[Array, "N D"], tokens: Float[Array, "N D"]) -> Float[A
     # opposite vectors (u = -v) have no unique rotation
     defined = (token_norm > 0) & (code_norm > 0) & (sum_norm > 1e-6)
     # held constant: u, v and r have no gradient, so the Jacobian is the rotation and scaling itself
-    soft = jnp.where(defined, code_norm / jnp.where(token_norm > 0, token_norm, 1.0) * rotated, tokens)
+    scale = jnp.minimum(code_norm / jnp.where(token_norm > 0, token_norm, 1.0), MOST_SCALE)
+    soft = jnp.where(defined, scale * rotated, tokens)
     return straight_through(codes, soft)
 
 

@@ -35,4 +35,7 @@ def frozen(bottleneck: Bottleneck) -> Bottleneck:
         code, _ = bottleneck.apply(jax.tree.map(stop_gradient, params), state, rng, h, condition)
         return code, state
 
-    return bottleneck._replace(apply=apply)
+    estimator = bottleneck.estimator
+    # in a stack, too, the codes get no gradient
+    estimator = None if estimator is None else estimator._replace(codes=None)
+    return bottleneck._replace(apply=apply, estimator=estimator)

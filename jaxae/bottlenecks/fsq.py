@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxae.bottlenecks.tokens import MAX_CODES, checked_symbols, tokens_per_example, unpadded
+from jaxae.bottlenecks.tokens import MAX_CODES, checked_symbols, tokens_per_example, unpadded, whole_levels
 from jaxae.numerics import as_number, straight_through
 from jaxae.types import Bottleneck, Code
 
@@ -50,7 +50,7 @@ def fsq(levels: Sequence[int], *, noise_dropout: ArrayLike = 0.0) -> Bottleneck:
       >>> code.latent.tolist(), code.symbols.tolist()
       ([[1.0, -1.0], [0.0, 0.0]], [4, 12])
     """
-    levels = tuple(int(level) for level in levels)
+    levels = whole_levels("fsq", levels)
     if not levels or min(levels) < 2:
         raise ValueError(f"fsq: levels must be at least one number, each at least 2, got {levels}")
     num_codes = math.prod(levels)

@@ -7,8 +7,17 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxae.bottlenecks.tokens import refuse_mask, require_input
 from jaxae.networks.stateful import AnyNetwork, require_stateless
-from jaxae.numerics import as_number, bounded_log_variance, normal_log_prob, replica_axis, sum_per_example
+from jaxae.numerics import (
+    as_number,
+    bounded_log_variance,
+    normal_log_prob,
+    over_replicas,
+    replica_axis,
+    row_counts,
+    sum_per_example,
+)
 from jaxae.priors import standard_normal
 from jaxae.types import Bottleneck, Code, Gaussian, Prior
 
@@ -33,7 +42,7 @@ def gaussian(prior: Prior | None = None, flow: AnyNetwork | None = None, free_bi
 
     Raises:
       ValueError: free_bits is negative or not finite, is combined with a flow or a prior without closed-form KL, or
-        the channels of `h` do not divide.
+        the channels of `h` do not divide; from `apply` a mask of tokens in the condition.
 
     Source: Kingma and Welling 2014; free bits: Kingma et al. 2016, appendix C.8; flows: Rezende and Mohamed 2015.
 
@@ -67,6 +76,7 @@ def gaussian(prior: Prior | None = None, flow: AnyNetwork | None = None, free_bi
         return Gaussian(mean, bounded_log_variance(raw)), context
 
     def init(rng, h, condition=None):
+        require_input("gaussian", h)
         prior_rng, flow_rng = jax.random.split(rng)
         posterior, context = read(jnp.zeros(h.shape, h.dtype))
         return {
@@ -75,6 +85,7 @@ def gaussian(prior: Prior | None = None, flow: AnyNetwork | None = None, free_bi
         }, ()
 
     def apply(params, state, rng, h, condition=None):
+        refuse_mask("gaussian", h, condition)
         posterior, context = read(h)
         z = reparametrised(posterior, rng)
         # log q(z|x) of the normal draw; a flow subtracts its log-determinant
@@ -93,8 +104,11 @@ def gaussian(prior: Prior | None = None, flow: AnyNetwork | None = None, free_bi
         if as_number(free_bits) == 0:
             return sum_per_example(kl)
         # the mean KL of a dimension is over the batch of all replicas, or each would apply its own threshold
-        axis = replica_axis()
-        mean = kl.mean(0, keepdims=True) if axis is None else jax.lax.pmean(kl.mean(0, keepdims=True), axis)
+        counts = row_counts(kl.shape[0])
+        counts = jnp.ones(kl.shape[0], bool) if counts is None else counts
+        counted_kl = jnp.where(counts.reshape(-1, *(1,) * (kl.ndim - 1)), kl, 0.0)
+        total, count = over_replicas((counted_kl.sum(0, keepdims=True), counts.astype(kl.dtype).sum()), replica_axis())
+        mean = total / jnp.maximum(count, 1.0)
         # where, not maximum: the value stays a number per example, and a dimension below its bits gets no gradient
         return sum_per_example(jnp.where(mean > free_bits, kl, free_bits))
 

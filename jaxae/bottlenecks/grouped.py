@@ -2,9 +2,10 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxae.bottlenecks.stacks import require_lookup, with_mask
-from jaxae.bottlenecks.tokens import unpadded
+from jaxae.bottlenecks.stacks import in_another_stack, require_lookup, with_mask
+from jaxae.bottlenecks.tokens import require_input, unpadded
 from jaxae.types import Bottleneck, Code
 
 
@@ -38,7 +39,7 @@ def grouped(bottleneck: Bottleneck, n: int, *, shared: bool = False) -> Bottlene
       >>> code.latent.shape, code.symbols.shape
       ((4, 5, 6), (4, 5, 2))
     """
-    base_lookup, base_sample = require_lookup("grouped", bottleneck)
+    base_lookup, base_sample = require_lookup("grouped", bottleneck), bottleneck.sample
     if n < 1:
         raise ValueError(f"grouped: n must be at least 1, got {n}")
 
@@ -57,6 +58,7 @@ def grouped(bottleneck: Bottleneck, n: int, *, shared: bool = False) -> Bottlene
         return None if rng is None else jax.random.split(rng, n)
 
     def init(rng, h, condition=None):
+        require_input("grouped", h)
         if shared:
             return bottleneck.init(rng, base_input(h), condition)
         return jax.vmap(lambda key: bottleneck.init(key, base_input(h), condition))(group_keys(rng))
@@ -90,8 +92,8 @@ def grouped(bottleneck: Bottleneck, n: int, *, shared: bool = False) -> Bottlene
         return latents.reshape(*latents.shape[:-2], -1)
 
     def lookup(params, state, symbols, condition=None):
-        if any(ids.shape[-1] != n for ids in jax.tree.leaves(symbols)):
-            shapes = [ids.shape for ids in jax.tree.leaves(symbols)]
+        if any(np.shape(ids)[-1:] != (n,) for ids in jax.tree.leaves(symbols)):
+            shapes = [np.shape(ids) for ids in jax.tree.leaves(symbols)]
             raise ValueError(f"grouped: symbols need a last axis of {n} groups, got {shapes}")
         read = []
         for i in range(n):
@@ -100,11 +102,11 @@ def grouped(bottleneck: Bottleneck, n: int, *, shared: bool = False) -> Bottlene
         return jnp.concatenate(read, -1)
 
     def sample(params, state, rng, h, condition=None):
+        assert base_sample is not None
+        draw = base_sample
         if shared:
             drawn = base_sample(params, state, rng, base_input(h), condition)
             return drawn.reshape(*h.shape[:-1], -1)
-        return joined(
-            jax.vmap(lambda p, s, k: base_sample(p, s, k, base_input(h), condition))(params, state, group_keys(rng))
-        )
+        return joined(jax.vmap(lambda p, s, k: draw(p, s, k, base_input(h), condition))(params, state, group_keys(rng)))
 
-    return Bottleneck(init, apply, sample, lookup, bottleneck.num_codes)
+    return Bottleneck(init, apply, base_sample and sample, lookup, bottleneck.num_codes, in_another_stack(bottleneck))

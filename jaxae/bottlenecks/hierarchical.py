@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from jaxae.bottlenecks.stacks import summed
+from jaxae.bottlenecks.stacks import in_another_stack, summed
+from jaxae.bottlenecks.tokens import mask_of
 from jaxae.types import Bottleneck, Code
 
 
@@ -24,7 +25,7 @@ def hierarchical(top: Bottleneck, local: Bottleneck, conditional: bool = False) 
       `lookup` exist where both have them.
 
     Raises:
-      ValueError: from `init` and `apply`, top's latent has other axes than `h`.
+      ValueError: from `init` and `apply`, top's latent has other axes than `h`, or a token mask with `conditional`.
 
     Source: Razavi, van den Oord and Vinyals 2019, "Generating Diverse High-Fidelity Images with VQ-VAE-2", section 3.1;
     a prior that reads the level above: Sønderby et al. 2016, "Ladder Variational Autoencoders".
@@ -51,6 +52,11 @@ def hierarchical(top: Bottleneck, local: Bottleneck, conditional: bool = False) 
         return jnp.concatenate([h.astype(jnp.float32), latent], -1)
 
     def local_condition(condition, above):
+        if conditional and mask_of(condition) is not None:
+            raise ValueError(
+                'hierarchical: conditional=True gives local the latent of top as its condition, so condition["mask"] '
+                "would not reach it: leave the mask out, or take conditional=False"
+            )
         return above if conditional else condition
 
     def split_rng(rng):
@@ -97,4 +103,5 @@ def hierarchical(top: Bottleneck, local: Bottleneck, conditional: bool = False) 
 
     sizes = (top.num_codes, local.num_codes) if top.num_codes and local.num_codes else None
     has_sample, has_lookup = top.sample and local.sample, top.lookup and local.lookup
-    return Bottleneck(init, apply, has_sample and sample, has_lookup and lookup, sizes)
+    estimator = in_another_stack(top) or in_another_stack(local)
+    return Bottleneck(init, apply, has_sample and sample, has_lookup and lookup, sizes, estimator)

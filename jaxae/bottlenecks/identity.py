@@ -2,11 +2,13 @@
 
 import jax.numpy as jnp
 
+from jaxae.bottlenecks.tokens import require_input, without_padding
 from jaxae.types import Bottleneck, Code, Prior
 
 
 def identity(prior: Prior | None = None) -> Bottleneck:
-    """The encoder's output is the latent, without penalty, probability model or `lookup`.
+    """The encoder's output is the latent, without penalty, probability model or `lookup`. Tokens that
+    `condition["mask"]` `[B, ...]` leaves out are 0 in it.
 
     Args:
       prior: prior without parameters that `sample` draws from, where an objective matches the latents to it (a
@@ -31,7 +33,8 @@ def identity(prior: Prior | None = None) -> Bottleneck:
         return (), ()
 
     def apply(params, state, rng, h, condition=None):
-        return Code(latent=h, penalty=jnp.zeros(h.shape[0], jnp.float32)), state
+        require_input("identity", h)
+        return Code(latent=without_padding(h, condition), penalty=jnp.zeros(h.shape[0], jnp.float32)), state
 
     def sample(params, state, rng, h, condition=None):
         assert prior is not None

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.lax import stop_gradient
 from jax.typing import ArrayLike
 
-from jaxae.bottlenecks.tokens import checked_symbols, tokens_per_example, unpadded
+from jaxae.bottlenecks.tokens import checked_symbols, tokens_per_example, unpadded, whole_levels
 from jaxae.numerics import as_number, straight_through, sum_per_example
 from jaxae.types import Bottleneck, Code
 
@@ -44,7 +46,7 @@ def latent_quantizer(
       >>> layer.apply(params, state, None, h)[0].latent.tolist()
       [[0.5, 0.0]]
     """
-    levels = tuple(int(level) for level in levels)
+    levels = whole_levels("latent_quantizer", levels)
     if not levels or min(levels) < 2:
         raise ValueError(f"latent_quantizer: levels must be at least one number, each at least 2, got {levels}")
     for name, value in {"commitment": commitment, "quantization": quantization}.items():
@@ -77,7 +79,10 @@ def latent_quantizer(
         return Code(straight_through(latent, h), penalty, rate, symbols), state
 
     def lookup(params, state, symbols, condition=None):
-        symbols = jnp.asarray(symbols)
+        if np.shape(symbols)[-1:] != (width,):
+            # an index beyond the last would be clamped to it
+            raise ValueError(f"latent_quantizer: symbols need a last axis of {width} channels, got {np.shape(symbols)}")
+        symbols = cast(jax.Array, symbols if isinstance(symbols, jax.Array) else np.asarray(symbols))
         checked = [checked_symbols("latent_quantizer", symbols[..., i], n) for i, n in enumerate(levels)]
         ids, in_range = (jnp.stack(column, -1) for column in zip(*checked, strict=True))
         return jnp.where(in_range, stop_gradient(read(params, ids)), jnp.nan)

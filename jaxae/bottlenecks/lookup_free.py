@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from jax.lax import stop_gradient
 from jax.typing import ArrayLike
 
+from jaxae.bottlenecks.directions import unit
 from jaxae.bottlenecks.entropy import bit_entropy, mean_code_entropy
-from jaxae.bottlenecks.tokens import checked_symbols, tokens_per_example, unpadded
+from jaxae.bottlenecks.tokens import checked_symbols, counted_tokens, tokens_per_example, unpadded
 from jaxae.numerics import as_number, straight_through, sum_per_example
 from jaxae.types import Bottleneck, Code
 
@@ -106,8 +107,7 @@ def _signs(name, bits, spherical, entropy, diversity, commitment, temperature, g
 
     def apply(params, state, rng, h, condition=None):
         h, mask = unpadded(name, h, condition, bits)
-        # the small term matters only at h = 0 (padding), where the gradient would be NaN
-        u = h * jax.lax.rsqrt((h**2).sum(-1, keepdims=True) + 1e-24) if spherical else h
+        u = unit(h) if spherical else h
         latent = corner(u > 0)
         penalty = charge(u, latent, mask)
         # bit i of the symbol is the sign of channel i
@@ -120,7 +120,8 @@ def _signs(name, bits, spherical, entropy, diversity, commitment, temperature, g
         counted = None if mask is None else mask[..., None] > 0
         # -|u - s|^2 and -|u + s|^2 differ by 4 u s, with s = scale: the log-odds of a bit at this temperature
         logits = u * (4 / (scale * temperature))
-        weight = None if mask is None else (mask > 0).astype(jnp.float32).reshape(-1)
+        in_mean = counted_tokens(u, mask)
+        weight = None if in_mean is None else in_mean.astype(jnp.float32).reshape(-1)
         # bits are independent in a token's soft code, but not in the mean over tokens
         mean_entropy = mean_code_entropy(logits.reshape(-1, bits), weight, group_bits, axis_name)
         token_entropy = sum_per_example(bit_entropy(logits), counted)

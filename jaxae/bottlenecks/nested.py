@@ -2,9 +2,10 @@
 
 import jax
 
+from jaxae.bottlenecks.tokens import require_input, without_padding
 from jaxae.networks import AnyNetwork, identity
 from jaxae.networks.stateful import Pair
-from jaxae.types import Bottleneck
+from jaxae.types import Bottleneck, Estimator
 
 
 def nested(encoder: AnyNetwork, bottleneck: Bottleneck, decoder: AnyNetwork = identity) -> Bottleneck:
@@ -36,6 +37,7 @@ def nested(encoder: AnyNetwork, bottleneck: Bottleneck, decoder: AnyNetwork = id
     pair = Pair.of(encoder, decoder)
 
     def init(rng, h, condition=None):
+        require_input("nested", h)
         encoder_rng, bottleneck_rng, decoder_rng = jax.random.split(rng, 3)
         encoder_params, encoder_state = pair.encoder.init(encoder_rng, h, condition)
         h = encoded(encoder_params, encoder_state, h, condition)
@@ -54,6 +56,9 @@ def nested(encoder: AnyNetwork, bottleneck: Bottleneck, decoder: AnyNetwork = id
     def apply(params, state, rng, h, condition=None):
         parts = pair.opened(state, rng)
         encoder_rng, inner_rng, decoder_rng = parts.keys
+        require_input("nested", h)
+        # a NaN in padding would reach the gradients of the encoder's parameters
+        h = without_padding(h, condition)
         h, encoder_state = pair.encoder.apply(params["encoder"], parts.encoder, encoder_rng, h, condition)
         code, bottleneck_state = bottleneck.apply(params["bottleneck"], parts.inner, inner_rng, h, condition)
         latent, decoder_state = pair.decoder.apply(
@@ -77,4 +82,6 @@ def nested(encoder: AnyNetwork, bottleneck: Bottleneck, decoder: AnyNetwork = id
             params, state, bottleneck.lookup(params["bottleneck"], bottleneck_state, symbols, condition), condition
         )
 
-    return Bottleneck(init, apply, bottleneck.sample and sample, bottleneck.lookup and lookup, bottleneck.num_codes)
+    # encoder and decoder learn through the latent, so that no stack of constants may stand around them
+    has_sample, has_lookup = bottleneck.sample and sample, bottleneck.lookup and lookup
+    return Bottleneck(init, apply, has_sample, has_lookup, bottleneck.num_codes, Estimator("nested"))

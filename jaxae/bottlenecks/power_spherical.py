@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.special import betaln, digamma, gammaln
 
+from jaxae.bottlenecks.directions import unit
+from jaxae.bottlenecks.tokens import refuse_mask, require_input
 from jaxae.numerics import bounded_log_variance, sum_per_example
 from jaxae.priors.hypersphere import hypersphere
 from jaxae.types import Bottleneck, Code
@@ -44,7 +46,8 @@ def power_spherical() -> Bottleneck:
       `Code.posterior` is a `PowerSpherical`.
 
     Raises:
-      ValueError: (from `init` and `apply`) `h` has fewer than 3 channels, D would be below 2.
+      ValueError: (from `init` and `apply`) `h` has fewer than 3 channels, D would be below 2; (from `apply`) a mask of
+        tokens in the condition.
 
     Source: De Cao and Aziz 2020, "The Power Spherical distribution"; Davidson et al. 2018, "Hyperspherical Variational
     Auto-Encoders".
@@ -64,6 +67,7 @@ def power_spherical() -> Bottleneck:
         return (), ()
 
     def apply(params, state, rng, h, condition=None):
+        refuse_mask("power_spherical", h, condition)
         posterior = _posterior(h)
         latent, log_cosine = _draw(posterior, rng)
         log_q = posterior.concentration * log_cosine - _log_normaliser(posterior)
@@ -143,10 +147,8 @@ def _draw(posterior, rng):
 
 
 def _unit(x):
-    squared = (x**2).sum(-1, keepdims=True)
-    first = jnp.zeros(x.shape[-1]).at[0].set(1.0)
-    is_zero = squared == 0
-    return jnp.where(is_zero, first, x * jax.lax.rsqrt(jnp.where(is_zero, 1.0, squared)))
+    is_zero = (x**2).sum(-1, keepdims=True) == 0
+    return jnp.where(is_zero, jnp.zeros(x.shape[-1]).at[0].set(1.0), unit(x))
 
 
 def _posterior(h):
@@ -157,6 +159,7 @@ def _posterior(h):
 
 
 def _check(h):
+    require_input("power_spherical", h)
     if h.shape[-1] < 3:
         raise ValueError(
             f"power_spherical: h holds a direction of 2 numbers or more and a concentration, not {h.shape[-1]} channels"

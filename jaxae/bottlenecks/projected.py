@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from jaxae.types import Bottleneck
+from jaxae.bottlenecks.tokens import require_input, unpadded
+from jaxae.types import Bottleneck, Estimator
 
 
 def projected(bottleneck: Bottleneck, width: int) -> Bottleneck:
@@ -40,6 +41,7 @@ def projected(bottleneck: Bottleneck, width: int) -> Bottleneck:
         return jax.ShapeDtypeStruct((*h.shape[:-1], width), jnp.float32)
 
     def init(rng, h, condition=None):
+        require_input("projected", h)
         down_rng, base_rng, up_rng = jax.random.split(rng, 3)
         base_params, state = bottleneck.init(base_rng, base_input(h), condition)
         # the base may change the width, so the shape of its latent decides that of `up`
@@ -55,7 +57,9 @@ def projected(bottleneck: Bottleneck, width: int) -> Bottleneck:
         return _product(latent, params["up"])
 
     def apply(params, state, rng, h, condition=None):
-        projected_h = _product(h.astype(jnp.float32), params["down"])
+        # padding is replaced before the product, whose gradient to "down" a NaN would reach
+        h, _ = unpadded("projected", h, condition, params["down"].shape[0])
+        projected_h = _product(h, params["down"])
         code, state = bottleneck.apply(params["inner"], state, rng, projected_h, condition)
         return code._replace(latent=project_up(params, code.latent)), state
 
@@ -67,7 +71,9 @@ def projected(bottleneck: Bottleneck, width: int) -> Bottleneck:
         assert bottleneck.lookup is not None
         return project_up(params, bottleneck.lookup(params["inner"], state, symbols, condition))
 
-    return Bottleneck(init, apply, bottleneck.sample and sample, bottleneck.lookup and lookup, bottleneck.num_codes)
+    # "up" learns through the latent alone, so that no stack of constants may stand around it
+    has_sample, has_lookup = bottleneck.sample and sample, bottleneck.lookup and lookup
+    return Bottleneck(init, apply, has_sample, has_lookup, bottleneck.num_codes, Estimator("projected"))
 
 
 def _product(a, matrix):

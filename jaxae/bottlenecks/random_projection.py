@@ -4,8 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxae.bottlenecks import codebooks
-from jaxae.bottlenecks.stacks import require_lookup
-from jaxae.bottlenecks.tokens import unpadded
+from jaxae.bottlenecks.tokens import require_input, unpadded
 from jaxae.bottlenecks.vector_quantizer import check_numbers, quantizer
 from jaxae.types import Bottleneck
 
@@ -43,9 +42,12 @@ def random_projection(num_codes: int, width: int = 16) -> Bottleneck:
     if width < 1:
         raise ValueError(f"random_projection: width must be at least 1, got {width}")
     base = quantizer("random_projection", codebooks.frozen(num_codes), {}, cosine=True)
-    base_lookup, base_sample = require_lookup("random_projection", base)
+    assert base.lookup is not None
+    assert base.sample is not None
+    base_lookup, base_sample = base.lookup, base.sample
 
     def init(rng, h, condition=None):
+        require_input("random_projection", h)
         matrix_rng, book_rng = jax.random.split(rng)
         # the paper's Xavier initialisation; its scale does not matter, as codes are chosen by angle
         matrix = jax.nn.initializers.glorot_normal()(matrix_rng, (h.shape[-1], width))

@@ -4,11 +4,19 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.lax import stop_gradient
 
-from jaxae.bottlenecks.stacks import require_lookup, with_mask
+from jaxae.bottlenecks.stacks import (
+    in_another_stack,
+    level_latent,
+    require_gradient,
+    require_lookup,
+    stacked_latent,
+    with_mask,
+)
 from jaxae.bottlenecks.tokens import DROPPED, unpadded
-from jaxae.numerics import straight_through
+from jaxae.numerics import as_number
 from jaxae.types import Bottleneck, Code
 
 
@@ -22,12 +30,14 @@ def residual(
 ) -> Bottleneck:
     """`latent = sum_l scale^l q_l` with `q_l` the code of `(h - latent so far) / scale^l`; level 0 first.
 
-    The gradient is straight-through once, at the end: the Jacobian of latent to input is the identity, whatever the
-    base's own is. Each level's penalty reads its own residual, in which the levels before are constants; penalty, rate
-    and terms are sums over levels.
+    The gradient is that of the base's estimator once, at the end, from `h` to the sum of the levels: with
+    straight-through the Jacobian of latent to input is the identity, whatever the base's own is; with "rotation" it is
+    the rotation and scaling of `h` to the sum; with "directional" the length of that step is differentiated, which
+    moves the codes of all levels. Each level's penalty reads its own residual, in which the levels before are
+    constants; penalty, rate and terms are sums over levels.
 
     Args:
-      bottleneck: base bottleneck, with `lookup`.
+      bottleneck: base bottleneck, with `lookup`; its latent is shaped like its input.
       depth: number of levels, at least 1.
       shared: whether all levels share one base instead of one per level. Its state passes from level to level: with a
         key and a base that keeps statistics, the symbols of later levels belong to codebooks between the state that is
@@ -41,13 +51,16 @@ def residual(
     Returns:
       A `Bottleneck` with `lookup`; symbols are `[B, ..., depth]` (the base's symbols with a last axis for levels), the
       symbol of a dropped level is -2, which `lookup` ignores. Set the symbols of later levels to -2 to decode the first
-      n alone. Parameters and state have a leading axis for levels, unless shared.
+      n alone. Parameters and state have a leading axis for levels, unless shared. It has `sample` where the base has.
 
     Raises:
-      ValueError: depth < 1, least not in [1, depth], a scale that is no power of 2, or a base without `lookup`.
+      ValueError: depth < 1, least not in [1, depth], a scale that is no power of 2, a base without `lookup`, or one
+        whose gradient a sum of latents has not (estimator "gumbel"; `projected` and `nested`, which belong around
+        `residual`); from `apply` a base that changes the width.
 
     Source: Zeghidour et al. 2021, "SoundStream", section III-C, with its quantize dropout; Lee et al. 2022,
-    "Autoregressive Image Generation using Residual Quantization".
+    "Autoregressive Image Generation using Residual Quantization"; the directional estimator of the sum: Vali et al.
+    2025, "DiVeQ", as in vector-quantize-pytorch.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -58,12 +71,15 @@ def residual(
       >>> layer.apply(params, state, jax.random.key(2), h)[0].symbols.shape
       (4, 5, 3)
     """
-    base_lookup, base_sample = require_lookup("residual", bottleneck)
+    base_lookup, base_sample = require_lookup("residual", bottleneck), bottleneck.sample
+    require_gradient("residual", bottleneck)
+    if as_number(scale) is None:
+        raise ValueError(f"residual: scale must be a power of 2, such as 0.5 or 0.25, got {scale!r}")
     if depth < 1:
         raise ValueError(f"residual: depth must be at least 1, got {depth}")
     if least is not None and not 1 <= least <= depth:
         raise ValueError(f"residual: least must be in [1, depth = {depth}], got {least}")
-    if scale <= 0 or math.frexp(scale)[0] != 0.5:
+    if not 0 < scale < math.inf or math.frexp(scale)[0] != 0.5:
         raise ValueError(f"residual: scale must be a power of 2, such as 0.5 or 0.25, got {scale}")
     # powers of 2: products and quotients with them are exact
     factors = jnp.float32(scale) ** jnp.arange(depth)
@@ -89,17 +105,14 @@ def residual(
                 is_kept = num_kept > i
                 tokens = jnp.broadcast_to(_broadcastable(is_kept, h)[..., 0], h.shape[:-1])
                 level_condition = with_mask("residual", condition, tokens if mask is None else tokens & (mask > 0))
-            # `total` holds no gradient, so each level's penalty treats the levels before it as constants
-            level_input = (h - total) / factor
-            code, new_state = bottleneck.apply(
-                params if shared else level_params,
-                shared_state if shared else level_state,
-                key,
-                level_input,
-                level_condition,
+            # a constant, so that each level's penalty treats the levels before it as constants
+            level_input = (h - stop_gradient(total)) / factor
+            base_params, base_state = (params, shared_state) if shared else (level_params, level_state)
+            code, new_state = bottleneck.apply(base_params, base_state, key, level_input, level_condition)
+            # without gradient to `h`: the one at the end is the only one of the latent
+            scaled_latent = factor * level_latent(
+                "residual", bottleneck, base_params, base_state, code, level_input, condition
             )
-            # constants: the straight-through at the end is the only gradient of the latent
-            scaled_latent = factor * stop_gradient(code.latent)
             symbols = code.symbols
             if is_kept is not None:
                 scaled_latent = jnp.where(_broadcastable(is_kept, scaled_latent), scaled_latent, 0.0)
@@ -115,14 +128,16 @@ def residual(
         # `None` and dicts of terms pass through tree.map
         sums = {key: jax.tree.map(lambda a: a.sum(0), getattr(codes, key)) for key in ("penalty", "rate", "terms")}
         symbols = jax.tree.map(lambda s: jnp.moveaxis(s, 0, -1), codes.symbols)
-        return Code(straight_through(total, h), symbols=symbols, **sums), final_state if shared else states
+        # 2: `split` has used 0 and 1 above
+        latent = stacked_latent(bottleneck, None if rng is None else jax.random.fold_in(rng, 2), total, h)
+        return Code(latent, symbols=symbols, **sums), final_state if shared else states
 
     def level_arrays(params, state, i):
         return (params, state) if shared else jax.tree.map(lambda a: a[i], (params, state))
 
     def lookup(params, state, symbols, condition=None):
-        if any(ids.shape[-1] != depth for ids in jax.tree.leaves(symbols)):
-            shapes = [ids.shape for ids in jax.tree.leaves(symbols)]
+        if any(np.shape(ids)[-1:] != (depth,) for ids in jax.tree.leaves(symbols)):
+            shapes = [np.shape(ids) for ids in jax.tree.leaves(symbols)]
             raise ValueError(f"residual: symbols need a last axis of {depth} levels, got {shapes}")
         total = jnp.float32(0)
         for i in range(depth):
@@ -134,11 +149,14 @@ def residual(
         return total
 
     def sample(params, state, rng, h, condition=None):
-        keys = jax.random.split(rng, depth)
-        drawn = [base_sample(*level_arrays(params, state, i), keys[i], h, condition) for i in range(depth)]
-        return sum(factor * latent for factor, latent in zip(factors, drawn, strict=True))
+        assert base_sample is not None
+        total = 0.0
+        for i, key in enumerate(jax.random.split(rng, depth)):
+            base_params, base_state = level_arrays(params, state, i)
+            total = total + factors[i] * base_sample(base_params, base_state, key, h, condition)
+        return total
 
-    return Bottleneck(init, apply, sample, lookup, bottleneck.num_codes)
+    return Bottleneck(init, apply, base_sample and sample, lookup, bottleneck.num_codes, in_another_stack(bottleneck))
 
 
 def _broadcastable(a, b):

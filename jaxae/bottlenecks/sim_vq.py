@@ -29,7 +29,8 @@ def sim_vq(
       cosine: whether codes are chosen by angle, as in `vector_quantizer`.
 
     Returns:
-      A `Bottleneck` with `lookup`; `condition["mask"]` `[B, ...]` leaves padded tokens out.
+      A `Bottleneck` with `lookup`, whose latents equal those that the decoder read bit for bit (with `cosine` to the
+      last bit); `condition["mask"]` `[B, ...]` leaves padded tokens out.
 
     Raises:
       ValueError: an argument is out of its range; as of `vector_quantizer` from its functions.

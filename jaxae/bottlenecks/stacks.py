@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from jax import Array
+from jax.lax import stop_gradient
 
-from jaxae.types import Bottleneck, Code
+from jaxae.numerics import straight_through
+from jaxae.types import Bottleneck, Code, Estimator
 
 
-def require_lookup(name: str, bottleneck: Bottleneck) -> tuple[Callable, Callable]:
-    """`lookup` and `sample` of a base; a base whose latents do not follow from symbols is refused.
+def require_lookup(name: str, bottleneck: Bottleneck) -> Callable:
+    """`lookup` of a base; a base whose latents do not follow from symbols is refused.
 
     Args:
       name: name of the combinator, for the error.
@@ -17,11 +19,74 @@ def require_lookup(name: str, bottleneck: Bottleneck) -> tuple[Callable, Callabl
     Raises:
       ValueError: the base has no `lookup`.
     """
-    if bottleneck.lookup is None or bottleneck.sample is None:
+    if bottleneck.lookup is None:
         raise ValueError(
             f"{name} needs a discrete base, one with lookup: a continuous one would lose the gradient of its sample"
         )
-    return bottleneck.lookup, bottleneck.sample
+    return bottleneck.lookup
+
+
+def require_gradient(name: str, bottleneck: Bottleneck) -> None:
+    """Refuse a base whose gradient a sum of latents cannot have: it would be lost in silence.
+
+    Args:
+      name: name of the stack, for the error.
+      bottleneck: base bottleneck.
+
+    Raises:
+      ValueError: the base has an estimator without `gradient`.
+    """
+    if bottleneck.estimator is not None and bottleneck.estimator.gradient is None:
+        raise ValueError(
+            f'{name} would lose the gradient of its base ("{bottleneck.estimator.name}"): take the estimator '
+            f"straight_through, rotation or directional, and put projected, nested and grouped around {name}"
+        )
+
+
+def level_latent(name: str, bottleneck: Bottleneck, params, state, code: Code, h: Array, condition=None) -> Array:
+    """The latent of one level of a stack, without gradient to `h`; with one to the codes where the estimator has it.
+
+    Args:
+      name: name of the stack, for the error.
+      bottleneck: base bottleneck.
+      params: parameters of the base that gave the code.
+      state: state of the base that gave the code.
+      code: the level's code.
+      h: input of the level.
+      condition: condition of the base.
+
+    Raises:
+      ValueError: the latent is not shaped like `h`, so that levels do not add up to it.
+    """
+    if code.latent.shape != h.shape:
+        raise ValueError(
+            f"{name}: the base's latent {code.latent.shape} must be shaped like its input {h.shape}, "
+            "as the levels are summed: take a base that keeps the width"
+        )
+    constant = stop_gradient(code.latent)
+    if bottleneck.estimator is None or bottleneck.estimator.codes is None:
+        return constant
+    return straight_through(constant, bottleneck.estimator.codes(params, state, code.symbols, condition))
+
+
+def stacked_latent(bottleneck: Bottleneck, rng: Array | None, total: Array, h: Array) -> Array:
+    """The sum of a stack's latents with one gradient to `h`: that of the base's estimator, or straight-through.
+
+    Args:
+      bottleneck: base bottleneck.
+      rng: key of an estimator that draws, or None.
+      total: sum of the levels' latents.
+      h: input of the stack.
+    """
+    if bottleneck.estimator is None:
+        return straight_through(total, h)
+    assert bottleneck.estimator.gradient is not None
+    return bottleneck.estimator.gradient(rng, total, h)
+
+
+def in_another_stack(bottleneck: Bottleneck) -> Estimator | None:
+    """The estimator of a combinator around `bottleneck`, which no further stack can apply."""
+    return None if bottleneck.estimator is None else Estimator(bottleneck.estimator.name)
 
 
 def with_mask(name: str, condition, mask: Array):

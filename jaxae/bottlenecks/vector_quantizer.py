@@ -9,10 +9,17 @@ from jax.typing import ArrayLike
 
 from jaxae.bottlenecks import codebooks, estimators
 from jaxae.bottlenecks.codebooks import Codebook, Upkeep
+from jaxae.bottlenecks.directions import unit
 from jaxae.bottlenecks.nearest import drawn_code, map_rows, nearest_code, squared_distances
-from jaxae.bottlenecks.tokens import checked_symbols, tokens_per_example, unpadded
-from jaxae.numerics import as_number, over_replicas, replica_axis, straight_through, sum_per_example
-from jaxae.types import Bottleneck, Code
+from jaxae.bottlenecks.tokens import checked_symbols, counted_tokens, require_input, tokens_per_example, unpadded
+from jaxae.numerics import (
+    as_number,
+    over_replicas,
+    replica_axis,
+    straight_through,
+    sum_per_example,
+)
+from jaxae.types import Bottleneck, Code, Estimator
 
 LEARN = ("ema", "gradient", "frozen")
 ESTIMATORS = ("straight_through", "rotation", "directional", "gumbel")
@@ -60,9 +67,9 @@ def vector_quantizer(
       learn: learning of the codes: "ema" (codes are moving averages of the tokens they quantize; no parameters),
         "gradient" (codes are parameters, restarts a shift in the state), or "frozen" (constant random normal codes).
       estimator: gradient to `h`: "straight_through" (identity), "rotation" (rotated and scaled as the token is to its
-        code), "directional" (DiVeQ: a step towards the code, with a differentiated length and a constant direction,
-        with noise in calls with a key; to the codes as well), "gumbel" (with a key, a code is drawn by
-        `softmax(-|h - code|^2)` with the gradient of the draw relaxed at `temperature`; to the codes as well).
+        code, the scale at most 10), "directional" (DiVeQ: a step towards the code, with a differentiated length and a
+        constant direction, with noise in calls with a key; to the codes as well), "gumbel" (with a key, a code is drawn
+        by `softmax(-|h - code|^2)` with the gradient of the draw relaxed at `temperature`; to the codes as well).
       commitment: weight of the commitment term, >= 0, relative to the likelihood in nats: 1 suits a normal likelihood
         whose scale is the data's standard deviation, a quarter (the paper's) a scale of 1 on pixels in [0, 1].
       decay: decay of the moving averages of counts and sums, in [0, 1). None takes the decay at which a code's mean
@@ -73,7 +80,7 @@ def vector_quantizer(
       seeding: initial codes: "data" (tokens of the first batch, drawn without replacement), "kmeans" (k-means++ and ten
         steps of Lloyd's algorithm on the first batch) or "random" (normal).
       cosine: whether codes are chosen by angle: tokens, codes and the latent are scaled to length 1, and the Jacobian
-        is that of the estimator times that of the scaling.
+        is that of the estimator times that of the scaling. Codes in the state are stored with length 1.
       orthogonality: weight of the orthogonality term, >= 0; needs `learn="gradient"`.
       diversity: weight of the diversity term, >= 0; it costs one more product of tokens and codes, and two in the
         backward pass.
@@ -85,8 +92,9 @@ def vector_quantizer(
         are updated, restarts are drawn once for all, and the diversity's mean is over all replicas' tokens.
 
     Returns:
-      A `Bottleneck` with `lookup`, whose latents equal those that the decoder read bit for bit. `condition["mask"]`
-      `[B, ...]` leaves padded tokens out.
+      A `Bottleneck` with `lookup`, whose latents equal those that the decoder read bit for bit; with `cosine` and
+      `learn="gradient"` to the last bit, since programs round the scaling differently. `condition["mask"]` `[B, ...]`
+      leaves padded tokens out.
 
     Raises:
       ValueError: an argument is out of its range, or two exclude each other; from `apply` a width that differs from
@@ -166,9 +174,7 @@ def quantizer(
     # a weight that is the number 0 leaves its term out of the program; a traced 0 does not
     weights = {key: weight for key, weight in weights.items() if as_number(weight) != 0}
 
-    def codes_of(params, state):
-        codes = book.read(params, state)
-        return _unit(codes) if cosine else codes
+    book = codebooks.of_unit_length(book) if cosine else book
 
     def choose(rng, tokens, codes):
         """`(ids, values)`, the values with the estimator's gradient."""
@@ -187,21 +193,24 @@ def quantizer(
 
     def apply(params, state, rng, h, condition=None):
         h, mask = unpadded(name, h, condition)
-        codes = codes_of(params, state)
+        codes = book.read(params, state)
         if codes.shape[-1] != h.shape[-1]:
             raise ValueError(f"{name}: codes are {codes.shape[-1]} wide, h is {h.shape[-1]}: keep the encoder's width")
-        h = _unit(h) if cosine else h
+        h = unit(h) if cosine else h
         is_finite = jnp.isfinite(h).all(-1)
         finite = jnp.where(is_finite[..., None], h, 0.0)
         # tokens that are not finite become zeros: a NaN would spread through sums over tokens
         tokens = finite.reshape(-1, h.shape[-1])
         choice_rng, update_rng = (None, None) if rng is None else jax.random.split(rng)
         ids, values = choose(choice_rng, tokens, codes)
-        # tokens that are padding or not finite neither count nor update
-        counted = is_finite if mask is None else is_finite & (mask > 0)
+        # tokens that are padding, not finite or of rows of weight 0 neither count nor update
+        counted = counted_tokens(h, mask)
+        counted = is_finite if counted is None else is_finite & counted
         weight = counted.reshape(-1).astype(jnp.float32)
         terms = charges(h, _rows(codes, ids).reshape(h.shape), codes, tokens, weight, mask)
         if update_rng is not None:
+            if tokens.shape[0] == 0:
+                raise ValueError(f"{name}: h of shape {h.shape} has no token to learn from: leave empty batches out")
             arguments = stop_gradient((params, state)), update_rng, stop_gradient(tokens), ids, weight
             state = book.update(*arguments[0], *arguments[1:])
         # a token that was not finite gives NaN again: a failure upstream stays visible
@@ -223,12 +232,37 @@ def quantizer(
 
     def lookup(params, state, symbols, condition=None):
         ids, in_range = checked_symbols(name, symbols, book.size)
-        return jnp.where(in_range[..., None], _rows(stop_gradient(codes_of(params, state)), ids), jnp.nan)
+        return jnp.where(in_range[..., None], _rows(stop_gradient(book.read(params, state)), ids), jnp.nan)
 
     def sample(params, state, rng, h, condition=None):
         return lookup(params, state, jax.random.randint(rng, h.shape[:-1], 0, book.size))
 
-    return Bottleneck(lambda rng, h, condition=None: book.init(rng, h.shape[-1]), apply, sample, lookup, book.size)
+    def gradient(rng, latent, h):
+        # what is not finite gives NaN and no gradient, as above
+        is_finite = jnp.isfinite(h).all(-1, keepdims=True) & jnp.isfinite(latent).all(-1, keepdims=True)
+        tokens, codes = (jnp.where(is_finite, a, 0.0).reshape(-1, a.shape[-1]) for a in (h, latent))
+        if estimator == "rotation":
+            values = estimators.rotation(codes, tokens)
+        else:
+            values = estimators.directional(codes, tokens, rng)
+        return jnp.where(is_finite, values.reshape(h.shape), jnp.nan)
+
+    def codes_read(params, state, symbols, condition=None):
+        return _rows(book.read(params, state), jnp.maximum(symbols, 0))
+
+    stacked = {
+        "straight_through": None,
+        "rotation": Estimator("rotation", gradient),
+        "directional": Estimator("directional", gradient, codes_read),
+        # a relaxed draw of one code: the sum of several draws is relaxed by none of them
+        "gumbel": Estimator("gumbel"),
+    }[estimator]
+
+    def init(rng, h, condition=None):
+        require_input(name, h)
+        return book.init(rng, h.shape[-1])
+
+    return Bottleneck(init, apply, sample, lookup, book.size, stacked)
 
 
 def check_numbers(name: str, num_codes: int, **numbers) -> None:
@@ -244,14 +278,9 @@ def _rows(codes, ids):
     return codes.at[ids].get(mode="clip")
 
 
-def _unit(a):
-    # the small term matters only at 0 (padding), where the gradient would be NaN
-    return a * jax.lax.rsqrt((a**2).sum(-1, keepdims=True) + 1e-24)
-
-
 def _overlap(codes):
     # |E E' - I|^2 = |E' E|^2 - K for rows of length 1: a D x D product where the definition has K x K
-    units = _unit(codes)
+    units = unit(codes)
     product = jnp.matmul(units.T, units, precision=jax.lax.Precision.HIGHEST)
     return ((product**2).sum() - codes.shape[0]) / codes.shape[0] ** 2
 

@@ -1,5 +1,6 @@
 """Flax Linen modules as networks."""
 
+import contextlib
 import inspect
 from typing import Any
 
@@ -13,6 +14,7 @@ from jaxae.types import Network, StatefulNetwork
 # names of the argument that switches batch statistics and dropout, with its value in training
 MODES = {"train": True, "training": True, "deterministic": False, "use_running_average": False}
 
+_VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _ADVICE = "give its __call__ an argument `train`, which batch norm and dropout read, and networks.from_linen trains it"
 
 
@@ -30,8 +32,8 @@ def from_linen(module: nn.Module) -> AnyNetwork:
       `StatefulNetwork`; its state holds the other collections, such as `{"batch_stats": ...}`.
 
     Raises:
-      ValueError: (from `init` and `apply`) a module without such a parameter keeps batch statistics or draws random
-        numbers.
+      ValueError: `__call__` has another parameter without a default; (from `init` and `apply`) a module without such a
+        parameter keeps batch statistics or draws random numbers, or one with it draws in evaluation too.
 
     Example:
       >>> import flax.linen as nn, jax, jax.numpy as jnp
@@ -43,6 +45,17 @@ def from_linen(module: nn.Module) -> AnyNetwork:
     """
     parameters = inspect.signature(type(module).__call__).parameters
     modes = [name for name in MODES if name in parameters]
+    given = {"self", "condition", *modes}
+    required = [
+        name
+        for name, parameter in parameters.items()
+        if name not in given and parameter.default is parameter.empty and parameter.kind not in _VARIABLE
+    ]
+    if len(required) != 1:
+        raise ValueError(
+            f"{type(module).__name__}: __call__ must need x alone, beside condition and one of {', '.join(MODES)}; "
+            f"it needs {', '.join(required) or 'nothing'}: give the others a default"
+        )
     return _with_state(module, modes) if modes else stateless(module)
 
 
@@ -66,15 +79,14 @@ def stateless(module: nn.Module) -> Network:
         return variables
 
     def apply(params, x, condition=None):
-        try:
+        with _refusing_draws(f"{name} draws random numbers once it is initialised"):
             return module.apply(params, *_arguments(module)(x, condition))
-        except flax.errors.InvalidRngError:
-            raise ValueError(f"{name} draws random numbers once it is initialised: {_ADVICE}") from None
 
     def hidden(params, x, condition=None):
-        _, collections = module.apply(
-            params, *_arguments(module)(x, condition), capture_intermediates=_is_inside, mutable=["intermediates"]
-        )
+        with _refusing_draws(f"{name} draws random numbers once it is initialised"):
+            _, collections = module.apply(
+                params, *_arguments(module)(x, condition), capture_intermediates=_is_inside, mutable=["intermediates"]
+            )
         return _in_order(collections.get("intermediates", {}))
 
     return Network(init, apply, hidden)
@@ -93,12 +105,24 @@ def _with_state(module: nn.Module, modes: list[str]) -> StatefulNetwork:
     def apply(params, state, rng, x, condition=None):
         arguments = _arguments(module)(x, condition)
         if rng is None:
-            return module.apply({**params, **state}, *arguments, **switched(False)), state
+            with _refusing_draws(f"{type(module).__name__} draws random numbers in evaluation"):
+                return module.apply({**params, **state}, *arguments, **switched(False)), state
         rngs = {"params": rng, "dropout": jax.random.fold_in(rng, 1)}
         y, new_state = module.apply({**params, **state}, *arguments, **switched(True), rngs=rngs, mutable=sorted(state))
         return y, {name: new_state.get(name, state[name]) for name in state}
 
     return StatefulNetwork(init, apply)
+
+
+@contextlib.contextmanager
+def _refusing_draws(what):
+    try:
+        yield
+    except flax.errors.InvalidRngError:
+        raise ValueError(f"{what}: {_ADVICE}") from None
+    except flax.errors.ScopeParamShapeError as error:
+        text = str(error).split(" (http")[0]
+        raise ValueError(f"the parameters are of another input width: {text}") from None
 
 
 def _arguments(module):

@@ -8,6 +8,7 @@ likelihood bounds and validation need.
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 from jax import Array
 
@@ -35,6 +36,9 @@ def with_state(network: AnyNetwork) -> StatefulNetwork:
     """
     if isinstance(network, StatefulNetwork):
         return network
+    if isinstance(network, nn.Module):
+        # it has `init` and `apply` too, but a condition would pass for its second argument
+        raise ValueError(f"{type(network).__name__} is a Linen module: pass networks.from_linen of it")
 
     def init(rng, x, condition=None):
         return network.init(rng, x, condition), ()

@@ -2,7 +2,15 @@
 
 from jaxae.numerics import filters, interpolation, neighbours
 from jaxae.numerics.arguments import check_arguments
-from jaxae.numerics.batch import as_batch, target_of, weight_of
+from jaxae.numerics.batch import (
+    as_batch,
+    counted_target,
+    row_counts,
+    rows_weighing,
+    target_of,
+    weight_of,
+    without_padding_rows,
+)
 from jaxae.numerics.bisection import bisected
 from jaxae.numerics.gradients import straight_through
 from jaxae.numerics.normal import LOG_2PI, bounded_log_variance, normal_log_prob
@@ -34,6 +42,7 @@ __all__ = [
     "at_step",
     "bisected",
     "bounded_log_variance",
+    "counted_target",
     "filters",
     "first_nonfinite",
     "gathered",
@@ -51,12 +60,15 @@ __all__ = [
     "replica_axis",
     "require_count",
     "require_within",
+    "row_counts",
+    "rows_weighing",
     "split_keys",
     "straight_through",
     "sum_per_example",
     "target_of",
     "weight_of",
     "weighted_mean",
+    "without_padding_rows",
 ]
 
 check_arguments(__name__)

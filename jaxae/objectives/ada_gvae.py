@@ -7,7 +7,7 @@ from jax import Array
 from jaxae.bottlenecks.gaussian import reparametrised
 from jaxae.networks.stateful import has_networks
 from jaxae.numerics import at_step, sum_per_example
-from jaxae.objectives.elbo import Weight
+from jaxae.objectives.elbo import Weight, negative_log_likelihood
 from jaxae.priors import standard_normal
 from jaxae.types import Autoencoder, Batch, Code, Gaussian, Objective, Output
 
@@ -63,8 +63,7 @@ def ada_gvae(model: Autoencoder, beta: Weight = 1.0) -> Objective:
         posterior = Gaussian(*(leaf.reshape(code.latent.shape) for leaf in posterior))
         latent = reparametrised(posterior, rng)
         prediction = model.decode(params["model"], latent, flat_batch.condition)
-        target = flat_batch.x if flat_batch.target is None else flat_batch.target
-        nll = -sum_per_example(model.likelihood.log_prob(target, prediction), flat_batch.mask)
+        nll = negative_log_likelihood(model, flat_batch, Output(code, prediction))
         kl = sum_per_example(_prior_kl(posterior))
         metrics = {"nll": nll.reshape(rows, 2).mean(1), "penalty": kl.reshape(rows, 2).mean(1), "shared": shared}
         loss = metrics["nll"] + at_step(beta, step) * metrics["penalty"]

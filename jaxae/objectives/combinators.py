@@ -102,6 +102,9 @@ def combined(objectives: Sequence[Objective], weights: Sequence[Weight]) -> Obje
       >>> model = autoencoder(networks.mlp(4), bottlenecks.gaussian(), networks.mlp(5), likelihoods.gaussian())
       >>> ciwae = objectives.combined([objectives.elbo(model), objectives.iwae(model, 8)], [0.5, 0.5])
     """
+    for name, given in (("objectives", objectives), ("weights", weights)):
+        if not isinstance(given, list | tuple):
+            raise ValueError(f"combined: {name} must be a list, got a {type(given).__name__}")
     if not objectives or len(objectives) != len(weights):
         raise ValueError(f"combined: {len(objectives)} objectives need as many weights, got {len(weights)}")
 

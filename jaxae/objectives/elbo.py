@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxae.numerics import at_step, sum_per_example, target_of
+from jaxae.numerics import at_step, counted_target, rows_weighing, sum_per_example
 from jaxae.types import Autoencoder, Batch, Objective, Output, Schedule
 
 Weight = ArrayLike | Schedule
@@ -15,12 +15,26 @@ Weight = ArrayLike | Schedule
 def negative_log_likelihood(model: Autoencoder, batch: Batch, output: Output) -> Array:
     """`-log p(target | prediction)`, nats, summed over the elements that count: `[B]`.
 
+    Elements that `batch.mask` hides reach neither the sum nor its gradient, whatever they hold.
+
     Args:
       model: the autoencoder whose likelihood scores the target.
       batch: batch of B rows.
       output: the model's output for the batch.
+
+    Raises:
+      ValueError: the prediction's shape does not fit the target's.
     """
-    return -sum_per_example(model.likelihood.log_prob(target_of(batch), output.prediction), batch.mask)
+    target, prediction, channels = counted_target(batch), output.prediction, model.likelihood.num_params
+    if hasattr(target, "shape"):
+        expected = (*target.shape[:-1], *(size * channels for size in target.shape[-1:]))
+        if prediction.shape != expected:
+            # shapes that broadcast would give a number for each pair of elements
+            raise ValueError(
+                f"the decoder gives {prediction.shape}, but the target {target.shape} with {channels} parameter(s) per "
+                f"channel needs {expected}: change the decoder's output size, or the target"
+            )
+    return -sum_per_example(model.likelihood.log_prob(target, prediction), batch.mask)
 
 
 def elbo(model: Autoencoder, beta: Weight = 1.0, capacity: Weight | None = None) -> Objective:
@@ -53,7 +67,8 @@ def elbo(model: Autoencoder, beta: Weight = 1.0, capacity: Weight | None = None)
     """
 
     def apply(params, state, rng, batch, step):
-        output, model_state = model.apply(params["model"], state["model"], rng, batch.x, batch.condition)
+        with rows_weighing(batch.weight):
+            output, model_state = model.apply(params["model"], state["model"], rng, batch.x, batch.condition)
         nll = negative_log_likelihood(model, batch, output)
         penalty = output.code.penalty
         if capacity is not None:

@@ -5,6 +5,7 @@ import math
 import jax
 from jax import Array
 
+from jaxae.numerics import rows_weighing
 from jaxae.objectives.elbo import init_model, negative_log_likelihood
 from jaxae.types import Autoencoder, Batch, Objective
 
@@ -28,7 +29,8 @@ def log_weights(model: Autoencoder, params, state, keys: Array, batch: Batch) ->
     """
 
     def sample_weight(key):
-        output, new_state = model.apply(params, state, key, batch.x, batch.condition)
+        with rows_weighing(batch.weight):
+            output, new_state = model.apply(params, state, key, batch.x, batch.condition)
         if output.code.rate is None:
             raise ValueError("a multi-sample bound needs a bottleneck with a rate, log q(z|x) - log p(z)")
         # log p(x|z) + log p(z) - log q(z|x)

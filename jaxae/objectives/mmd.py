@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -85,6 +86,8 @@ def mmd(reference: Penalty, kernel: Callable | None = None) -> Penalty:
       >>> penalty = objectives.mmd(objectives.prior_draws(model), objectives.rbf([0.5, 1.0, 2.0]))
       >>> objective = objectives.penalized(objectives.elbo(model, beta=0.5), "mmd", penalty, weight=100.0)
     """
+    if not callable(reference):
+        raise ValueError(f"mmd: the reference is a function such as prior_draws(model), got {reference!r}")
     kernel = inverse_multiquadratic() if kernel is None else kernel
 
     def penalty(params, state, rng, batch: Batch, output: Output) -> Array:
@@ -110,5 +113,7 @@ def mmd(reference: Penalty, kernel: Callable | None = None) -> Penalty:
 
 
 def _check_scales(name, scales):
+    if not isinstance(scales, Sequence | np.ndarray | Array) or isinstance(scales, str) or np.ndim(scales) == 0:
+        raise ValueError(f"{name} needs a list of scales above 0, got {scales!r}")
     if not len(scales) or not all(number > 0 for s in scales if (number := as_number(s)) is not None):
         raise ValueError(f"{name} needs scales above 0, got {tuple(scales)}")

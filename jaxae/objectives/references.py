@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxae.numerics import of_whole_batch, target_of, weight_of
+from jaxae.numerics import counted_target, of_whole_batch, weight_of
 from jaxae.objectives.posterior import rows_of
 from jaxae.types import Autoencoder, Batch, Output, Penalty
 
@@ -27,7 +27,7 @@ def latent_rows(params, state, rng: Array | None, batch: Batch, output: Output) 
 
 
 def targets(params, state, rng: Array | None, batch: Batch, output: Output) -> Array:
-    """A reference for decoded draws: the data, as the likelihood reads them.
+    """A reference for decoded draws: the data, as the likelihood reads them, and 0 where the mask hides them.
 
     Returns:
       `[B, ...]`.
@@ -40,7 +40,7 @@ def targets(params, state, rng: Array | None, batch: Batch, output: Output) -> A
       >>> targets({}, {}, None, Batch(z, target=target), Output(Code(z, jnp.zeros(2)), z)).tolist()
       [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
     """
-    return target_of(batch)
+    return counted_target(batch)
 
 
 def decoded_draws(model: Autoencoder) -> Penalty:

@@ -8,7 +8,16 @@ import jax.numpy as jnp
 from jax import Array
 from jax.lax import stop_gradient
 
-from jaxae.numerics import as_number, at_step, gathered, on_all_rows, over_replicas, replica_axis, split_keys, weight_of
+from jaxae.numerics import (
+    as_number,
+    at_step,
+    gathered,
+    on_all_rows,
+    over_replicas,
+    replica_axis,
+    split_keys,
+    weight_of,
+)
 from jaxae.objectives.elbo import Weight
 from jaxae.types import Batch, Objective
 
@@ -188,6 +197,8 @@ def supervised(objective: Objective, anomalies: Array, weight: Weight = 1.0, num
       >>> objective.apply(params, state, jax.random.key(1), batch, 0)[1][2]["anomalies"].shape
       (4,)
     """
+    if not hasattr(anomalies, "shape") or len(anomalies.shape) < 2:
+        raise ValueError(f"supervised: anomalies are an array of rows [N, ...], got a {type(anomalies).__name__}")
     if len(anomalies) == 0 or num < 1:
         raise ValueError(f"supervised needs labelled anomalies, and draws at least 1; got {len(anomalies)}, num {num}")
     anomalies = jnp.asarray(anomalies)

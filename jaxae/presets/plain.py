@@ -78,26 +78,34 @@ def sparse_ae(
     Args:
       shape: shape of one example, without the batch.
       sparsity: form of the sparsity: "l1" penalises the sum of the latents' absolute values, "kl" the divergence of
-        each latent's mean activation from `target`; "top_k" keeps the k largest latents without a penalty.
+        each latent's mean activation from `target`; without a penalty, "top_k" keeps the k latents of largest
+        magnitude, negative ones too, and "top_k_positive" the k largest positive ones.
       weight: weight of the penalty, a number or a schedule `step -> number`.
       target: target of the mean activation, in (0, 1); for "kl".
-      k: number of latents kept; for "top_k".
+      k: number of latents kept; for "top_k" and "top_k_positive". `train.latent_monitor` reports latents that are never
+        on.
       **parts: shared keywords, see `Parts`.
 
     Raises:
       ValueError: an unknown sparsity.
 
-    Source: Ng 2011, "Sparse autoencoder"; Makhzani and Frey 2014, "k-Sparse Autoencoders".
+    Source: Ng 2011, "Sparse autoencoder"; Makhzani and Frey 2014, "k-Sparse Autoencoders"; Gao et al. 2024, "Scaling
+    and evaluating sparse autoencoders".
 
     Example:
       >>> from jaxae import presets
       >>> model, objective = presets.sparse_ae((28, 28, 1), latent_size=256, weight=0.5)
     """
-    penalties = {"l1": objectives.absolute_sum, "kl": objectives.activation_kl(target), "top_k": None}
+    penalties = {"l1": objectives.absolute_sum, "kl": objectives.activation_kl(target)}
+    penalties |= {"top_k": None, "top_k_positive": None}
     if sparsity not in penalties:
         raise ValueError(f"sparse_ae: the sparsity is one of {', '.join(penalties)}, not {sparsity!r}")
     penalty = penalties[sparsity]
-    model = plain(shape, bottlenecks.identity() if penalty else bottlenecks.top_k(k), **parts)
+
+    def kept():
+        return bottlenecks.top_k(k, positive=sparsity == "top_k_positive")
+
+    model = plain(shape, bottlenecks.identity() if penalty else kept(), **parts)
     objective = objectives.elbo(model)
     if penalty:
         objective = objectives.penalized(objective, "sparsity", penalty, weight)

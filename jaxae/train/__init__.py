@@ -2,7 +2,7 @@
 
 from jaxae.numerics.arguments import check_arguments
 from jaxae.train import ensemble
-from jaxae.train.codes import code_monitor, countable
+from jaxae.train.codes import code_monitor, countable, latent_monitor
 from jaxae.train.evaluation import evaluator
 from jaxae.train.loop import Fit, NonFiniteError, fit
 from jaxae.train.sinks import metrics_log
@@ -18,6 +18,7 @@ __all__ = [
     "evaluator",
     "fit",
     "init_state",
+    "latent_monitor",
     "metrics_log",
 ]
 

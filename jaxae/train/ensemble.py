@@ -7,15 +7,18 @@ of the batches, so that a batch is read once for all of them.
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
 
-from jaxae.numerics import as_batch
+from jaxae.numerics import as_whole, weight_of, without_padding_rows
 from jaxae.numerics.arguments import check_arguments
-from jaxae.train.step import build_step as build_single_step
-from jaxae.train.step import init_state
+from jaxae.train.step import bare_step, init_state, require_batch
 from jaxae.types import Batch, Objective, PyTree, TrainState
+
+MEMBER_IS_FINITE = "member_is_finite"
+"""Metric `[num]` bool of a step of several members, which `train.fit` reads."""
 
 # everything but the step has an axis of members
 _AXES = TrainState(None, 0, 0, 0, 0)  # pyright: ignore[reportArgumentType]
@@ -48,8 +51,8 @@ def init_states(
       >>> states.step.shape, states.rng.shape
       ((), (3,))
     """
-    if num < 1:
-        raise ValueError(f"an ensemble has at least 1 member; got {num}")
+    if (whole := as_whole(num)) is None or whole < 1:
+        raise ValueError(f"an ensemble has at least 1 member, a whole number; got {num}")
     # initialised under vmap: each member from its own key
     init_members = jax.vmap(lambda key: init_state(objective, optimizer, key, batch), out_axes=_AXES)
     return init_members(jax.random.split(rng, num))
@@ -60,16 +63,19 @@ def build_step(
 ) -> Callable[[TrainState, Batch | PyTree], tuple[TrainState, dict[str, Array]]]:
     """One train step of every member on the same rows.
 
+    A member whose loss or whose new parameters are not finite is left behind: it keeps the state that it had, is left
+    out of the metrics, and the others go on. `train.fit` warns with its number, and ends where none is left.
+
     A batch whose `weight` is `[B, K]` has a column for each member: with the weights of `leave_fold_out`, member k does
-    not learn from fold k. A weight `[B]` holds for all members. Codebook statistics read no weight: quantizers that
-    keep them see the rows of every fold.
+    not learn from fold k, and its codebook statistics leave those rows out. A weight `[B]` holds for all members.
 
     Args:
       objective: the objective of each member.
       optimizer: the optimizer given to `init_states`; gradients and their norms are computed per member.
 
     Returns:
-      `(state, batch) -> (state, metrics)`; the metrics are means over the members.
+      `(state, batch) -> (state, metrics)`; the metrics are means over the members that took the step, and
+      "member_is_finite", `[num]` bool, says which did.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
@@ -85,22 +91,36 @@ def build_step(
       >>> int(result.state.step)
       3
     """
-    single = build_single_step(objective, optimizer)
+    single = bare_step(objective, optimizer)
+
+    def guarded(state, batch):
+        new, metrics = single(state, batch)
+        inexact = [leaf for leaf in jax.tree.leaves((new.params, new.state)) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+        is_finite = jnp.isfinite(metrics["loss"]) & jnp.stack([jnp.isfinite(leaf).all() for leaf in inexact]).all()
+        stopped = state._replace(step=new.step)
+        # typed keys cannot be selected, and never change
+        new, stopped = (s._replace(rng=()) for s in (new, stopped))
+        kept = jax.tree.map(lambda a, b: jnp.where(is_finite, a, b), new, stopped)
+        return kept._replace(step=new.step, rng=state.rng), (metrics, is_finite)
 
     def step(state: TrainState, batch: Batch | PyTree) -> tuple[TrainState, dict[str, Array]]:
-        batch = as_batch(batch)
+        # before the map over members, so that they go on sharing the rows
+        batch = without_padding_rows(require_batch("the train step", batch))
         # the rows are shared (axis None); a weight with a column per member is the only mapped leaf
         columns = batch.weight is not None and batch.weight.ndim == 2
         axes = Batch(None, weight=1 if columns else None)  # pyright: ignore[reportArgumentType]
         # states and weights are mapped, rows are shared, the step counter is common
-        state, metrics = jax.vmap(single, (_AXES, axes), (_AXES, 0))(state, batch)
-        return state, jax.tree.map(lambda values: values.mean(0), metrics)
+        state, (metrics, is_finite) = jax.vmap(guarded, (_AXES, axes), (_AXES, 0))(state, batch)
+        means = {name: _mean_of_finite(values, is_finite) for name, values in metrics.items()}
+        return state, {**means, MEMBER_IS_FINITE: is_finite}
 
     return step
 
 
 def members(objective: Objective) -> Objective:
     """The objective of all members at once, for `train.evaluator`: losses and metrics are means over the members.
+
+    Members whose losses are not finite are left out of the means, as they are of training.
 
     Args:
       objective: the objective of one member.
@@ -122,9 +142,18 @@ def members(objective: Objective) -> Objective:
     def apply(params, state, rng, batch, step):
         per_member = jax.vmap(lambda p, s: objective.apply(p, s, rng, batch, step))
         loss, (output, model_state, metrics) = per_member(params, state)
-        return loss.mean(0), (output, model_state, jax.tree.map(lambda values: values.mean(0), metrics))
+        counts = weight_of(batch, loss[0]) > 0
+        is_finite = jnp.where(counts, jnp.isfinite(loss), True).all(1)
+        loss, metrics = jax.tree.map(lambda values: _mean_of_finite(values, is_finite), (loss, metrics))
+        return loss, (output, model_state, metrics)
 
     return Objective(objective.init, apply, objective.frozen)
+
+
+def _mean_of_finite(values: Array, is_finite: Array) -> Array:
+    """Mean over the members (the first axis) that are finite; NaN where none is."""
+    chosen = is_finite.reshape(-1, *(1,) * (values.ndim - 1))
+    return jnp.where(chosen, values, 0).sum(0) / is_finite.sum()
 
 
 def member(state: TrainState, index: int) -> TrainState:
@@ -133,6 +162,9 @@ def member(state: TrainState, index: int) -> TrainState:
     Args:
       state: the stacked state of all members.
       index: number of the member, from 0.
+
+    Raises:
+      ValueError: there is no such member.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
@@ -143,6 +175,9 @@ def member(state: TrainState, index: int) -> TrainState:
       >>> ensemble.member(states, 2).rng.shape
       ()
     """
+    num = state.rng.shape[0] if state.rng.ndim else 0
+    if (whole := as_whole(index)) is not None and not 0 <= whole < num:
+        raise ValueError(f"member: index must be in 0..{num - 1}, got {index}")
     # `step` has no axis of members
     return jax.tree.map(lambda leaf: leaf[index], state._replace(step=()))._replace(step=state.step)
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from jaxae.data.batches import padded
 from jaxae.networks import evaluated
-from jaxae.numerics import weight_of
+from jaxae.numerics import weight_of, without_padding_rows
+from jaxae.train.step import require_batch
 from jaxae.types import Batch, Objective, PyTree, TrainState
 
 
@@ -43,7 +44,9 @@ def evaluator(
       >>> sorted(evaluate(state))
       ['loss', 'nll', 'penalty']
     """
-    stacked = jax.tree.map(lambda *rows: jnp.asarray(np.stack(rows)), *padded(data, batch_size))
+    stacked = jax.tree.map(
+        lambda *rows: jnp.asarray(np.stack(rows)), *padded(require_batch("evaluator", data), batch_size)
+    )
     if not (total := float(stacked.weight.sum())) > 0:
         raise ValueError(f"evaluator needs rows that count: their weights sum to {total}")
     # keys are drawn once: every evaluation sees the same noise, so that losses are comparable over steps
@@ -53,6 +56,8 @@ def evaluator(
     def totals(params, state, stacked, keys):
         def batch_sums(batch_and_key):
             batch, key = batch_and_key
+            # penalties of the whole batch read rows of weight 0 too
+            batch = without_padding_rows(batch)
             loss, (_, _, metrics) = objective.apply(params, evaluated(state), key, batch, jnp.asarray(final_step))
             weight = weight_of(batch, loss)
             # where: a padded row repeats a real one, but 0 * inf would still be NaN

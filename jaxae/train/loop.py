@@ -4,14 +4,18 @@ import contextlib
 import functools
 import math
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxae.types import PyTree, TrainState
+from jaxae.numerics import as_whole
+from jaxae.train.ensemble import MEMBER_IS_FINITE
+from jaxae.train.step import require_batch
+from jaxae.types import Batch, PyTree, TrainState
 
 
 class Fit(NamedTuple):
@@ -52,9 +56,12 @@ def fit(
     from a checkpoint takes the same steps on the same rows, to the same bits, as one that was never stopped.
 
     Args:
-      step: train step, `(state, batch) -> (state, metrics)`, from `build_step`.
+      step: train step, `(state, batch) -> (state, metrics)`, from `build_step`, `ensemble.build_step` or
+        `parallel.jit_step`. With several hosts every process calls `fit` with the same arguments; process 0 alone logs
+        and shows progress.
       state: `TrainState` to start from; it is copied and stays usable.
-      batches: `batches[i]` is a host batch (an array, a `Batch`, Grain's `MapDataset`) or, with `data`, row indices.
+      batches: `batches[i]` is a host batch (an array, a `Batch`, Grain's `MapDataset`) or, with `data`, row numbers;
+        all have one shape. What is read once in order, such as a generator, has no batch i and is refused.
       num_steps: value of `state.step` at which training ends.
       data: arrays `[N, ...]` on the device that the row indices of `batches` refer to; uint8 stays uint8.
       chunk: number of steps in one compiled call; validation, log and checkpoints follow each chunk.
@@ -69,8 +76,12 @@ def fit(
 
     Raises:
       NonFiniteError: a loss or a parameter is NaN or infinite; the last finite state is the latest checkpoint.
-      ValueError: chunk, num_steps or patience below 1, patience without validation, or checkpoints ahead of the
-        state.
+      ValueError: chunk, num_steps or patience below 1, patience without validation, checkpoints ahead of the state,
+        batches that end before the last step or differ in shape, batches that are neither arrays nor `Batch`, or row
+        numbers that are no whole numbers in `0..N - 1`.
+
+    Warns:
+      RuntimeWarning: a member of an ensemble is left behind, since its loss or its parameters are not finite.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
@@ -83,35 +94,49 @@ def fit(
       >>> int(result.state.step), [entry["step"] for entry in result.history]
       (6, [3, 6])
     """
-    if min(chunk, num_steps) < 1 or (patience is not None and patience < 1):
-        raise ValueError(f"fit: chunk, num_steps and patience must be >= 1, got {chunk}, {num_steps}, {patience}")
+    for name, value in {"chunk": chunk, "num_steps": num_steps, "patience": patience}.items():
+        if (name, value) != ("patience", None) and ((whole := as_whole(value)) is None or whole < 1):
+            raise ValueError(f"fit: {name} must be a whole number >= 1, got {value}")
     if patience is not None and validation is None:
         raise ValueError(f"fit: patience {patience} needs a validation function")
-    state = jax.tree.map(jnp.copy, state)  # the loop donates its state's buffers
+    if not isinstance(state, TrainState):
+        raise ValueError(f"fit: the state is a TrainState, from init_state; got a {type(state).__name__}")
     now = int(state.step)
-    best, best_loss, best_step = _start(checkpoints, state)
+    num_rows = _num_rows(data)
+    _check_batches(batches, now, num_steps)
+    place = getattr(step, "place", None)
+    if place is not None and jax.process_count() > 1:
+        # a compiled chunk takes arrays that span the hosts, or none
+        state, data = place((state, data))
+    state = jax.tree.map(jnp.copy, state)  # the loop donates its state's buffers
+    first_process = jax.process_index() == 0
     history = []
     # chunks end at multiples of `chunk`, so that a resumed run makes the same chunks
     ends = [*range((now // chunk + 1) * chunk, num_steps, chunk), num_steps] if now < num_steps else []
-    stack = _stacked(batches, now, ends[0]) if ends else None
-    with _bar(progress, now, num_steps) as bar, _written(checkpoints):
+    stack = _stacked(batches, now, ends[0], num_rows, place) if ends else None
+    # after the first batches are read: what they are refused for leaves no checkpoint behind
+    best, best_loss, best_step = _start(checkpoints, state)
+    told = set()
+    with _bar(progress if first_process else False, now, num_steps) as bar, _written(checkpoints):
         for i, end in enumerate(ends):
             if _out_of_patience(now, best_step, chunk, patience):
                 break
             state, metrics, finite = _chunk(step, state, stack, data)
             # the next rows are read while the device works
-            stack = _stacked(batches, end, ends[i + 1]) if i + 1 < len(ends) else None
+            stack = _stacked(batches, end, ends[i + 1], num_rows, place) if i + 1 < len(ends) else None
             # one transfer to the host per chunk
             metrics, finite = jax.device_get((metrics, finite))
+            members = metrics.pop(MEMBER_IS_FINITE, None)
             _require_finite(state, finite, metrics, now)
+            _tell_of_members(members, now, told)
             entry = {"step": end, **{name: float(np.mean(v, dtype=np.float64)) for name, v in metrics.items()}}
             if validation is not None:
-                entry |= {f"validation_{name}": value for name, value in validation(state).items()}
+                entry |= {f"validation_{name}": value for name, value in validation(_on_this_host(state)).items()}
                 _require_finite_loss(entry, "validation_loss", f"in the validation after step {end - 1}")
                 if entry["validation_loss"] < best_loss:
                     best, best_loss, best_step = jax.tree.map(jnp.copy, state), entry["validation_loss"], end
             # log before checkpoint: a resume drops lines after its checkpoint, but could not restore a missing one
-            if log is not None:
+            if log is not None and first_process:
                 log(entry)
             if checkpoints is not None:
                 checkpoints.save(state, entry.get("validation_loss"))
@@ -122,8 +147,112 @@ def fit(
     return Fit(state, state if best is None else best, history)
 
 
-def _stacked(batches, start, end):
-    return jax.tree.map(lambda *rows: np.stack(rows), *(batches[i] for i in range(start, end)))
+def _stacked(batches, start, end, num_rows, place):
+    """Batches `start..end - 1` as one, their leaves `[steps, B, ...]`."""
+    read = []
+    for i in range(start, end):
+        try:
+            batch = batches[i]
+        except (IndexError, KeyError):
+            raise ValueError(
+                f"fit: there is no batches[{i}]: the steps up to {end} read one batch each, so the index has to go on, "
+                "as that of data.batches.shuffled does"
+            ) from None
+        if num_rows is None:
+            require_batch("fit", batch)  # as it is to a step of the caller's own
+        read.append(batch if num_rows is None else _row_numbers(batch, i, num_rows))
+    first = jax.tree.map(np.shape, read[0])
+    for i, batch in enumerate(read[1:], start + 1):
+        if jax.tree.map(np.shape, batch) != first:
+            raise ValueError(_ragged(start, read[0], i, batch))
+    if place is not None and jax.process_count() > 1:
+        # an array that spans the hosts is stacked by jax; others every process has whole
+        def joined(*rows):
+            spans = any(isinstance(leaf, jax.Array) and not leaf.is_fully_addressable for leaf in rows)
+            return jnp.stack(rows) if spans else np.stack(rows)
+
+        return place(jax.tree.map(joined, *read))
+    return jax.tree.map(lambda *rows: np.stack(rows), *read)
+
+
+def _ragged(start, first, i, batch):
+    shapes = [[np.shape(leaf) for leaf in jax.tree.leaves(b)] for b in (first, batch)]
+    return (
+        f"fit: batches must have one shape, but batches[{start}] has {shapes[0]} and batches[{i}] {shapes[1]}: leave a "
+        "smaller last batch out, or pad it with rows of weight 0"
+    )
+
+
+def _check_batches(batches, now, num_steps):
+    """Before anything is trained or written: can batch i be read, and are there enough of them?"""
+    kind = type(batches).__name__
+    if isinstance(batches, Mapping | Batch) or not hasattr(type(batches), "__getitem__"):
+        raise ValueError(
+            f"fit: batches[i] must be batch i, for every step i; a {kind} has none: take a list, "
+            "data.batches.shuffled or Grain's MapDataset, and collect what is read once, in order, in a list"
+        )
+    if now >= num_steps or not hasattr(batches, "__len__") or len(batches) >= num_steps:
+        return
+    try:
+        batches[num_steps - 1]
+    except (IndexError, KeyError):
+        raise ValueError(
+            f"fit: {num_steps} steps read batches[0] to batches[{num_steps - 1}], but there are {len(batches)}: repeat "
+            "them, or take fewer steps"
+        ) from None
+
+
+def _num_rows(data):
+    """Number of rows that row numbers refer to; None where batches are rows themselves."""
+    if data is None:
+        return None
+    leaves = jax.tree.leaves(require_batch("fit: data", data))
+    counts = {leaf.shape[0] if leaf.ndim else 0 for leaf in leaves}
+    if len(counts) > 1:
+        raise ValueError(f"fit: the arrays of data must have the same number of rows, got {sorted(counts)}")
+    return counts.pop()
+
+
+def _row_numbers(rows, i, num_rows):
+    dtype = getattr(rows, "dtype", None)
+    if not isinstance(rows, list) and (dtype is None or np.ndim(rows) == 0):
+        raise ValueError(f"fit: with data, batches[{i}] must be an array of row numbers, got a {type(rows).__name__}")
+    # whole numbers alone: bools would select rows 0 and 1, floats nothing; a number out of range would be clamped
+    rows = np.asarray(rows)
+    if not np.issubdtype(rows.dtype, np.integer):
+        raise ValueError(f"fit: with data, batches[{i}] must hold row numbers, whole numbers, got {rows.dtype}")
+    if rows.size == 0:
+        raise ValueError(f"fit: batches[{i}] holds no row number")
+    if rows.min() < 0 or rows.max() >= num_rows:
+        wrong = rows.min() if rows.min() < 0 else rows.max()
+        raise ValueError(f"fit: batches[{i}] names row {wrong}, but data has rows 0..{num_rows - 1}")
+    return rows
+
+
+def _on_this_host(state):
+    """Arrays that span hosts, as arrays of this host: an evaluator's rows are on it alone."""
+    return jax.tree.map(
+        lambda leaf: leaf if leaf.is_fully_addressable else leaf.addressable_data(0), state, is_leaf=_is_key
+    )
+
+
+def _is_key(leaf):
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _tell_of_members(members, start, told):
+    """Warn once of each member of an ensemble that did not take a step."""
+    if members is None:
+        return
+    for number in sorted(set(np.flatnonzero(~members.all(0)).tolist()) - told):
+        told.add(number)
+        step = start + int(np.argmin(members[:, number]))
+        warnings.warn(
+            f"member {number} of the ensemble is left behind at step {step}: its loss or its parameters are not "
+            f"finite; it keeps the state before that step, and {int(members[-1].sum())} of {members.shape[1]} go on",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 @contextlib.contextmanager

@@ -77,6 +77,13 @@ class SymbolLookup(Protocol):
 
 
 @runtime_checkable
+class LatentGradient(Protocol):
+    """The latent of a stack `[B, ..., D]` with the estimator's gradient to its input `h`; the value stays."""
+
+    def __call__(self, rng: Array | None, latent: Any, h: Any, /) -> Any: ...
+
+
+@runtime_checkable
 class PriorInit(Protocol):
     """Parameters for latents (or symbols) like `like`, `[B, ...]`."""
 

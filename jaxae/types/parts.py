@@ -9,6 +9,7 @@ from jaxae.types.functions import (
     BottleneckApply,
     DetectorApply,
     DetectorFit,
+    LatentGradient,
     LatentSample,
     LikelihoodLogProb,
     LikelihoodMean,
@@ -48,6 +49,25 @@ class Network(NamedTuple):
     hidden: NetworkHidden | None = None
 
 
+class Estimator(NamedTuple):
+    """How a latent that is not straight-through gets its gradient: what `residual` and `multi_scale` ask of their base.
+
+    They sum latents and give the sum one gradient. Without `gradient` they refuse the base, since its own gradient
+    would be lost in them.
+
+    Attributes:
+      name: name of the estimator, for errors.
+      gradient: `(rng, latent, h) -> latent` with the estimator's gradient to `h`, and through the latent's own to the
+        codes; None where a sum of latents has none.
+      codes: `(params, state, symbols, condition=None) -> latent` with gradients to the codes; None where codes get none
+        through the latent.
+    """
+
+    name: str
+    gradient: LatentGradient | None = None
+    codes: SymbolLookup | None = None
+
+
 class Bottleneck(NamedTuple):
     """The part between encoder and decoder. `rng=None`: deterministic, and the state is returned unchanged.
 
@@ -58,6 +78,7 @@ class Bottleneck(NamedTuple):
       lookup: `(params, state, symbols, condition=None) -> latent`; discrete codes only, else None.
       num_codes: number of codes, above every symbol: an int, or a tree of ints like the symbols; None for continuous
         codes.
+      estimator: the `Estimator` of the latent's gradient; None: straight-through.
     """
 
     init: StatefulInit
@@ -65,6 +86,7 @@ class Bottleneck(NamedTuple):
     sample: LatentSample | None = None
     lookup: SymbolLookup | None = None
     num_codes: PyTree | None = None
+    estimator: Estimator | None = None
 
 
 class StatefulNetwork(NamedTuple):

@@ -207,7 +207,6 @@ def test_frozen_books_stay():
         (sim_vq(8), (1, 2, 4)),
         (residual(vector_quantizer(8), 3), (1, 2, 4)),
         (residual(fsq((5, 5, 5, 5)), 2, scale=0.25), (1, 2, 4)),
-        (residual(vector_quantizer(8, estimator="rotation"), 2, shared=True), (1, 2, 4)),
         (grouped(vector_quantizer(8), 2), (1, 2, 4)),
         (grouped(residual(vector_quantizer(8), 2), 2, shared=True), (1, 2, 4)),
         (multi_scale(vector_quantizer(8), (1, 2)), (1, 2, 2, 2)),

@@ -106,5 +106,62 @@ def test_folds_part_the_rows():
     for wrong in (1, 26):
         with pytest.raises(ValueError, match=f"got {wrong} folds of 25 rows"):
             ensemble.folds(25, wrong)
-    with pytest.raises(ValueError, match="at least 1 member; got 0"):
+    with pytest.raises(ValueError, match="at least 1 member, a whole number; got 0"):
         ensemble.init_states(OBJECTIVE, OPTIMIZER, KEY(0), X, num=0)
+
+
+def sick(steps, is_sick, **options):
+    """Training in which the loss of some members is not finite in some steps, by an infinite weight of their rows."""
+
+    def step(state, batch):
+        weight = jnp.where(is_sick(state.step), jnp.inf, 1.0)
+        return STEP(state, Batch(batch, weight=jnp.broadcast_to(weight, (8, 3))))
+
+    return train.fit(step, started(KEY(0)), BATCHES, steps, data=jnp.asarray(X), chunk=4, progress=False, **options)
+
+
+def test_a_member_that_is_not_finite_is_named_and_left_behind():
+    """Member 1 from step 5 on: the others are as they are alone, and it is as it was after step 4."""
+    evaluate = train.evaluator(ensemble.members(OBJECTIVE), X, final_step=8, batch_size=16)
+    with pytest.warns(RuntimeWarning, match="member 1 of the ensemble is left behind at step 5.*2 of 3 go on") as told:
+        result = sick(12, lambda step: (jnp.arange(3) == 1) & (step >= 5), validation=evaluate)
+    assert len(told) == 1
+    well, before = sick(12, lambda step: jnp.zeros(3, bool)), sick(5, lambda step: jnp.zeros(3, bool))
+    for number in (0, 2):
+        chex.assert_trees_all_equal(
+            *(ensemble.member(r.state, number)._replace(rng=(), step=()) for r in (result, well))
+        )
+    chex.assert_trees_all_equal(*(ensemble.member(r.state, 1)._replace(rng=(), step=()) for r in (result, before)))
+    assert int(result.state.step) == 12
+    assert all(np.isfinite(value) for entry in result.history for value in entry.values())
+    assert "member_is_finite" not in result.history[0]
+
+
+def test_means_are_over_the_members_that_took_the_step():
+    batch = Batch(jnp.asarray(X), weight=jnp.ones((24, 3)).at[:, 2].set(jnp.inf))
+    states = started(KEY(0))
+    _, metrics = jax.jit(STEP)(states, batch)
+    assert metrics["member_is_finite"].tolist() == [True, True, False]
+    single = jax.jit(train.build_step(OBJECTIVE, OPTIMIZER))
+    alone = [single(ensemble.member(states, i), jnp.asarray(X))[1]["loss"] for i in range(2)]
+    np.testing.assert_allclose(metrics["loss"], np.mean(alone), rtol=1e-5)
+
+
+def test_a_member_whose_parameters_are_not_finite_is_left_out_of_validation():
+    evaluate = train.evaluator(ensemble.members(OBJECTIVE), X, final_step=8, batch_size=16)
+    states = started(KEY(0))
+    broken = states._replace(params=jax.tree.map(lambda leaf: leaf.at[1].set(jnp.nan), states.params))
+    single = train.evaluator(OBJECTIVE, X, final_step=8, batch_size=16)
+    alone = [single(ensemble.member(states, i))["loss"] for i in (0, 2)]
+    assert evaluate(broken)["loss"] == pytest.approx(np.mean(alone), rel=1e-5)
+
+
+def test_an_ensemble_of_which_no_member_is_left_ends():
+    with pytest.raises(train.NonFiniteError, match="the loss is nan at step 3"):
+        sick(8, lambda step: jnp.full(3, step >= 3))
+
+
+@pytest.mark.parametrize("index", [-1, 3])
+def test_a_member_that_is_not_there(index):
+    with pytest.raises(ValueError, match=rf"index must be in 0\.\.2, got {index}"):
+        ensemble.member(started(KEY(0)), index)

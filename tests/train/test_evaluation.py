@@ -88,7 +88,10 @@ def test_code_monitor_counts_what_numpy_counts():
 
 @pytest.mark.parametrize(
     ("rows", "message"),
-    [(DATA[:0], "got 0 rows"), (Batch(DATA, weight=np.zeros(11, np.float32)), r"their weights sum to 0\.0")],
+    [
+        (DATA[:0], "at least one row, got x of shape"),
+        (Batch(DATA, weight=np.zeros(11, np.float32)), r"their weights sum to 0\.0"),
+    ],
 )
 def test_rows_that_do_not_count_are_refused(rows, message):
     objective, _ = made(bottlenecks.identity())

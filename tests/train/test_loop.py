@@ -217,8 +217,8 @@ def test_a_validation_loss_that_is_not_finite_is_named():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"chunk": 0}, "must be >= 1, got 0, 9, None"),
-        ({"patience": 0, "validation": validation}, "must be >= 1, got 50, 9, 0"),
+        ({"chunk": 0}, "chunk must be a whole number >= 1, got 0"),
+        ({"patience": 0, "validation": validation}, "patience must be a whole number >= 1, got 0"),
         ({"patience": 2}, "patience 2 needs a validation function"),
     ],
 )
