@@ -209,7 +209,7 @@ def quantizer(
         weight = counted.reshape(-1).astype(jnp.float32)
         terms = charges(h, _rows(codes, ids).reshape(h.shape), codes, tokens, weight, mask)
         if update_rng is not None:
-            if tokens.shape[0] == 0:
+            if isinstance(tokens.shape[0], int) and tokens.shape[0] == 0:
                 raise ValueError(f"{name}: h of shape {h.shape} has no token to learn from: leave empty batches out")
             arguments = stop_gradient((params, state)), update_rng, stop_gradient(tokens), ids, weight
             state = book.update(*arguments[0], *arguments[1:])

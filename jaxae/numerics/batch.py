@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -104,11 +105,12 @@ def rows_weighing(weight: Array | None) -> Iterator[None]:
         _ROWS.reset(token)
 
 
-def row_counts(num_rows: int) -> Array | None:
+def row_counts(num_rows: Any) -> Array | None:
     """Which of the rows of a batch count, `[num_rows]` bool; None where all do.
 
     Args:
-      num_rows: number of rows of the array at hand; None is returned if the weights are of other rows.
+      num_rows: number of rows of the array at hand (symbolic in an exported program); None is returned if the weights
+        are of other rows.
     """
     weight = _ROWS.get()
     return None if weight is None or weight.shape != (num_rows,) else weight > 0
