@@ -5,6 +5,7 @@ No other module imports Orbax.
 
 import contextlib
 import errno
+import gc
 import logging
 import math
 import os
@@ -14,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 import zlib
 from collections.abc import Callable
 from typing import NamedTuple, cast
@@ -22,6 +24,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxae.files import kinds
+from jaxae.files.messages import first_line
+from jaxae.files.reading import read_json
 from jaxae.numerics.arguments import check_arguments
 from jaxae.types import TrainState
 
@@ -64,7 +69,8 @@ def checkpoints(folder: str | os.PathLike) -> Checkpoints:
       `Checkpoints`.
 
     Raises:
-      ValueError: (from restore and best) there is no checkpoint, it is damaged, or it is of another model.
+      ValueError: a file beside the checkpoints is damaged; (from restore and best) there is no checkpoint, it is
+        damaged, or it is of another model.
       OSError: (from save, wait and close) the files could not be written, with `errno.ENOSPC` where the disk is full.
 
     Example:
@@ -83,6 +89,7 @@ def checkpoints(folder: str | os.PathLike) -> Checkpoints:
     import orbax.checkpoint as ocp
 
     folder = pathlib.Path(folder).resolve()
+    _require_readable(folder)
     unquieten = _quieten()
     with _finished_first():
         manager = _manager(folder)
@@ -130,10 +137,12 @@ def checkpoints(folder: str | os.PathLike) -> Checkpoints:
                 raise _Unreadable("its numbers are not those that were saved (the checksum differs)")
             return restored
         except _OtherModel as error:
-            raise ValueError(f"{folder / str(step)} is of another model or optimizer: {error}") from None
+            fault = f"is of another model or optimizer: {error}"
         except Exception as error:  # Orbax and its storage raise many kinds
             time.sleep(_STRAGGLERS)
-            raise ValueError(f"{folder / str(step)} is damaged or foreign: {_first_line(error)}") from error
+            fault = f"is damaged or foreign: {first_line(error)}"
+        gc.collect()  # of Orbax's reads that were broken off, while the folder still keeps them quiet
+        raise ValueError(f"{folder / str(step)} {fault}")
 
     @_finished_first()
     def best(template: TrainState) -> tuple[TrainState, float] | None:
@@ -202,6 +211,15 @@ def _finished_first():
             handlers[number](number, frame)
 
 
+def _require_readable(folder):
+    """Orbax takes what its files of JSON hold as it is."""
+    losses = kinds.record({}, {"validation_loss": kinds.number(-1e300, 1e300)}, others=kinds.anything)
+    for name, kind in {"metrics/metrics": losses, "_CHECKPOINT_METADATA": kinds.mapping(kinds.anything)}.items():
+        for path in sorted(folder.glob(f"[0-9]*/{name}")):
+            if path.parent.name.isdigit() or path.parent.parent.name.isdigit():  # partial folders are left aside
+                read_json(path, kind)
+
+
 class _OtherModel(ValueError):
     pass
 
@@ -240,10 +258,6 @@ def _name(path):
     return ".".join(str(getattr(key, "name", getattr(key, "idx", getattr(key, "key", key)))) for key in path)
 
 
-def _first_line(error):
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
 def _checksum(state):
     """CRC-32 of all numbers in order: the storage itself does not notice a flipped bit in an array."""
     if not all(leaf.is_fully_addressable for leaf in jax.tree.leaves(state) if isinstance(leaf, jax.Array)):
@@ -279,7 +293,7 @@ def _explained(manager, folder):
         if full or "No space left" in text or "Disk quota" in text:
             message = f"no space left in {folder} while a checkpoint was written"
             raise OSError(errno.ENOSPC, f"{message}; the one of step {manager.latest_step()} is complete") from error
-        raise OSError(errno.EIO, f"a checkpoint could not be written to {folder}: {_first_line(error)}") from error
+        raise OSError(errno.EIO, f"a checkpoint could not be written to {folder}: {first_line(error)}") from error
 
 
 def _remove_partial(folder):
@@ -307,7 +321,9 @@ def _quieten():
     logger, record_filter, previous_hook = logging.getLogger("absl"), _NotOrbax(), sys.unraisablehook
 
     def hook(event):
-        if not (isinstance(event.exc_value, RuntimeError) and str(event.exc_value) == "Event loop is closed"):
+        is_closed = isinstance(event.exc_value, RuntimeError) and str(event.exc_value) == "Event loop is closed"
+        frames = traceback.extract_tb(event.exc_traceback)
+        if not is_closed and not any(f"{os.sep}orbax{os.sep}" in frame.filename for frame in frames):
             previous_hook(event)
 
     def end():

@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import gc
 import logging
 import shutil
 import subprocess
@@ -230,3 +231,36 @@ def test_saving_says_nothing_and_leaves_logging_as_it_was(tmp_path, caplog, capf
     assert capfd.readouterr() == ("", "")
     assert (logger.level, logger.filters) == (level, filters)
     assert sys.unraisablehook is hook
+
+
+def test_every_file_of_a_checkpoint_may_be_damaged(tmp_path, capfd):
+    whole = checkpoints(tmp_path / "whole")
+    for step, loss in enumerate((0.25, 0.5)):
+        whole.save(state_of(step=step), loss)
+    whole.close()
+    state = state_of()
+    files = [path for path in (tmp_path / "whole").rglob("*") if path.is_file()]
+    assert len(files) > 6
+    said = []
+    for path in files:
+        # one of each kind is enough for the stores of arrays, of which there are many
+        contents = [b"", path.read_bytes()[: path.stat().st_size // 2], b"[]", b"7", b"[" * 100_000]
+        contents += [b'{"validation_loss": NaN}', b'{"validation_loss": "low"}']
+        for content in contents if path.suffix == "" and "ocdbt" not in str(path) else contents[:1]:
+            work = tmp_path / "work"
+            shutil.rmtree(work, ignore_errors=True)
+            shutil.copytree(tmp_path / "whole", work)
+            (work / path.relative_to(tmp_path / "whole")).write_bytes(content)
+            try:
+                opened = checkpoints(work)
+                try:
+                    opened.best(state)
+                    opened.restore(state)
+                finally:
+                    opened.close()
+            except ValueError as error:
+                said.append(str(error))
+    gc.collect()
+    assert len(said) > 20
+    assert all("\n" not in line and str(tmp_path / "work") in line for line in said)
+    assert "Traceback" not in capfd.readouterr().err

@@ -217,16 +217,20 @@ def recipe_of(folder: str | os.PathLike, config: dict[str, Any], deal: Deal) -> 
       ValueError: a model, a bottleneck or a score of somebody else's that is not found any more, or another fault of
         the config.
     """
-    return recipes.build(
-        config["model"],
-        deal.schema.shape,
-        num_trained(deal),
-        standardisation=standardisation_of_run(folder, deal),
-        epochs=config["epochs"],
-        options=config["options"],
-        bottleneck=config.get("bottleneck"),
-        view=config.get("view", "pixels"),
-    )
+    standardisation = standardisation_of_run(folder, deal)
+    try:
+        return recipes.build(
+            config["model"],
+            deal.schema.shape,
+            num_trained(deal),
+            standardisation=standardisation,
+            epochs=config["epochs"],
+            options=config["options"],
+            bottleneck=config.get("bottleneck"),
+            view=config.get("view", "pixels"),
+        )
+    except ValueError as error:
+        raise ValueError(f"{Path(folder) / 'config.json'}: {error}") from error
 
 
 def saved_standardisation(folder: str | os.PathLike) -> Standardisation | None:

@@ -21,7 +21,7 @@ INK, FAINT, GRID = "#222222", "#6B6B6B", "#E4E4E4"
 DPI = 180
 
 
-def number(value: float, digits: int = 3) -> str:
+def number(value: float | int, digits: int = 3) -> str:
     """A number as people write it: `digits` significant ones, thousands separated, no needless exponent.
 
     Example:
@@ -38,7 +38,7 @@ def number(value: float, digits: int = 3) -> str:
     return f"{value:.{digits}g}"
 
 
-def percent(share: float) -> str:
+def percent(share: float | int) -> str:
     """A share as a percentage, finer where it is small.
 
     Example:

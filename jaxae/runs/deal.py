@@ -271,9 +271,10 @@ def _require_consistent(where: Path, rows: Path, deal: Deal, facts: dict[str, An
     for name, numbers in {**deal.parts, "taught": deal.taught, "left_out": deal.left_out}.items():
         if numbers is not None and len(numbers) and int(numbers.max()) >= count:
             raise ValueError(f"{rows}: {name} has row {numbers.max()}, and there are {count} rows")
-    if count and int(deal.classes.max()) >= len(deal.label_names or ()):
-        names = len(deal.label_names or ())
-        raise ValueError(f"{where}: label_names has {names} names, and rows have the label {deal.classes.max()}")
+    if count and deal.label_names is not None and int(deal.classes.max()) >= len(deal.label_names):
+        raise ValueError(
+            f"{where}: label_names has {len(deal.label_names)} names, and rows have the label {deal.classes.max()}"
+        )
     said = {
         "sizes": (facts["sizes"], sizes_of(deal)),
         "taught": (facts["taught"], len(deal.taught)),
@@ -316,6 +317,8 @@ def _rows_digest(arrays: dict[str, np.ndarray]) -> str:
 
 
 def names_of(classes: np.ndarray, names: tuple[str, ...] | None) -> np.ndarray:
-    """`[N]` names of the rows' classes; empty where a row has none (class -1)."""
+    """`[N]` names of the rows' classes; empty where a row has none (class -1), or there are no names."""
+    if names is None:
+        return np.full(len(classes), "")
     # one more at the end, which class -1 reads
-    return np.array([*(names or ()), ""], np.str_)[classes]
+    return np.array([*names, ""], np.str_)[classes]

@@ -107,7 +107,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     """
     config = reading.read_json(path, values.mapping(values.anything))
     command = config.get("command")
-    if command not in kinds.SETTINGS:
+    if not isinstance(command, str) or command not in kinds.SETTINGS:
         raise ValueError(f"{path} is not of jaxae: command is {shown(command)}, not {listed(kinds.SETTINGS)}")
     return values.check(path, config, kinds.config(command))
 
