@@ -51,7 +51,9 @@ def refined(
     contamination, seed = float(contamination), require_count("seed", seed, 0)
     rounds, folds = require_count("rounds", rounds), require_count("folds", folds, 2)
     x = np.asarray(real_array("x", x))
-    if not x.ndim or len(x) < 2 * folds:
+    if not x.ndim:
+        raise ValueError("x must be rows [N, ...]; got a single number")
+    if len(x) < 2 * folds:
         raise ValueError(f"{len(x)} rows are too few for {folds} folds")
     rng = np.random.default_rng([seed, 0xC1EA4])
     is_kept, scores = np.ones(len(x), bool), np.zeros(len(x), np.float32)

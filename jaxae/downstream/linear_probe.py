@@ -81,8 +81,10 @@ def linear_probe(
     features, dev_features = as_features("features", features), as_features("dev_features", dev_features)
     if features.shape[1] != dev_features.shape[1]:
         raise ValueError(f"features and dev_features must be of one width; got {features.shape}, {dev_features.shape}")
+    if num_classes is not None:
+        num_classes = require_count("num_classes", num_classes, 2)
     labels = as_classes("labels", labels, len(features), num_classes)
-    num_classes = int(np.max(labels)) + 1 if num_classes is None else require_count("num_classes", num_classes, 2)
+    num_classes = int(np.max(labels)) + 1 if num_classes is None else num_classes
     dev_labels = as_classes("dev_labels", dev_labels, len(dev_features))
     max_steps = require_count("max_steps", max_steps)
     require_within("tolerance", tolerance, "[0, inf)")

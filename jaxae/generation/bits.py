@@ -61,6 +61,11 @@ def discretized_normal(pixels: ArrayLike, mean: ArrayLike, scale: ArrayLike) -> 
         jnp.asarray(real_array(name, values), jnp.float32)
         for name, values in (("pixels", pixels), ("mean", mean), ("scale", scale))
     )
+    try:
+        np.broadcast_shapes(level.shape, mean.shape, scale.shape)
+    except ValueError:
+        shapes = f"{level.shape}, {mean.shape} and {scale.shape}"
+        raise ValueError(f"pixels, mean and scale must fit; got shapes {shapes}") from None
     if not is_traced(scale) and not (np.asarray(scale) > 0).all():
         raise ValueError(f"scale must be above 0 everywhere; the least is {np.min(np.asarray(scale)):g}")
     low = jnp.where(level <= 0, -jnp.inf, ((level - 0.5) / 255 - mean) / scale)

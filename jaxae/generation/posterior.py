@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxae.numerics import as_weights, real_array, require_within, weighted_mean
+from jaxae.numerics import as_weights, first_nonfinite, is_traced, real_array, require_within, weighted_mean
 from jaxae.priors import standard_normal
 from jaxae.types import Gaussian
 
@@ -28,7 +28,7 @@ def kl_per_dimension(posterior: Gaussian, weight: ArrayLike | None = None) -> Ar
       >>> kl_per_dimension(Gaussian(jnp.array([[1.0, 0.0]]), jnp.zeros((1, 2)))).tolist()
       [0.5, 0.0]
     """
-    weight = _weight(posterior, weight)
+    posterior, weight = _checked(posterior, weight)
     kl = standard_normal().kl
     assert kl is not None
     return weighted_mean(kl((), posterior), weight)
@@ -55,7 +55,7 @@ def active_units(posterior: Gaussian, threshold: float = 0.01, weight: ArrayLike
       [True, False]
     """
     require_within("threshold", threshold, "[0, inf)")
-    weight = _weight(posterior, weight)
+    posterior, weight = _checked(posterior, weight)
     # the covariance criterion of Burda et al.: Var_x E_q[z_d | x]
     centred = posterior.mean - weighted_mean(posterior.mean, weight)[None]
     return weighted_mean(centred**2, weight) > threshold
@@ -84,12 +84,19 @@ def collapsed_scales(posterior: Gaussian, threshold: float = 0.01, weight: Array
       [True, False]
     """
     require_within("threshold", threshold, "[0, inf)")
+    posterior, weight = _checked(posterior, weight)
     # mean of the variance, then the root: a few wide posteriors count more than in a mean of scales
-    return jnp.sqrt(weighted_mean(jnp.exp(posterior.log_variance), _weight(posterior, weight))) < threshold
+    return jnp.sqrt(weighted_mean(jnp.exp(posterior.log_variance), weight)) < threshold
 
 
-def _weight(posterior: Gaussian, weight: ArrayLike | None) -> Array:
-    shapes = real_array("mean", posterior.mean).shape, real_array("log_variance", posterior.log_variance).shape
+def _checked(posterior: Gaussian, weight: ArrayLike | None) -> tuple[Gaussian, Array]:
+    """The posterior as finite arrays, and the weights of its rows."""
+    arrays = {"mean": posterior.mean, "log_variance": posterior.log_variance}
+    posterior = Gaussian(*(jnp.asarray(real_array(name, values)) for name, values in arrays.items()))
+    for name, values in posterior._asdict().items():
+        if not is_traced(values) and (bad := first_nonfinite(values))[0]:
+            raise ValueError(f"{name}: {bad[0]} of {values.size} values are NaN or infinite, the first at {bad[1]}")
+    shapes = posterior.mean.shape, posterior.log_variance.shape
     if len(shapes[0]) < 2 or shapes[0] != shapes[1] or 0 in shapes[0]:
         raise ValueError(f"a posterior has mean and log_variance [B, ..., D] alike; got {shapes[0]} and {shapes[1]}")
-    return as_weights(weight, shapes[0][0])
+    return posterior, as_weights(weight, shapes[0][0])

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from jaxae.files.messages import listed
-from jaxae.numerics import require_count
+from jaxae.numerics import real_array, require_count
 from jaxae.types import PyTree
 
 
@@ -35,6 +35,8 @@ def score_batches(apply: Callable, x: PyTree, batch_size: int = 512) -> PyTree:
       [3.0, 3.0, 3.0, 3.0, 3.0]
     """
     batch_size = require_count("batch_size", batch_size)
+    for leaf in jax.tree.leaves(x):
+        real_array("x", leaf)
     counts = sorted({np.shape(leaf)[0] if np.ndim(leaf) else 0 for leaf in jax.tree.leaves(x)})
     if len(counts) != 1 or counts[0] == 0:
         raise ValueError(f"expected arrays with one and the same number of rows, at least 1; got {listed(counts)}")

@@ -383,3 +383,27 @@ def test_labels_of_dev_must_be_classes_or_unknown(rows):
     wrong = open_set(plain, confidence.max_logit(plain), CostTable.binary(1.0, 1.0))
     with pytest.raises(ValueError, match=r"need costs \(5, 5\).*got \(2, 2\)"):
         wrong.fit({}, {}, None, x, x[:2], jnp.array([0, 4]))
+
+
+@pytest.mark.parametrize("make", [confidence.max_softmax, confidence.entropy, confidence.odin, confidence.kl_matching])
+def test_probabilities_of_a_single_class_are_refused(make):
+    scorer = make(lambda params, state, batch: batch.x[:, :1])
+    rows = Batch(jnp.arange(6.0).reshape(3, 2))
+    with pytest.raises(ValueError, match=r"at least 2 classes; got \(3, 1\)"):
+        scorer.apply(scorer.fit({}, {}, rows), None, rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((jnp.ones((4, 3)), jnp.array([0, 1, 2, 3])), r"labels must be 0\.\.2; got 0\.\.3"),
+        (
+            (jnp.ones((4, 3)), jnp.array([0, 1, 2, 0]), jnp.zeros(4)),
+            "weights must be finite, not negative and not all 0",
+        ),
+        ((jnp.ones((4, 3)).at[1, 1].set(jnp.nan), jnp.array([0, 1, 2, 0])), "logits: 1 of 12 are NaN"),
+    ],
+)
+def test_a_temperature_needs_logits_labels_and_weights_that_fit(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        confidence.fit_temperature(*arguments)

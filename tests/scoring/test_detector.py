@@ -157,3 +157,40 @@ def test_detectors_vmap_over_models():
     assert verdicts.score.shape == (2, 5)
     alone = detect.apply(detect.fit(PARAMS, (), None, IMAGES[:10]), IMAGES[:5])
     np.testing.assert_allclose(verdicts.score[0], alone.score, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda x: x.astype(str), "must be real numbers; got text"),
+        (lambda x: np.ma.array(x, mask=x > 0), "the mask of a masked array would be lost"),
+        (lambda x: np.full(x.shape, "2026-01-01", "M8[D]"), "must be real numbers; got dates"),
+        (lambda x: np.full(x.shape, None, object), "must be real numbers; got Python objects"),
+        (lambda x: x[:0], "must have one number of rows, at least 1; got"),
+        (lambda x: np.float32(1), "must have one number of rows, at least 1; got"),
+    ],
+)
+def test_examples_of_another_kind_are_refused_wherever_a_detector_reads_them(make, message):
+    norm = Scorer(lambda params, state, reference: {}, lambda fitted, rng, batch: (batch.x**2).sum(-1))
+    x = np.linspace(0, 1, 60, dtype=np.float32).reshape(30, 2)
+    labels = np.arange(30) % 2
+    detect = scoring.detector(norm, scoring.thresholds.youden())
+    fitted = detect.fit({}, {}, None, x, x, labels)
+    for call in (
+        lambda: detect.fit({}, {}, None, make(x), x, labels),
+        lambda: detect.fit({}, {}, None, x, make(x), labels),
+        lambda: detect.apply(fitted, make(x)),
+        lambda: scoring.row_scores(norm)({}, make(x)),
+    ):
+        with pytest.raises(ValueError, match=message) as error:
+            call()
+        assert "\n" not in str(error.value)
+        assert len(str(error.value)) < 200
+
+
+def test_a_seed_or_chunk_that_is_no_whole_number_is_refused_before_anything_is_fitted():
+    norm = Scorer(lambda params, state, reference: {}, lambda fitted, rng, batch: (batch.x**2).sum(-1))
+    with pytest.raises(ValueError, match="chunk must be at least 1; got 0"):
+        scoring.detector(norm, scoring.thresholds.youden(), chunk=0)
+    with pytest.raises(ValueError, match="seed must be a whole number of 64 bits; got 1000000"):
+        scoring.detector(norm, scoring.thresholds.youden(), seed=10**40)

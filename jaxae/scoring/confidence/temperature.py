@@ -5,8 +5,9 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
-from jaxae.numerics import as_classes, require_count
+from jaxae.numerics import as_classes, as_weights, real_array, require_count
 from jaxae.numerics.bisection import bisected
+from jaxae.scoring.checks import require_finite
 from jaxae.scoring.confidence.labelled import labelled_outputs
 from jaxae.scoring.confidence.logits import Logits, doubt, require_classes
 from jaxae.types import Batch, PyTree, Scorer
@@ -81,11 +82,11 @@ def fit_temperature(
       >>> round(float(9.0 / t), 4)  # log 3
       1.0986
     """
+    logits = jnp.asarray(real_array("logits", logits), jnp.float32)
     require_classes(logits)
+    require_finite("logits", logits)
     labels = as_classes("labels", labels, len(logits), logits.shape[-1])
-    weight = jnp.ones(labels.shape) if weight is None else weight
-    if weight.shape != labels.shape:
-        raise ValueError(f"weight must be one for each of the {len(logits)} rows; got shape {weight.shape}")
+    weight = as_weights(weight, len(logits))
     # logits less the logit of the label: the cancellation of large numbers happens once, not at every step
     gap = logits - jnp.take_along_axis(logits, labels[:, None], -1)
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxae.numerics import ranked
+from jaxae.numerics import ranked, real_array
 from jaxae.scoring import costs, metrics
 from jaxae.scoring.checks import as_labels, binary, require_vectors
 from jaxae.scoring.costs.expected import require_table
@@ -35,8 +35,8 @@ def summary(labels: np.ndarray, verdict: Verdict, table: CostTable, anomaly_rate
     """
     require_table(table, anomaly_rate)
     require_vectors(labels=labels, scores=verdict.score, decisions=verdict.is_anomaly)
-    if np.isnan(verdict.score).any():  # an infinite score is the most anomalous of all
-        raise ValueError(f"scores: {np.isnan(verdict.score).sum()} of {len(labels)} are NaN")
+    if missing := np.isnan(real_array("scores", verdict.score)).sum():  # an infinite score is the most anomalous of all
+        raise ValueError(f"scores: {missing} of {np.size(labels)} are NaN")
     truth = np.asarray(as_labels(labels))
     if truth.min() == truth.max():
         return {}

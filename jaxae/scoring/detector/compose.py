@@ -1,13 +1,15 @@
 """Scorer and threshold composed into one function, and its use on any number of rows."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxae.numerics import as_batch
+from jaxae.numerics import as_batch, as_whole, brief, is_traced, real_array, require_count
 from jaxae.scoring.detector.loading import LoadedDetector
 from jaxae.types import Batch, Detector, FittedDetector, PyTree, Scorer, Threshold, Verdict
 
@@ -40,14 +42,29 @@ def row_scores(scorer: Scorer, seed: int = 0, with_map: bool = False) -> Callabl
     of_row = alone(measure, seed)
 
     def apply(fitted: PyTree, batch: Batch | ArrayLike) -> Array:
-        rows = as_batch(batch)._replace(weight=None)
-        return jax.vmap(lambda example: of_row(fitted, example))(rows)
+        return jax.vmap(lambda example: of_row(fitted, example))(rows_of("x", batch))
 
     return apply
 
 
+def rows_of(name: str, examples: Any) -> Batch:
+    """Examples as a batch without weights, checked by kind: text, dates, objects or masks are no model's input."""
+    if isinstance(examples, list):
+        examples = np.asarray(real_array(name, examples))
+    batch = as_batch(examples)._replace(weight=None)
+    leaves = jax.tree.leaves(batch)
+    for leaf in leaves:
+        real_array(name, leaf)
+    counts = sorted({np.shape(leaf)[0] if np.ndim(leaf) else 0 for leaf in leaves})
+    if len(counts) != 1 or counts[0] == 0:
+        raise ValueError(f"{name} must have one number of rows, at least 1; got {counts}")
+    return batch
+
+
 def alone(measure: Callable, seed: int) -> Callable:
     """`(fitted, example without batch axis) ->` what `measure(fitted, rng, batch)` gives for it as a batch of one."""
+    if not is_traced(seed) and not -(2**63) <= (number if (number := as_whole(seed)) is not None else 2**63) < 2**63:
+        raise ValueError(f"seed must be a whole number of 64 bits; got {brief(seed)}")
     return lambda fitted, example: measure(
         fitted, jax.random.key(seed), jax.tree.map(lambda leaf: leaf[None], example)
     )[0]
@@ -56,14 +73,14 @@ def alone(measure: Callable, seed: int) -> Callable:
 def chunked_row_scores(scorer: Scorer, seed: int = 0, chunk: int = 1024) -> Callable:
     """`row_scores` of any number of rows in one compiled program, `chunk` rows at a time, which bounds its memory."""
 
-    of_row = alone(scorer.apply, seed)
+    of_row, chunk = alone(scorer.apply, seed), require_count("chunk", chunk)
 
     # One program for all chunks: outside of jit, lax.map would run the remainder operation by operation.
     @jax.jit
     def apply(fitted: PyTree, rows: Batch) -> Array:
         return jax.lax.map(lambda example: of_row(fitted, example), rows, batch_size=chunk)
 
-    return lambda fitted, examples: apply(fitted, as_batch(examples)._replace(weight=None))
+    return lambda fitted, examples: apply(fitted, rows_of("examples", examples))
 
 
 def rethresholded(loaded: LoadedDetector, threshold: Threshold, num_classes: int | None = None) -> Detector:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from jaxae.numerics import as_batch, real_array, require_count, require_within
 from jaxae.scoring.checks import is_traced, require_open_unit
 from jaxae.scoring.confidence.logits import Logits
-from jaxae.scoring.detector.compose import detector
+from jaxae.scoring.detector.compose import detector, rows_of
 from jaxae.scoring.metrics.curves import operating_points
 from jaxae.scoring.scores.combinators import prepared
 from jaxae.scoring.thresholds.rule import rule
@@ -91,7 +91,8 @@ def open_set(
     ) -> FittedDetector:
         arrays = {"params": params, "state": state}
         if dev is not None and labels is not None:
-            dev = as_batch(dev)
+            dev = as_batch(np.asarray(real_array("dev", dev)) if isinstance(dev, list) else dev)
+            rows_of("dev", dev)
             num_classes = jax.eval_shape(predict, arrays, dev).shape[-1]
             _require_classes(labels, num_classes)
             truth = jnp.asarray(labels, jnp.int32)
@@ -112,8 +113,7 @@ def open_set(
     def apply(fitted: FittedDetector, batch: Batch | ArrayLike) -> Verdict:
         verdict = inner.apply(fitted._replace(classifier=None), batch)
         arrays = fitted.scorer if fitted.classifier is None else fitted.classifier
-        rows = as_batch(batch)._replace(weight=None)
-        values = jax.vmap(lambda example: of_row(arrays, example))(rows)
+        values = jax.vmap(lambda example: of_row(arrays, example))(rows_of("x", batch))
         prediction = values.argmax(-1).astype(jnp.int32)
         action = jnp.where(verdict.is_anomaly, values.shape[-1], prediction)
         return verdict._replace(action=action.astype(jnp.int32), prediction=prediction)

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
-from jaxae.numerics import require_count, require_within
+from jaxae.numerics import real_array, require_count, require_within
 from jaxae.numerics.arguments import check_arguments
 from jaxae.numerics.neighbours import nearest_rows
+from jaxae.scoring.checks import require_finite
 from jaxae.scoring.scores.held_out import divided, in_chunks, row_weights
 from jaxae.scoring.scores.latent import Features, reference_features
 from jaxae.types import Batch, PyTree, Scorer
@@ -120,6 +121,10 @@ def contributions(score: Float[Array, " B"], score_map: Float[Array, "B *dims"])
       >>> explained.element.tolist(), [round(v, 3) for v in explained.value[0].tolist()]
       ([[1, 0, 2]], [1.667, 0.333, 0.0])
     """
+    score, score_map = jnp.asarray(real_array("score", score)), jnp.asarray(real_array("score_map", score_map))
+    if score.ndim != 1 or score_map.ndim < 2 or score_map.shape[:1] != score.shape or 0 in score_map.shape:
+        raise ValueError(f"score [B] and score_map [B, ...] must fit; got shapes {score.shape} and {score_map.shape}")
+    require_finite("score_map", score_map)
     flat = score_map.reshape(score_map.shape[0], -1)
     total = flat.sum(-1, keepdims=True)
     # a map of zeros has no proportions: equal shares
