@@ -112,11 +112,7 @@ def test_every_folder_of_the_package_is_a_room():
     }
     assert {folder.name for folder in package.iterdir() if folder.is_dir() and folder.name[0] not in "_."} <= found
     assert found == {room for rooms in order_of_rooms() for room in rooms if "." not in room}
-<<<<<<< HEAD
     assert found == {*jaxae.__all__, "cli", "files"}  # these two are not public
-=======
-    assert found == {*jaxae.__all__, "cli", "files"}  # which are for jaxae itself
->>>>>>> e-files
 
 
 # ---- numbers and lists ----------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxae.numerics import as_batch, as_whole, brief, is_traced, real_array, require_count
+from jaxae.files.messages import shown
+from jaxae.numerics import as_batch, as_whole, is_traced, real_array, require_count
 from jaxae.scoring.detector.loading import LoadedDetector
 from jaxae.types import Batch, Detector, FittedDetector, PyTree, Scorer, Threshold, Verdict
 
@@ -64,7 +65,7 @@ def rows_of(name: str, examples: Any) -> Batch:
 def alone(measure: Callable, seed: int) -> Callable:
     """`(fitted, example without batch axis) ->` what `measure(fitted, rng, batch)` gives for it as a batch of one."""
     if not is_traced(seed) and not -(2**63) <= (number if (number := as_whole(seed)) is not None else 2**63) < 2**63:
-        raise ValueError(f"seed must be a whole number of 64 bits; got {brief(seed)}")
+        raise ValueError(f"seed must be a whole number of 64 bits; got {shown(seed)}")
     return lambda fitted, example: measure(
         fitted, jax.random.key(seed), jax.tree.map(lambda leaf: leaf[None], example)
     )[0]
