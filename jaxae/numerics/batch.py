@@ -1,14 +1,17 @@
 """Defaults of a `Batch`: its target is x, its weights are ones."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
+from jaxae.numerics.tracing import tracing_apart
+from jaxae.numerics.values import is_traced
 from jaxae.types import Batch, PyTree
 
 
@@ -100,9 +103,17 @@ def rows_weighing(weight: Array | None) -> Iterator[None]:
     """
     token = _ROWS.set(weight)
     try:
-        yield
+        with tracing_apart(_told_apart(weight)):
+            yield
     finally:
         _ROWS.reset(token)
+
+
+def _told_apart(weight: Array | None) -> Hashable:
+    """A key that differs between weights: of traced ones, between traces."""
+    if weight is None:
+        return None
+    return object() if is_traced(weight) else (weight.shape, np.asarray(weight).tobytes())
 
 
 def row_counts(num_rows: Any) -> Array | None:

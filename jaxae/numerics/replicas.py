@@ -12,6 +12,7 @@ from typing import Any
 import jax
 from jax import Array
 
+from jaxae.numerics.tracing import tracing_apart
 from jaxae.types import Penalty, PyTree
 
 _AXIS: ContextVar[str | None] = ContextVar("axis of the replicas", default=None)
@@ -32,7 +33,8 @@ def along_replicas(axis_name: str | None) -> Iterator[None]:
     """
     token = _AXIS.set(_AXIS.get() if axis_name is None else axis_name)
     try:
-        yield
+        with tracing_apart(_AXIS.get()):
+            yield
     finally:
         _AXIS.reset(token)
 

@@ -5,8 +5,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
-from jaxae import bottlenecks, likelihoods, networks, objectives
+from jaxae import bottlenecks, likelihoods, model, networks, objectives, train
 from jaxae.model import autoencoder
 from jaxae.train import build_step, init_state
 from jaxae.types import Batch
@@ -67,3 +68,20 @@ def test_noise_differs_from_step_to_step_and_is_the_same_at_the_same_step():
     _, second = step(one, DATA)
     _, again = step(fresh(), DATA)
     assert float(first["loss"]) == float(again["loss"]) != float(second["loss"])
+
+
+@pytest.mark.skipif(not hasattr(jax, "make_user_context"), reason="this jax has no contexts that its caches look at")
+def test_a_jitted_bottleneck_reads_the_weights_of_its_own_trace():
+    plain = bottlenecks.vector_quantizer(8)
+    x = jax.random.normal(jax.random.key(1), (6, 3))
+    states = {}
+    for name, bottleneck in {"plain": plain, "jitted": plain._replace(apply=jax.jit(plain.apply))}.items():
+        made = model.autoencoder(networks.mlp(4), bottleneck, networks.mlp(3), likelihoods.gaussian())
+        objective = objectives.elbo(made)
+        state = train.init_state(objective, optax.sgd(1e-2), jax.random.key(0), x)
+        for weight in ([1.0, 1, 1, 1, 0, 0], [1.0] * 6, [0.0, 0, 1, 1, 1, 1]):
+            # each step is traced anew, the bottleneck's own jit is not
+            step = jax.jit(train.build_step(objective, optax.sgd(1e-2)))
+            state, _ = step(state, Batch(x, weight=jnp.array(weight)))
+        states[name] = state
+    chex.assert_trees_all_close(states["plain"].state, states["jitted"].state, rtol=1e-6)
