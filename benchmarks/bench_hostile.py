@@ -99,6 +99,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--family", choices=list(hostile.FAMILIES), help="one family alone")
     parser.add_argument("--only", default="", help="units whose names hold one of these texts, with commas between")
+    parser.add_argument(
+        "--units", type=int, help="number of functions, options and files, drawn from all of each family"
+    )
     parser.add_argument("--accepted", action="store_true", help="print what was accepted too, to be read by a person")
     options = parser.parse_args()
     started = time.perf_counter()
@@ -137,11 +140,11 @@ def _run(options, home: pathlib.Path, started: float) -> None:
     units = []
     for family in families:
         hostile.FAMILIES[family].prepare(home)
-        units += [
-            (family, unit)
-            for unit in hostile.FAMILIES[family].units(home)
-            if any(part in unit for part in options.only.split(","))
-        ]
+        found = hostile.FAMILIES[family].units(home)
+        found = [unit for unit in found if any(part in unit for part in options.only.split(","))]
+        if options.units is not None and options.units < len(found):
+            found = sorted(random.Random(options.seed).sample(found, options.units))
+        units += [(family, unit) for unit in found]
 
     def worker_of(workers, family):
         return workers.setdefault(family, Worker(family, home))
@@ -154,7 +157,6 @@ def _run(options, home: pathlib.Path, started: float) -> None:
             uncovered.append(unit)
 
     _in_parallel(options.workers, units, plan)
-    # half of the inputs for commands and files where there are as many, so that none of the families fades
     everything = {
         family: [(item, case) for item in units if item[0] == family for case in planned[item]] for family in families
     }

@@ -6,6 +6,7 @@ file that jaxae reads back is damaged, and each command that reads it is run. A 
 clear line: a `ValueError` in Python, exit code 2 on the command line, nothing left behind.
 """
 
+import ast
 import dataclasses
 import doctest
 import importlib
@@ -101,11 +102,78 @@ class Call:
         return self.function(*positional, **keyword)
 
 
+_MODEL = """
+from jaxae import presets
+from jaxae.types import Batch
+model, objective = presets.vae((5,), latent_size=2)
+batch = Batch(jnp.ones((4, 5)))
+params, state = model.init(jax.random.key(0), batch.x)
+output, _ = model.apply(params, state, jax.random.key(1), batch.x)
+"""
+_FIGURES = """
+scores, labels = np.linspace(0, 1, 20), np.arange(20) % 2
+images = np.zeros((4, 6, 6, 1), np.float32)
+kinds = ["normal"] * 4
+"""
+# a call for functions whose docstring has no example
+CALLS = {
+    "data.factors.check_sizes": "data.factors.check_sizes((2, 3))",
+    "data.rooms.check_factors": "data.rooms.check_factors(jnp.zeros((2, 6), int), data.rooms.FACTOR_SIZES, 64)",
+    "data.splits.joined": """
+part = data.splits.Part(np.ones((2, 3)), np.array([0, 1]), np.array([0, 1]), np.arange(2))
+data.splits.joined(part, part)
+""",
+    "data.sprites.read": "data.sprites.read('', 0)",
+    "downstream.cross_entropy": _MODEL + "downstream.cross_entropy(model)",
+    "downstream.predict_logits": """
+fitted = downstream.fit_logistic(np.ones((4, 2)), np.array([0, 1, 0, 1]), 2)
+downstream.predict_logits(fitted, np.ones((3, 2)))
+""",
+    "numerics.at_step": "numerics.at_step(0.5, 3)",
+    "numerics.bounded_log_variance": "numerics.bounded_log_variance(jnp.ones((2, 3)))",
+    "numerics.first_nonfinite": "numerics.first_nonfinite(np.ones(3))",
+    "numerics.is_traced": "numerics.is_traced(np.ones(3))",
+    "numerics.row_counts": "numerics.row_counts(3)",
+    "numerics.split_keys": "numerics.split_keys(jax.random.key(0), 2)",
+    "numerics.target_of": _MODEL + "numerics.target_of(batch)",
+    "numerics.weight_of": _MODEL + "numerics.weight_of(batch, jnp.ones(4))",
+    "objectives.log_weights": _MODEL
+    + "objectives.log_weights(model, params, state, jax.random.split(jax.random.key(0), 3), batch)",
+    "objectives.negative_log_likelihood": _MODEL + "objectives.negative_log_likelihood(model, batch, output)",
+    "recipes.default_steps": "recipes.default_steps(100)",
+    "recipes.optimizer": "recipes.optimizer(100)",
+    "recipes.standardise": "recipes.standardise(np.random.default_rng(0).normal(size=(9, 3)))",
+    "report.decisions.cost": _FIGURES
+    + "report.decisions.cost('a.png', (scores, labels), 0.5, np.array([[0.0, 1.0], [9.0, 0.0]]), 0.05)",
+    "report.decisions.histogram": _FIGURES + "report.decisions.histogram('a.png', scores, 0.5, labels)",
+    "report.decisions.precision_recall": _FIGURES
+    + "report.decisions.precision_recall('a.png', scores, labels, 0.5, 0.05)",
+    "report.decisions.roc": _FIGURES + "report.decisions.roc('a.png', scores, labels, 0.5)",
+    "report.pictures.contributions": _FIGURES + "report.pictures.contributions('a.png', images[:, 0, :, 0], kinds)",
+    "report.pictures.displayable": _FIGURES + "report.pictures.displayable(images)",
+    "report.pictures.reconstructions": _FIGURES
+    + "report.pictures.reconstructions('a.png', images, images, images[..., 0], kinds)",
+    "report.traversals.tiled": _FIGURES + "report.traversals.tiled(images[None])",
+    "runs.read_config": "runs.start('made', {'command': 'train'}, overwrite=True)\nruns.read_config('made')",
+    "runs.read_run": "runs.start('made', {'command': 'train'}, overwrite=True)\nruns.read_run('made')",
+    "runs.start": "runs.start('made', {'command': 'train'}, overwrite=True)",
+    "runs.write_arrays": "runs.write_arrays('a.npz', x=np.ones(3))",
+    "runs.write_csv": "runs.write_csv('a.csv', ['a'], [['1']])",
+    "runs.write_json": "runs.write_json('a.json', {'a': 1})",
+    "scoring.confidence.unit_length": "scoring.confidence.unit_length(lambda params, state, batch: batch.x)",
+    "scoring.conformal.p_value_table": "scoring.conformal.p_value_table(9)",
+    "scoring.summary": """
+from jaxae.types import CostTable
+threshold = scoring.thresholds.conformal(0.2)
+verdict = threshold.apply(threshold.fit(np.linspace(0, 1, 20)), np.linspace(0, 1, 20))
+scoring.summary(np.arange(20) % 2, verdict, CostTable.binary(10.0, 1.0), 0.05)
+""",
+}
+
 # the functions of a contract that users call with their own arrays
 USED = {
     "Threshold": ("fit", "apply"),
     "Detector": ("fit", "apply"),
-    "Scorer": ("fit", "apply"),
     "LoadedDetector": ("apply",),
 }
 
@@ -113,6 +181,7 @@ USED = {
 def recorded(path: str, function: Callable) -> list[Call]:
     """The first call that the function's example makes of it, and of what its result offers to users."""
     examples = doctest.DocTestParser().get_examples(inspect.getdoc(function) or "")
+    sources = [example.source for example in examples] or _statements(CALLS.get(path.removeprefix("jaxae."), ""))
     calls: dict[str, Call] = {}
     frame_name = f"<hostile {path}>"
 
@@ -144,16 +213,21 @@ def recorded(path: str, function: Callable) -> list[Call]:
         for place, name, _ in saved:
             setattr(place, name, wrapped(function, path))
         namespace: dict[str, Any] = {"__name__": "__hostile__"}
-        if not any(example.source.lstrip().startswith(("from jaxae", "import jaxae")) for example in examples):
-            namespace.update(vars(owner))
-        for example in examples:
-            exec(compile(example.source, frame_name, "single"), namespace)
+        if not examples:
+            exec("import jax, jax.numpy as jnp, numpy as np\nfrom jaxae import *", namespace)
+        for source in sources:
+            exec(compile(source, frame_name, "single"), namespace)
     except Exception:
         pass  # examples of errors, and those that need files of their own
     finally:
         for place, name, value in saved:
             setattr(place, name, value)
     return list(calls.values())
+
+
+def _statements(source: str) -> list[str]:
+    tree = ast.parse(source)
+    return [ast.unparse(node) + "\n" for node in tree.body]
 
 
 def arguments_of(call: Call) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jaxae.files.messages import listed, shown
+from jaxae.files.messages import listed, number_shown, shown
 
 Kind = Callable[[str, Any], None]
 """`(where, value)`: raises a ValueError that begins with `where` if the value is of another kind."""
@@ -181,7 +181,7 @@ def _below(where: str, key: str) -> str:
 def _range(low: float | int, high: float | int, largest: float | int) -> str:
     if low <= -largest and high >= largest:
         return ""
-    return f", at least {low:g}" if high >= largest else f" in [{low:g}, {high:g}]"
+    return f", at least {number_shown(low)}" if high >= largest else f" in [{number_shown(low)}, {number_shown(high)}]"
 
 
 def _refuse(where: str, value: Any, wanted: str) -> None:

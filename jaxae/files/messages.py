@@ -33,6 +33,17 @@ def shown(value: Any, most: int = 60) -> str:
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
+def number_shown(value: float | int) -> str:
+    """A limit as a message shows it: whole numbers in full.
+
+    Example:
+      >>> from jaxae.files.messages import number_shown
+      >>> number_shown(1_000_000), number_shown(1e-30)
+      ('1000000', '1e-30')
+    """
+    return str(value) if isinstance(value, int) else f"{value:g}"
+
+
 def listed(names: Iterable[Any], most: int = 8) -> str:
     """Names, comma between, the first `most` of them and how many more there are.
 

@@ -43,7 +43,7 @@ WRITTEN = _words(
     stablehlo.dynamic_pad stablehlo.dynamic_reshape stablehlo.dynamic_slice stablehlo.dynamic_update_slice
     stablehlo.exponential stablehlo.exponential_minus_one stablehlo.floor stablehlo.gather
     stablehlo.get_dimension_size stablehlo.iota stablehlo.is_finite stablehlo.log stablehlo.log_plus_one
-    stablehlo.maximum stablehlo.minimum stablehlo.multiply stablehlo.negate stablehlo.or stablehlo.pad
+    stablehlo.maximum stablehlo.minimum stablehlo.multiply stablehlo.negate stablehlo.not stablehlo.or stablehlo.pad
     stablehlo.power stablehlo.real_dynamic_slice stablehlo.reduce stablehlo.reduce_window stablehlo.remainder
     stablehlo.reshape stablehlo.return stablehlo.reverse stablehlo.round_nearest_even stablehlo.rsqrt
     stablehlo.scatter stablehlo.select stablehlo.shift_left stablehlo.shift_right_logical stablehlo.sign
@@ -58,7 +58,7 @@ ALSO_HARMLESS = _words(
     """
     stablehlo.atan2 stablehlo.batch_norm_inference stablehlo.cbrt stablehlo.cholesky stablehlo.complex
     stablehlo.count_leading_zeros stablehlo.dynamic_conv stablehlo.fft stablehlo.imag stablehlo.if stablehlo.logistic
-    stablehlo.map stablehlo.not stablehlo.optimization_barrier stablehlo.popcnt stablehlo.real
+    stablehlo.map stablehlo.optimization_barrier stablehlo.popcnt stablehlo.real
     stablehlo.reduce_precision stablehlo.rng_bit_generator stablehlo.round_nearest_afz stablehlo.select_and_scatter
     stablehlo.shift_right_arithmetic stablehlo.tan stablehlo.triangular_solve
     """

@@ -117,7 +117,13 @@ def _taken(parameter: inspect.Parameter, kind: Any, value: Any, sizes: dict, fun
         return taken
     except OtherKind as error:
         given = value[name] if parameter.kind is parameter.VAR_KEYWORD else value
-        raise ValueError(f"{function.__name__}: {name} must be {error}; got {shown(given)}") from None
+        raise ValueError(f"{function.__name__}: {name}{_told(str(error), given)}") from None
+
+
+def _told(expected: str, given: Any) -> str:
+    if expected.startswith(":"):  # a sentence of its own
+        return expected
+    return f" must be {expected}" if "; got " in expected else f" must be {expected}; got {shown(given)}"
 
 
 @functools.cache

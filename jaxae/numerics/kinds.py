@@ -25,7 +25,7 @@ _NUMBERS = frozenset(typing.get_args(ArrayLike))
 
 
 class OtherKind(ValueError):
-    """A value of another kind; the message says what was expected."""
+    """A value of another kind; the message says what was expected, and may say what was found."""
 
 
 def as_kind(kind: Any, value: Any, sizes: dict) -> Any:
@@ -36,8 +36,10 @@ def as_kind(kind: Any, value: Any, sizes: dict) -> Any:
         try:
             return _as_one(option, value, sizes)
         except OtherKind as error:
-            problem = error if len(options) == 1 or option is options[-1] else problem
-    raise problem if problem is not None and len(options) == 1 else OtherKind(words(kind))
+            # the message of the only kind, or one that says what was found
+            if len(options) == 1 or "; got " in str(error) or str(error).startswith(":"):
+                problem = error
+    raise problem or OtherKind(words(kind))
 
 
 @functools.cache
@@ -106,10 +108,11 @@ def _require_filled(kind: Any, value: Any) -> None:
 
 @functools.cache
 def _needed(kind: Any) -> tuple[str, ...]:
+    """The functions that a part must have."""
     if kind in (Autoencoder, Likelihood):  # a score reads some of their functions alone, and may be given only those
         return ()
     hints = typing.get_type_hints(kind)
-    return tuple(name for name in kind._fields if type(None) not in union_of(hints[name]) and hints[name] is not Any)
+    return tuple(name for name in kind._fields if getattr(hints[name], "_is_protocol", False))
 
 
 def _require(holds: bool, kind: Any, value: Any) -> Any:
@@ -231,9 +234,9 @@ def as_numbers(value: Any) -> Any:
     if value is None or isinstance(value, str | bytes | Mapping | set | type) or hasattr(value, "_fields"):
         raise OtherKind("an array of numbers")
     try:
-        return real_array("it", value, objects=True)
-    except (ValueError, TypeError):
-        raise OtherKind("an array of real numbers, without a mask") from None
+        return real_array("", value, objects=True)
+    except ValueError as error:
+        raise OtherKind(str(error).removeprefix(" must be ")) from None
 
 
 def _require_axes(kind: Any, shape: Any, sizes: dict) -> None:

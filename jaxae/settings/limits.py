@@ -7,7 +7,7 @@ import types
 import typing
 from typing import Annotated, Any, NamedTuple, TypeVar
 
-from jaxae.files.messages import shown
+from jaxae.files.messages import number_shown, shown
 
 
 class Within(NamedTuple):
@@ -27,7 +27,7 @@ class Within(NamedTuple):
 
     def __str__(self) -> str:
         left, right = "(" if self.open else "[", ")" if self.open or self.open_high else "]"
-        return f"{left}{self.low:g}, {self.high:g}{right}"
+        return f"{left}{number_shown(self.low)}, {number_shown(self.high)}{right}"
 
     def holds(self, value: float | int) -> bool:
         """Whether the value lies in the range."""
@@ -111,7 +111,7 @@ def checked(settings: Settings) -> Settings:
       >>> from jaxae.settings import TrainSettings, checked
       >>> checked(TrainSettings(seed=-1))
       Traceback (most recent call last):
-      ValueError: seed must lie in [0, 4.29497e+09]; got -1
+      ValueError: seed must lie in [0, 4294967295]; got -1
     """
     values: dict[str, Any] = {}
     for name, given in settings._asdict().items():  # pyright: ignore[reportAttributeAccessIssue]

@@ -65,7 +65,9 @@ def figures_of(out):
 def uninterrupted(table, tmp_path_factory):
     """A training that nothing ends; it was started as `nohup` does, and gets a SIGHUP on its way."""
     out = tmp_path_factory.mktemp("whole") / "run"
-    process = start(*training(table, out), preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what is ignored is ignored by a child too
+    process = start(*training(table, out))
+    signal.signal(signal.SIGHUP, before)
     when(process, (out / "config.json").is_file)
     process.send_signal(signal.SIGHUP)
     _, said = process.communicate(timeout=300)

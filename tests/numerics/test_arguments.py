@@ -60,8 +60,16 @@ BAD: list[tuple[Any, list[Any], str]] = [
     (bool, [1, 0.0, "yes", None], "True or False"),
     (str, [3, None, b"a", ["a"]], "a text"),
     (int | None, ["a", 0.5], "a whole number or None"),
-    (ArrayLike, [None, "a", {}, {1}, len, 1j, np.ones(2, complex), np.array(["a"]), [[1], [1, 2]], [None]], "an array"),
-    (ArrayLike, [np.zeros(2, "datetime64[s]"), np.ma.masked_array([1.0], [True]), Gaussian(1, 2)], "an array"),
+    (
+        ArrayLike,
+        [None, "a", {}, {1}, len, 1j, np.ones(2, complex), np.array(["a"]), [[1], [1, 2]], [None]],
+        "(an array|real numbers)",
+    ),
+    (
+        ArrayLike,
+        [np.zeros(2, "datetime64[s]"), np.ma.masked_array([1.0], [True]), Gaussian(1, 2)],
+        "(an array|real numbers|masked)",
+    ),
     (ArrayLike | Schedule, ["a", None], "an array of numbers"),
     (DTypeLike, ["nope", 3], "a dtype"),
     (tuple[int, ...], [3, "ab", (1.5,), (None,), {1}], "a tuple of whole numbers"),
@@ -88,7 +96,7 @@ def test_what_fits_passes_as_it_is(kind, values):
 @pytest.mark.parametrize(("kind", "values", "wanted"), BAD, ids=[f"{kind} {wanted}" for kind, _, wanted in BAD])
 def test_another_kind_is_refused_in_one_line(kind, values, wanted):
     for value in values:
-        with pytest.raises(ValueError, match=f"^function: value must be .*{wanted}.*; got ") as caught:
+        with pytest.raises(ValueError, match=f"^function: value(: the mask| must be ).*{wanted}.*") as caught:
             taking(kind)(value)
         assert "\n" not in str(caught.value)
         assert len(str(caught.value)) < 250

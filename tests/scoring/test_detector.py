@@ -192,5 +192,5 @@ def test_a_seed_or_chunk_that_is_no_whole_number_is_refused_before_anything_is_f
     norm = Scorer(lambda params, state, reference: {}, lambda fitted, rng, batch: (batch.x**2).sum(-1))
     with pytest.raises(ValueError, match="chunk must be at least 1; got 0"):
         scoring.detector(norm, scoring.thresholds.youden(), chunk=0)
-    with pytest.raises(ValueError, match="seed must be a whole number of 64 bits; got 1000000"):
+    with pytest.raises(ValueError, match="seed must be a whole number of at most 4294967295; got 1000000"):
         scoring.detector(norm, scoring.thresholds.youden(), seed=10**40)

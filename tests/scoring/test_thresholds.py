@@ -255,7 +255,7 @@ def test_a_compiled_program_flags_nan():
 def test_rates_outside_the_unit_interval(value):
     makers = (thresholds.quantile, thresholds.false_alarm_rate, thresholds.conformal, thresholds.best_f1)
     for maker in (*makers, lambda rate: thresholds.expected_cost(TABLE, rate)):
-        with pytest.raises(ValueError, match="must lie strictly between 0 and 1; got"):
+        with pytest.raises(ValueError, match=r"must (lie strictly between 0 and 1|be a finite number); got"):
             maker(value)
     if value != 1:
         with pytest.raises(ValueError, match=r"rate must lie in \(0, 1\]; got"):

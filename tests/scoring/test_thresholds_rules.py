@@ -245,7 +245,7 @@ def test_numbers_out_of_range():
         (lambda: thresholds.precision(0.5, 2.0), "anomaly_rate must lie strictly between 0 and 1; got 2"),
         (lambda: thresholds.f_beta(0.0), "beta must be above 0 and finite; got 0"),
         (lambda: thresholds.mad(-1.0), "k must be above 0 and finite; got -1"),
-        (lambda: thresholds.iqr(float("inf")), "k must be above 0 and finite; got inf"),
+        (lambda: thresholds.iqr(float("inf")), "k must be a finite number; got inf"),
         (lambda: thresholds.mixture(1.0), "posterior must lie strictly between 0 and 1"),
         (lambda: thresholds.mixture(0.5, 0.0), "upper_share must lie strictly between 0 and 1"),
         (lambda: thresholds.extreme_value(0.0), "alpha must lie strictly between 0 and 1"),
