@@ -170,7 +170,7 @@ def _run(options, home: pathlib.Path, started: float) -> None:
     def run(workers, item):
         family, unit = item
         for case, answer in answers(worker_of(workers, family), unit, by_unit[item]):
-            kind = answer.partition(":")[0] if answer.startswith(("refused", "accepted")) else "bad"
+            kind = answer.partition(":")[0] if answer.startswith(("refused:", "accepted:")) else "bad"
             with lock:
                 counts[kind] += 1
                 if kind == "bad" or (options.accepted and kind == "accepted"):

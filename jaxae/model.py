@@ -1,9 +1,13 @@
 """Encoder, bottleneck, decoder and likelihood composed into an autoencoder."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 
 from jaxae.bottlenecks import nested
 from jaxae.bottlenecks.tokens import without_padding
+from jaxae.files.messages import shown
 from jaxae.networks import AnyNetwork
 from jaxae.networks.stateful import Pair
 from jaxae.numerics.arguments import check_arguments
@@ -57,14 +61,14 @@ def autoencoder(
         encoder_rng, inner_rng, _ = parts.keys
         # a NaN in padded tokens would reach the gradients of the encoder's parameters
         x = without_padding(x, condition)
-        h, encoder_state = pair.encoder.apply(params["encoder"], parts.encoder, encoder_rng, x, condition)
-        coded, bottleneck_state = bottleneck.apply(params["bottleneck"], parts.inner, inner_rng, h, condition)
+        h, encoder_state = pair.encoder.apply(_of(params, "encoder"), parts.encoder, encoder_rng, x, condition)
+        coded, bottleneck_state = bottleneck.apply(_of(params, "bottleneck"), parts.inner, inner_rng, h, condition)
         return coded, parts, (encoder_state, bottleneck_state)
 
     def apply(params, state, rng, x, condition=None):
         coded, parts, (encoder_state, bottleneck_state) = code(params, state, rng, x, condition)
         prediction, decoder_state = pair.decoder.apply(
-            params["decoder"], parts.decoder, parts.keys[2], coded.latent, condition
+            _of(params, "decoder"), parts.decoder, parts.keys[2], coded.latent, condition
         )
         return Output(coded, prediction), pair.closed(state, encoder_state, bottleneck_state, decoder_state)
 
@@ -74,7 +78,7 @@ def autoencoder(
     def decode(params, latent, condition=None, state=None):
         if pair.stateful and state is None:
             raise ValueError("a network has state: decode needs the model's, decode(params, latent, condition, state)")
-        return pair.decoder.apply(params["decoder"], pair.opened(state, None).decoder, None, latent, condition)[0]
+        return pair.decoder.apply(_of(params, "decoder"), pair.opened(state, None).decoder, None, latent, condition)[0]
 
     def sample(params, state, rng, x, condition=None):
         assert bottleneck.sample is not None
@@ -98,6 +102,13 @@ def autoencoder(
         likelihood=likelihood,
         num_codes=bottleneck.num_codes,
     )
+
+
+def _of(params: Any, part: str) -> Any:
+    """The parameters of one part, or a ValueError where these are not a model's."""
+    if not isinstance(params, Mapping) or part not in params:
+        raise ValueError(f"params must be those of the model, a dict with the key {part}; got {shown(params)}")
+    return params[part]
 
 
 def _check_prediction(x, prediction, likelihood):

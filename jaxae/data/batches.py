@@ -92,7 +92,10 @@ def padded(data: PyTree, batch_size: int) -> Iterator[Batch]:
       [([5, 6], [1.0, 1.0]), ([7, 7], [1.0, 0.0])]
     """
     batch = as_batch(data)
-    num_rows = len(jax.tree.leaves(batch.x)[0])
+    leaves = jax.tree.leaves(batch.x)
+    if not leaves or any(np.ndim(leaf) == 0 for leaf in leaves):
+        raise ValueError("padded needs arrays with rows [N, ...]; got a number or nothing")
+    num_rows = len(leaves[0])
     if num_rows == 0 or batch_size < 1:
         raise ValueError(f"padded needs rows and a batch size >= 1; got {num_rows} rows, batch size {batch_size}")
     weight = np.ones(num_rows, np.float32) if batch.weight is None else np.asarray(batch.weight, np.float32)

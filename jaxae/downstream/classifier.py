@@ -4,6 +4,8 @@ Its latents, `model.encode(params, state, x).latent`, are the features; `model.d
 `train.fit`, checkpoints, scorers and detectors work with it unchanged.
 """
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -162,6 +164,9 @@ def pretrained(params_of_classifier: PyTree, params_of_autoencoder: PyTree) -> P
       >>> started["encoder"] is source["encoder"], started["decoder"] is target["decoder"]
       (True, True)
     """
+    for name, params in {"classifier": params_of_classifier, "autoencoder": params_of_autoencoder}.items():
+        if not isinstance(params, Mapping) or not {"model", "encoder"} & set(params):
+            raise ValueError(f"pretrained: params_of_{name} must be a dict with the key encoder or model")
     if "model" in params_of_classifier:
         return {**params_of_classifier, "model": pretrained(params_of_classifier["model"], params_of_autoencoder)}
     source = params_of_autoencoder.get("model", params_of_autoencoder)["encoder"]

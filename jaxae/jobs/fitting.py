@@ -21,6 +21,7 @@ from jaxae.presets import CONDITIONAL
 from jaxae.recipes import Recipe
 from jaxae.runs import deal as deals
 from jaxae.runs.contents import STANDARDISATION
+from jaxae.scoring.detector.saving import require_free
 from jaxae.train import build_step, code_monitor, countable, evaluator, fit, init_state, metrics_log
 from jaxae.transforms import Standardisation
 from jaxae.types import Batch, Objective, PyTree, TrainState
@@ -83,6 +84,8 @@ def claim(
     """
     config = {"command": command, "version": __version__, **settings._asdict(), **facts}
     out = runs.next_free("runs", command) if out is None else out
+    if resume and out is not None:
+        require_free(pathlib.Path(out) / "detector")
     folder = runs.start(out, config, resume=resume, overwrite=overwrite)
     if not deals.has_deal(folder):
         deals.write(folder, dealt.deal)

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 from jax import Array
 
+from jaxae.files.messages import shown
 from jaxae.networks.stateful import AnyNetwork
 from jaxae.types import Network, StatefulNetwork
 
@@ -43,6 +44,8 @@ def from_equinox(module: Any | Callable[[Array], Any]) -> AnyNetwork:
         raise ValueError("from_equinox needs Equinox: pip install 'jaxae[equinox]'") from None
 
     is_built = isinstance(module, eqx.Module | tuple)
+    if not is_built and not callable(module):
+        raise ValueError(f"from_equinox takes a module, a pair of module and state, or a function; got {shown(module)}")
     build = (lambda key: module) if is_built else module
 
     def built(key) -> tuple[Any, Any]:

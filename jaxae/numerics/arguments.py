@@ -75,7 +75,7 @@ def with_checked_arguments(function: Callable) -> Callable:
     signature = inspect.signature(function)
 
     def read() -> None:  # at the first call, when every module that an annotation names is there
-        hints = typing.get_type_hints(function)
+        hints = typing.get_type_hints(function, include_extras=True)
         parameters.extend((name, hints.get(name, Any)) for name in signature.parameters)
 
     @functools.wraps(function)
@@ -131,4 +131,4 @@ def _keywords(kind: Any) -> dict[str, Any] | None:
     """The keywords that `**kwargs: Unpack[...]` allows and their kinds; None where any is allowed."""
     if typing.get_origin(kind) is typing.Unpack:
         (kind,) = typing.get_args(kind)
-    return typing.get_type_hints(kind) if typing.is_typeddict(kind) else None
+    return typing.get_type_hints(kind, include_extras=True) if typing.is_typeddict(kind) else None

@@ -5,7 +5,7 @@ import math
 import os
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, NewType
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +17,15 @@ from jaxtyping import AbstractArray
 from jaxae.numerics.values import as_number, as_whole, is_traced, real_array
 from jaxae.settings import union_of
 from jaxae.types import Autoencoder, Likelihood
+from jaxae.types.values import TREE
 
+_LARGEST_FLOAT = float(np.finfo(np.float32).max)
+# of a path; no name or option is longer
+_LONGEST_TEXT = 4096
 # no size, count or seed is larger; XLA ends the process where the size of an array overflows 64 bits
 _LARGEST = 2**32 - 1
+# what stands for numpy's ArrayLike
+ROWS = NewType("ROWS", np.ndarray)
 # the members of jax's ArrayLike: together they mean numbers, apart from `complex`, which no function here computes with
 _NUMBERS = frozenset(typing.get_args(ArrayLike))
 
@@ -49,7 +55,7 @@ def options_of(kind: Any) -> tuple[Any, ...]:
     if set(options) >= _NUMBERS:
         options = (ArrayLike, *(option for option in options if option not in _NUMBERS))
     elif bytes in options and complex in options:  # numpy's ArrayLike: anything that is an array, texts too
-        options = (np.ndarray, *(option for option in options if option is type(None)))
+        options = (ROWS, *(option for option in options if option is type(None)))
     elif np.dtype in options and str in options:
         options = (np.dtype, *(option for option in options if option is type(None)))
     # None first: it is no array, but many things can be made one
@@ -58,9 +64,13 @@ def options_of(kind: Any) -> tuple[Any, ...]:
 
 def _as_one(kind: Any, value: Any, sizes: dict) -> Any:
     origin = typing.get_origin(kind)
+    if is_tree(kind):
+        return _as_tree(value)
+    if origin is Annotated:
+        return as_kind(origin_of(kind), value, sizes)
     if kind is Any or kind is object or isinstance(kind, typing.TypeVar):
         return value
-    if kind is ArrayLike or kind is Array or kind is np.ndarray or _is_annotated_array(kind):
+    if kind in (ArrayLike, Array, np.ndarray, ROWS) or _is_annotated_array(kind):
         return _as_array(kind, value, sizes)
     if kind is np.dtype:
         return _require(_is_dtype(value), kind, value)
@@ -72,7 +82,8 @@ def _as_one(kind: Any, value: Any, sizes: dict) -> Any:
         whole = None if isinstance(value, bool | np.bool_) else as_whole(value)
         if whole is not None and not -_LARGEST <= whole <= _LARGEST:
             raise OtherKind(f"a whole number of at most {_LARGEST}")
-        return _require(whole is not None, kind, value)
+        _require(whole is not None, kind, value)
+        return whole
     if kind is bool:
         return _require(isinstance(value, bool | np.bool_), kind, value)
     if origin is typing.Literal:
@@ -85,6 +96,8 @@ def _as_one(kind: Any, value: Any, sizes: dict) -> Any:
         return _require(isinstance(value, Mapping), kind, value)
     if origin is Callable or kind is Callable or getattr(kind, "_is_protocol", False):
         return _require(callable(value) and not hasattr(value, "_fields"), kind, value)
+    if kind is str and isinstance(value, str) and len(value) > _LONGEST_TEXT:
+        raise OtherKind(f"a text of at most {_LONGEST_TEXT} characters")
     if kind is os.PathLike or origin is os.PathLike:
         return _require(isinstance(value, os.PathLike), kind, value)
     expected = origin or kind
@@ -112,7 +125,35 @@ def _needed(kind: Any) -> tuple[str, ...]:
     if kind in (Autoencoder, Likelihood):  # a score reads some of their functions alone, and may be given only those
         return ()
     hints = typing.get_type_hints(kind)
-    return tuple(name for name in kind._fields if getattr(hints[name], "_is_protocol", False))
+    return tuple(name for name in kind._fields if _is_function_or_part(hints[name]))
+
+
+def _is_function_or_part(hint: Any) -> bool:
+    function = getattr(hint, "_is_protocol", False) or hint is Callable or typing.get_origin(hint) is Callable
+    return function or (isinstance(hint, type) and hasattr(hint, "_fields"))
+
+
+def is_tree(kind: Any) -> bool:
+    """Whether an annotation is `jaxae.types.PyTree`."""
+    return typing.get_origin(kind) is Annotated and kind.__metadata__ == (TREE,)
+
+
+def origin_of(kind: Any) -> Any:
+    """What `Annotated` is put around."""
+    return typing.get_args(kind)[0]
+
+
+def _as_tree(value: Any) -> Any:
+    """A tree whose leaves are arrays, numbers, keys, or stand for arrays by their shape and dtype."""
+    for leaf in jax.tree.leaves(value):
+        if isinstance(leaf, bool | int | float) or _is_abstract(leaf):
+            continue
+        as_numbers(leaf)
+    return value
+
+
+def _is_abstract(leaf: Any) -> bool:
+    return hasattr(leaf, "shape") and hasattr(leaf, "dtype") and not isinstance(leaf, np.ndarray | np.generic | Array)
 
 
 def _require(holds: bool, kind: Any, value: Any) -> Any:
@@ -152,7 +193,7 @@ def require_option(value: Any, default: float | int) -> None:
         raise OtherKind("one number")
     number = as_number(value)
     # infinity is a value where the default says so
-    if number is not None and (math.isnan(number) or (math.isinf(number) and not math.isinf(default))):
+    if number is not None and (math.isnan(number) or (abs(number) > _LARGEST_FLOAT and not math.isinf(default))):
         raise OtherKind("a finite number")
 
 
@@ -176,9 +217,13 @@ def _as_sequence(kind: Any, value: Any, sizes: dict) -> Any:
 
 
 def _as_array(kind: Any, value: Any, sizes: dict) -> Any:
-    if kind is np.ndarray:
+    if kind is ROWS:
         return _as_rows(value)
     array = as_numbers(value)
+    if kind is Array or _is_annotated_array(kind):
+        array = _on_device(array)
+    if kind is np.ndarray and not np.ndim(array):
+        raise OtherKind("an array with rows")
     if kind is not ArrayLike and isinstance(array, bool | int | float):
         # a function that declares an array reads its shape; a number alone would get no further than that
         array = np.asarray(array)
@@ -210,23 +255,36 @@ def _as_whole_numbers(kind: Any, array: Any) -> Any:
     return values.astype(np.int32) if (values == np.floor(values)).all() else _require(False, kind, array)
 
 
+def _on_device(array: Any) -> Any:
+    """A NumPy array as the JAX array that an annotation promises; whole numbers beyond 32 bits as floats."""
+    if not isinstance(array, np.ndarray | np.generic):
+        return array
+    if array.dtype.kind in "iu" and array.dtype.itemsize == 8 and array.size:
+        limits = np.iinfo(np.int32)
+        if array.min() < limits.min or array.max() > limits.max:
+            array = array.astype(np.float32)
+    if array.dtype == np.float64 and bool((np.isfinite(array) & (np.abs(array) > _LARGEST_FLOAT)).any()):
+        raise OtherKind(f"an array of numbers up to {_LARGEST_FLOAT:.3g}, as float32 holds them")
+    return jnp.asarray(array)
+
+
 def _as_rows(value: Any) -> Any:
     """An array of anything: rows of a table may be texts."""
     if value is None or isinstance(value, Mapping | set | str | bytes) or hasattr(value, "_fields"):
         raise OtherKind("an array")
-    if isinstance(value, Array | np.ndarray):
-        return value
     try:
-        array = np.asarray(value)
+        array = value if isinstance(value, Array | np.ndarray) else np.asarray(value)
     except ValueError:
         raise OtherKind("an array, all of whose rows have one length") from None
-    if array.dtype == object and array.ndim == 0:
-        raise OtherKind("an array")
+    if array.ndim == 0 or (isinstance(array, np.ndarray) and array.dtype.names is not None):
+        raise OtherKind("an array with rows, without named fields")
     return array
 
 
 def as_numbers(value: Any) -> Any:
     """The value if it is an array or a number, what NumPy reads as an array of numbers as one, or an `OtherKind`."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > np.iinfo(np.int32).max:
+        return float(value)  # jax takes no Python integers beyond 32 bits
     if isinstance(value, bool | int | float):
         return value
     if isinstance(value, Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
@@ -259,6 +317,7 @@ def _require_axes(kind: Any, shape: Any, sizes: dict) -> None:
 
 
 _WORDS = {
+    ROWS: "an array with rows",
     int: "a whole number",
     float: "a number",
     bool: "True or False",
@@ -267,7 +326,7 @@ _WORDS = {
     type(None): "None",
     Any: "anything",
     np.dtype: "a dtype",
-    np.ndarray: "an array",
+    np.ndarray: "an array of numbers",
     Array: "an array of numbers",
     ArrayLike: "an array of numbers",
     os.PathLike: "a path",
@@ -289,6 +348,10 @@ def words(kind: Any) -> str:
     if len(options) > 1:
         return " or ".join(dict.fromkeys(words(option) for option in (*options[1:], options[0])))
     kind = next(iter(options), Any)
+    if is_tree(kind):
+        return TREE
+    if typing.get_origin(kind) is Annotated:
+        return words(origin_of(kind))
     if kind in _WORDS:
         return _WORDS[kind]
     if _is_annotated_array(kind):

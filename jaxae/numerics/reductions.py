@@ -17,7 +17,7 @@ def sum_per_example(values: Shaped[Array, "B *dims"], mask: Array | None = None)
     if mask is not None:
         # where, not a product: a masked element may be infinite or NaN (a missing value)
         values = jnp.where(jnp.broadcast_to(mask, values.shape) > 0, values * mask, 0)
-    return values.sum(range(1, values.ndim))
+    return values.sum(tuple(range(1, values.ndim)))
 
 
 def mean_per_example(values: Shaped[Array, "B *dims"], mask: Array | None = None) -> Shaped[Array, " B"]:
@@ -30,7 +30,7 @@ def mean_per_example(values: Shaped[Array, "B *dims"], mask: Array | None = None
       [3.0]
     """
     if mask is None:
-        return values.mean(range(1, values.ndim))
+        return values.mean(tuple(range(1, values.ndim)))
     count = sum_per_example(jnp.broadcast_to(mask, values.shape).astype(values.dtype))
     # tiny: 0 / tiny is 0 where no element counts
     return sum_per_example(values, mask) / jnp.maximum(count, jnp.finfo(values.dtype).tiny)

@@ -1,5 +1,7 @@
 """Penalties of the regularised autoencoder (RAE): a smooth decoder instead of the noise of a VAE."""
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -39,6 +41,8 @@ def decoder_norm(params, state, rng, batch: Batch, output: Output) -> Array:
       6.0
     """
     # one number for the whole batch: the caller broadcasts it to the rows
+    if not isinstance(params, Mapping) or "decoder" not in params:
+        raise ValueError("decoder_norm: params must be those of a model, a dict with the key decoder")
     return jnp.stack([(leaf.astype(jnp.float32) ** 2).sum() for leaf in jax.tree.leaves(params["decoder"])]).sum()
 
 

@@ -57,6 +57,8 @@ def build_classifier(
     )
     batch_size = min(BATCH_SIZE, num_rows)
     num_steps = default_steps(num_rows) if epochs is None else epochs * max(1, num_rows // batch_size)
+    if score not in confidence.CONFIDENCES:
+        raise ValueError(f"there is no confidence {score[:60]!r}; there are {', '.join(confidence.CONFIDENCES)}")
     scorer = confidence.CONFIDENCES[score](
         known_logits(model, num_classes), latent.encoded(model), num_classes, held_out
     )

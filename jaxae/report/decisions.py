@@ -34,6 +34,8 @@ def histogram(
       labels: `[N]`, 1 anomaly, 0 normal, or None.
       calibration: `[M]` scores of clean normal examples, drawn where there are no labels.
     """
+    if labels is not None and len(labels) != len(scores):
+        raise ValueError(f"scores and labels must have one length; got {len(scores)} and {len(labels)}")
     flagged = scores >= threshold
     if labels is not None:
         normal, anomaly = scores[labels == 0], scores[labels == 1]

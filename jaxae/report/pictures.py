@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxae.numerics import require_count
 from jaxae.numerics.arguments import check_arguments
 from jaxae.report import canvas
 from jaxae.report.canvas import ANOMALY, FAINT, INK, NORMAL, number
@@ -58,6 +59,10 @@ def reconstructions(
       scores: `[n]`, written below, or None.
       title: the finding.
     """
+    images, count = (np.shape(inputs), np.shape(outputs)), len(kinds)
+    if min(map(len, images)) < 3 or np.ndim(maps) not in (3, 4) or not np.size(maps):
+        raise ValueError(f"images are [n, H, W, C] and maps [n, H, W]; got {images[0]}, {images[1]}, {np.shape(maps)}")
+    _require_rows(count, inputs=inputs, outputs=outputs, maps=maps, scores=scores)
     rows = list(by_kind(kinds).items())
     if len(rows) == 1:
         rows = [
@@ -105,6 +110,13 @@ def reconstructions(
     return canvas.write(figure, path)
 
 
+def _require_rows(count: int, **arrays: np.ndarray | None) -> None:
+    """Raise unless every array has a row for each of the kinds, of which there is one at least."""
+    for name, array in arrays.items():
+        if array is not None and (not count or len(array) != count):
+            raise ValueError(f"{name} must have a row for each kind; got {len(array)} rows and {count} kinds")
+
+
 def contributions(
     path: str | Path,
     maps: np.ndarray,
@@ -125,6 +137,9 @@ def contributions(
       title: the finding.
       most: features shown for each example.
     """
+    if np.ndim(maps) != 2 or not np.size(maps) or (names is not None and len(names) != np.shape(maps)[1]):
+        raise ValueError(f"maps of D features are [n, D], with D names or none; got {np.shape(maps)}")
+    _require_rows(len(kinds), maps=maps, scores=scores)
     indices = [index for group in by_kind(kinds, 2).values() for index in group][:8]
     names = [f"feature {column}" for column in range(maps.shape[1])] if names is None else list(names)
     columns = min(2, len(indices))
@@ -173,7 +188,7 @@ def sample_grid(path: str | Path, images: np.ndarray, title: str = "", columns: 
     if images.ndim not in (3, 4) or not len(images):
         raise ValueError(f"a grid needs images [n, H, W] or [n, H, W, C] with n >= 1; got shape {images.shape}")
     shown = displayable(images)
-    columns = math.ceil(math.sqrt(len(shown))) if columns is None else columns
+    columns = math.ceil(math.sqrt(len(shown))) if columns is None else require_count("columns", columns)
     rows = math.ceil(len(shown) / columns)
     gap = max(1, images.shape[1] // 14)
     height, width = images.shape[1] + gap, images.shape[2] + gap

@@ -1,7 +1,7 @@
 """Figures of a latent space: traversals, interpolations, reconstructions; as PNG, and in motion as GIF."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -64,6 +64,8 @@ def decoded(model: Autoencoder, params: PyTree, latents: Float[Array, "*N D"]) -
       >>> decoded(model, params, jnp.zeros((2, 5, 3))).shape
       (2, 5, 8, 8, 1)
     """
+    if not isinstance(params, Mapping):
+        raise ValueError("decoded: params must be those of the model, a dict")
     flat = latents.reshape(-1, latents.shape[-1])
     images = jax.jit(lambda z: model.likelihood.mean(model.decode(params, z)))(flat)
     return np.asarray(images).reshape(*latents.shape[:-1], *images.shape[1:])
@@ -157,6 +159,8 @@ def animate(
         raise ValueError(
             f"rows of images are [K, S, H, W, C], with K names or none; got {images.shape}, {len(names)} names"
         )
+    if not 0.01 <= per_second <= 1000:
+        raise ValueError(f"per_second must lie in [0.01, 1000]; got {per_second}")
     number, _, height, width = images.shape[:4]
     zoom = max(1, round(96 / width)) if zoom is None else zoom
     columns = min(number, max(1, math.ceil(math.sqrt(2 * number))))

@@ -108,7 +108,10 @@ def write_csv(path: str | os.PathLike, header: Sequence[str], rows: Iterable[Seq
         with open(target, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(header)
-            writer.writerows(rows)
+            for row in rows:
+                if not isinstance(row, list | tuple):
+                    raise ValueError(f"{path}: every row must be a list or tuple of values; got {shown(row)}")
+                writer.writerow(row)
 
     write_whole(path, write)
 

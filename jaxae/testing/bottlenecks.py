@@ -48,6 +48,7 @@ def check_bottleneck(
     """
     first, second, third, target_key = keys(4)
     h = jax.random.normal(first, (6, 3, 4)) if h is None else h
+    require(all(getattr(leaf, "ndim", 0) for leaf in jax.tree.leaves(h)), "h must be an array [B, ..., D]")
     rows = jax.tree.leaves(h)[0].shape[0]
     init = jax.jit(lambda key: bottleneck.init(key, abstract(h), abstract(condition)))
     params, state = init(second)

@@ -43,6 +43,7 @@ def check_network(network: AnyNetwork, x: PyTree | None = None, condition: PyTre
     """
     first, second, third = keys(3)
     x = jax.random.normal(first, (5, 6)) if x is None else x
+    require(all(getattr(leaf, "ndim", 0) for leaf in jax.tree.leaves(x)), "x must be an array [B, ...]")
     rows = jax.tree.leaves(x)[0].shape[0]
     stateful = with_state(network)
     both = jax.jit(jax.vmap(lambda key: stateful.init(key, abstract(x), abstract(condition))))(keys(2))

@@ -9,6 +9,7 @@ import numpy as np
 from jaxae.bottlenecks import diagnostics
 from jaxae.bottlenecks.tokens import mask_of
 from jaxae.data.batches import padded
+from jaxae.numerics import require_count
 from jaxae.train.step import require_batch
 from jaxae.types import Batch, Objective, PyTree, TrainState
 
@@ -27,7 +28,7 @@ def countable(num_codes: PyTree | None) -> bool:
       >>> countable(None), countable(512), countable((512, 2**30))
       (False, True, False)
     """
-    sizes = jax.tree.leaves(num_codes)
+    sizes = [require_count("num_codes", size) for size in jax.tree.leaves(num_codes)]
     return bool(sizes) and max(sizes) <= MOST_CODES
 
 

@@ -312,6 +312,8 @@ _ADVICE = (
 
 def _start(checkpoints, state):
     """Best state, loss and step of an interrupted run, so that patience continues; saves the first checkpoint."""
+    if checkpoints is not None and not hasattr(checkpoints, "latest"):
+        raise ValueError("fit: checkpoints must be what jaxae.checkpoint.checkpoints gives, or None")
     if checkpoints is None:
         return None, math.inf, int(state.step)
     latest = checkpoints.latest()

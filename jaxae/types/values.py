@@ -1,12 +1,15 @@
 """The values that travel between parts: batches, codes, outputs, states, verdicts, costs."""
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from jax import Array
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
-PyTree = Any
+TREE = "a tree of arrays"
+"""The mark by which a check knows an annotation `PyTree` from one that takes anything."""
+
+PyTree = Annotated[Any, TREE]
 
 
 class Batch(NamedTuple):

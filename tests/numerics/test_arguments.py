@@ -9,6 +9,7 @@ from typing import Any, Literal, TypedDict, Unpack
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 import pytest
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
@@ -19,7 +20,7 @@ from jaxae import bottlenecks, networks, presets, scoring
 from jaxae.files.messages import shown
 from jaxae.numerics.arguments import with_checked_arguments
 from jaxae.numerics.kinds import words
-from jaxae.types import Bottleneck, Gaussian, Network, Schedule
+from jaxae.types import Bottleneck, Gaussian, Network, PyTree, Schedule
 
 
 def taking(kind):
@@ -50,6 +51,10 @@ GOOD: list[tuple[Any, list[Any]]] = [
     (Bottleneck, [bottlenecks.identity()]),
     (Network | None, [None, networks.mlp(3)]),
     (Literal["a", "b"], ["a"]),
+    (PyTree, [np.ones(2), {"w": jnp.ones(2), "n": 3}, jax.ShapeDtypeStruct((2,), "f4"), KEY]),
+    (PyTree | None, [None, {}]),
+    (np.ndarray, [np.ones(2), [1, 2]]),
+    (npt.ArrayLike, [np.ones(2), np.array(["a"]), [1, 2]]),
     (Float[Array, "N D"], [np.ones((2, 3)), jnp.ones((2, 3)), np.ones((2, 3), int)]),
     (Float[Array, "B *rest"], [np.ones(2), np.ones((2, 3, 4))]),
     (Int[Array, " N"], [np.array([1, 2]), np.array([1.0, 2.0]), np.array([True])]),
@@ -79,6 +84,9 @@ BAD: list[tuple[Any, list[Any], str]] = [
     (Bottleneck, [None, networks.mlp(3), Bottleneck, bottlenecks.identity, ()], "a Bottleneck"),
     (Bottleneck, [bottlenecks.identity()._replace(apply=None)], "a Bottleneck whose apply is not None"),
     (Network | None, [3, bottlenecks.identity()], "a Network"),
+    (PyTree, ["a", {"w": "a"}, [1j], len, np.array(["a"])], "(an array of|real) numbers"),
+    (np.ndarray, [3.0, np.array(["a"]), None, np.zeros(2, "f4,i4")], "(an array (of numbers|with rows)|real numbers)"),
+    (npt.ArrayLike, [3.0, None, "ab", np.zeros(2, "f4,i4"), [[1], [1, 2]]], "an array"),
     (Literal["a", "b"], ["c", None], "'a' or 'b'"),
     (Float[Array, "N D"], [np.ones(2), np.ones((2, 3, 4)), 0.5, None, "a"], "an array of numbers"),
     (Float[Array, "B *rest"], [1.0, np.ones(())], "an array of numbers"),

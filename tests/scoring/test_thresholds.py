@@ -260,3 +260,10 @@ def test_rates_outside_the_unit_interval(value):
     if value != 1:
         with pytest.raises(ValueError, match=r"rate must lie in \(0, 1\]; got"):
             thresholds.recall(value)
+
+
+def test_a_share_that_is_reached_exactly_counts_as_reached():
+    # 10 of 12.5 is 0.8; a processor's float32 division may say 0.79999995
+    dev, labels = jnp.array([0.0, 1.0, 0.0]), jnp.array([1, 1, 0])
+    fitted = thresholds.recall(0.8).fit(jnp.array([0.0, 1.0]), dev, labels, jnp.array([2.5, 10.0, 1.0]))
+    assert float(fitted["threshold"]) == 1.0

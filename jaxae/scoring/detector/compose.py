@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 
 from jaxae.files.messages import shown
 from jaxae.numerics import as_batch, as_whole, is_traced, real_array, require_count
+from jaxae.numerics.arguments import with_checked_arguments
 from jaxae.scoring.detector.loading import LoadedDetector
 from jaxae.types import Batch, Detector, FittedDetector, PyTree, Scorer, Threshold, Verdict
 
@@ -133,7 +134,7 @@ def rethresholded(loaded: LoadedDetector, threshold: Threshold, num_classes: int
         return FittedDetector(loaded.arrays, threshold.fit(loaded.apply(calibration).score, dev_scores, labels, weight))
 
     def apply(fitted: FittedDetector, batch: Batch | ArrayLike) -> Verdict:
-        before = loaded.program(fitted.scorer, batch)
+        before = loaded.program(fitted.scorer, rows_of("x", batch))
         verdict = threshold.apply(fitted.threshold, before.score)._replace(map=before.map)
         if before.prediction is None or num_classes is None:
             return verdict
@@ -141,7 +142,7 @@ def rethresholded(loaded: LoadedDetector, threshold: Threshold, num_classes: int
         action = jnp.where(verdict.is_anomaly, num_classes, before.prediction)
         return verdict._replace(action=action, prediction=before.prediction)
 
-    return Detector(fit, apply)
+    return Detector(with_checked_arguments(fit), with_checked_arguments(apply))
 
 
 def detector(
@@ -193,4 +194,4 @@ def detector(
         verdict = threshold.apply(fitted.threshold, score(fitted.scorer, batch))
         return verdict if place is None else verdict._replace(map=place(fitted.scorer, batch))
 
-    return Detector(fit, apply)
+    return Detector(with_checked_arguments(fit), with_checked_arguments(apply))

@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int
 
 from jaxae.numerics import as_batch, real_array, require_count, require_within
+from jaxae.numerics.arguments import with_checked_arguments
 from jaxae.scoring.checks import is_traced, require_open_unit
 from jaxae.scoring.confidence.logits import Logits
 from jaxae.scoring.detector.compose import detector, rows_of
@@ -118,7 +119,7 @@ def open_set(
         action = jnp.where(verdict.is_anomaly, values.shape[-1], prediction)
         return verdict._replace(action=action.astype(jnp.int32), prediction=prediction)
 
-    return Detector(fit, apply)
+    return Detector(with_checked_arguments(fit), with_checked_arguments(apply))
 
 
 def classifier_arrays(scorer_arrays: PyTree, arrays: dict) -> dict | None:

@@ -82,7 +82,7 @@ def save_detector(
     user_card = _checked_card(card)
     if limits is not None and not limits[0] < limits[1]:
         raise ValueError(f"limits are the least and the largest value, in this order; got {limits}")
-    _require_free(path)
+    require_free(path)
     leaves, structure = jax.tree.flatten(fitted)
     leaves = [jnp.asarray(leaf) for leaf in leaves]
     if any(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in leaves):
@@ -126,6 +126,8 @@ def _export(
 ) -> tuple[bytes, list[dict], list[str]]:
     """The serialized program `(leaves, input leaves) -> output leaves`, and the names of inputs and outputs."""
     rows = as_batch(example)._replace(weight=None)
+    if not all(getattr(leaf, "ndim", 0) and hasattr(leaf, "dtype") for leaf in jax.tree.leaves(rows)):
+        raise ValueError("the example must be an array [B, ...] or a Batch of such, not a list or a number")
     _, batch_structure = jax.tree.flatten(rows)
     named = named_leaves(rows)
     (size,) = jax.export.symbolic_shape("b")
@@ -170,7 +172,8 @@ def _checked_card(card: dict | None) -> dict:
         raise ValueError(f"the card must hold what JSON can: {first_line(error)}") from error
 
 
-def _require_free(path: Path) -> None:
+def require_free(path: Path) -> None:
+    """Raise where a detector cannot be saved: something else is there, or a detector that is damaged."""
     if path.is_dir() and (not any(path.iterdir()) or _is_detector(path)):
         return
     if path.exists() or path.is_symlink():

@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from jaxae.numerics import in_float32, real_array
+from jaxae.numerics.arguments import with_checked_arguments
 from jaxae.scoring.checks import require_finite, require_spread, require_vectors
 from jaxae.scoring.guarantees.conformal import p_value_table
 from jaxae.types import Threshold, Verdict
@@ -45,6 +46,8 @@ def rule(choose: Callable, costs_actions: bool = False, reads: str = "calibratio
         }
 
     def apply(fitted: dict[str, Array], scores: ArrayLike) -> Verdict:
+        if fitted.get("threshold") is None:
+            raise ValueError("fitted must be what the threshold's fit returned, a dict with the key threshold")
         require_finite("scores", scores)
         scores = in_float32("scores", scores, around=fitted["threshold"])
         # A NaN that a compiled program meets is no evidence of a normal example: it is flagged, as +inf.
@@ -60,4 +63,4 @@ def rule(choose: Callable, costs_actions: bool = False, reads: str = "calibratio
             action=is_anomaly.astype(jnp.int32) if costs_actions else None,
         )
 
-    return Threshold(fit, apply, reads)
+    return Threshold(with_checked_arguments(fit), with_checked_arguments(apply), reads)
