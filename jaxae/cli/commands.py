@@ -28,7 +28,17 @@ class _Path(click.Path):
     def convert(self, value, param, ctx):
         if value == "":
             self.fail("an empty text is no path", param, ctx)
+        if isinstance(value, str) and not _is_unicode(value):  # checkpoints cannot be written there
+            self.fail(f"{value!r} holds bytes that are no UTF-8: give the folder another name", param, ctx)
         return super().convert(value, param, ctx)
+
+
+def _is_unicode(text):
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 RUN_FLAGS = (

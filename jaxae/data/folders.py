@@ -16,8 +16,12 @@ def read(root: Path) -> Raw:
     16 bits become 8). All must have one size.
 
     Raises:
-      ValueError: no images, classes beside flat images, unreadable images, images of different sizes.
+      ValueError: the root of the file system, no images, classes beside flat images, unreadable images, images of
+        different sizes.
     """
+    if root.resolve() == Path(root.resolve().anchor):
+        # everything of the machine would be listed first
+        raise ValueError(f"{root} is the root of the file system: give the folder that holds the images")
     has_train = (root / "train").is_dir()
     if (root / "test").is_dir() and not has_train:
         raise ValueError(f"{root}: a test folder without a train folder; to score it alone, name {root / 'test'}")

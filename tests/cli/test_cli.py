@@ -345,6 +345,7 @@ def test_an_empty_path_is_no_path(tmp_path, monkeypatch):
     assert "the name of the data is empty" in refused("train", "--data", "")
     for words in (["train", "--out", ""], ["report", ""], ["info", ""], ["score", "--detector", ""]):
         assert "an empty text is no path" in refused(*words)
+    assert "no UTF-8" in refused("train", "--out", "run\udcff")
     assert list(tmp_path.iterdir()) == []
 
 

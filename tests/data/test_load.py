@@ -223,3 +223,8 @@ def test_adbench(name):
     share = np.concatenate([data.y_train, data.y_test]).mean()
     assert data.y_test.mean() == pytest.approx(share, abs=0.01)
     assert len(data.x_test) / (len(data.x_train) + len(data.x_test)) == pytest.approx(0.3, abs=0.01)
+
+
+def test_the_root_of_the_file_system_is_not_listed():
+    with pytest.raises(ValueError, match="is the root of the file system"):
+        load("/")
