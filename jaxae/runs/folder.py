@@ -57,6 +57,9 @@ def start(out: str | os.PathLike, config: dict, *, resume: bool = False, overwri
         before = _existing(folder)
         if resume:
             _require_same(folder, before, config)
+            for entry in ENTRIES:  # what is written at the end has to have a place
+                if "." in entry.name:
+                    require_file(folder / entry.name)
             return folder
         if not overwrite:
             raise ValueError(

@@ -44,3 +44,10 @@ def test_what_is_no_file_is_refused_and_stays(tmp_path, kind):
         with pytest.raises(ValueError, match="is no file"):
             write()
     assert os.lstat(path) == before
+
+
+def test_a_folder_in_the_place_of_a_runs_file_is_refused_before_the_run_goes_on(tmp_path):
+    runs.start(tmp_path / "run", {"command": "train"})
+    (tmp_path / "run" / "scores.csv").mkdir()
+    with pytest.raises(ValueError, match=r"scores\.csv is no file"):
+        runs.start(tmp_path / "run", {"command": "train"}, resume=True)
