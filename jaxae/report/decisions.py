@@ -36,6 +36,7 @@ def histogram(
     """
     if labels is not None and len(labels) != len(scores):
         raise ValueError(f"scores and labels must have one length; got {len(scores)} and {len(labels)}")
+    scores = np.asarray(scores, np.float64)
     flagged = scores >= threshold
     if labels is not None:
         normal, anomaly = scores[labels == 0], scores[labels == 1]
