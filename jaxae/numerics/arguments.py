@@ -49,7 +49,6 @@ def _is_public(part: Any, module: types.ModuleType) -> bool:
     return inspect.isfunction(part) and part.__name__ in getattr(module, "__all__", ())
 
 
-@functools.cache
 def with_checked_arguments(function: Callable) -> Callable:
     """The function, with a check of its arguments' kinds in front; the same object for the same function.
 
@@ -71,12 +70,15 @@ def with_checked_arguments(function: Callable) -> Callable:
     """
     if hasattr(function, "_checks_arguments"):
         return function
-    parameters: list[tuple[str, Any]] = []
+    made = getattr(function, "_checked", None)
+    if made is not None and made.__wrapped__ is function:  # decorators copy attributes
+        return made
     signature = inspect.signature(function)
 
-    def read() -> None:  # at the first call, when every module that an annotation names is there
+    @functools.cache
+    def kinds() -> dict[str, Any]:  # at the first call, when every module that an annotation names is there
         hints = typing.get_type_hints(function, include_extras=True)
-        parameters.extend((name, hints.get(name, Any)) for name in signature.parameters)
+        return {name: hints[name] for name in signature.parameters if hints.get(name, Any) is not Any}
 
     @functools.wraps(function)
     def checked(*args, **kwargs):
@@ -84,15 +86,15 @@ def with_checked_arguments(function: Callable) -> Callable:
             given = signature.bind(*args, **kwargs)
         except TypeError:  # too many, too few or unknown arguments: Python's own message names them
             return function(*args, **kwargs)
-        if not parameters:
-            read()
-        sizes: dict[str, tuple[int, str]] = {}
-        for name, kind in parameters:
-            if name in given.arguments and kind is not Any:
+        sizes: dict[str, int] = {}
+        for name, kind in kinds().items():
+            if name in given.arguments:
                 given.arguments[name] = _taken(signature.parameters[name], kind, given.arguments[name], sizes, function)
         return function(*given.args, **given.kwargs)
 
     checked._checks_arguments = True  # pyright: ignore[reportAttributeAccessIssue]
+    # kept by the function itself: a cache of ours would keep every rule and detector that was ever made
+    function._checked = checked  # pyright: ignore[reportFunctionMemberAccess]
     return checked
 
 
@@ -117,13 +119,8 @@ def _taken(parameter: inspect.Parameter, kind: Any, value: Any, sizes: dict, fun
         return taken
     except OtherKind as error:
         given = value[name] if parameter.kind is parameter.VAR_KEYWORD else value
-        raise ValueError(f"{function.__name__}: {name}{_told(str(error), given)}") from None
-
-
-def _told(expected: str, given: Any) -> str:
-    if expected.startswith(":"):  # a sentence of its own
-        return expected
-    return f" must be {expected}" if "; got " in expected else f" must be {expected}; got {shown(given)}"
+        told = error if error.is_whole else f" must be {error}; got {shown(given)}"
+        raise ValueError(f"{function.__name__}: {name}{told}") from None
 
 
 @functools.cache

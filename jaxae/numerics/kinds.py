@@ -31,7 +31,15 @@ _NUMBERS = frozenset(typing.get_args(ArrayLike))
 
 
 class OtherKind(ValueError):
-    """A value of another kind; the message says what was expected, and may say what was found."""
+    """A value of another kind. The message says what was expected.
+
+    Attributes:
+      is_whole: whether the message is all that follows the name of the value, and says what was found too.
+    """
+
+    def __init__(self, message: str, is_whole: bool = False):
+        super().__init__(message)
+        self.is_whole = is_whole
 
 
 def as_kind(kind: Any, value: Any, sizes: dict) -> Any:
@@ -42,8 +50,7 @@ def as_kind(kind: Any, value: Any, sizes: dict) -> Any:
         try:
             return _as_one(option, value, sizes)
         except OtherKind as error:
-            # the message of the only kind, or one that says what was found
-            if len(options) == 1 or "; got " in str(error) or str(error).startswith(":"):
+            if len(options) == 1 or error.is_whole:
                 problem = error
     raise problem or OtherKind(words(kind))
 
@@ -146,9 +153,8 @@ def origin_of(kind: Any) -> Any:
 def _as_tree(value: Any) -> Any:
     """A tree whose leaves are arrays, numbers, keys, or stand for arrays by their shape and dtype."""
     for leaf in jax.tree.leaves(value):
-        if isinstance(leaf, bool | int | float) or _is_abstract(leaf):
-            continue
-        as_numbers(leaf)
+        if not _is_abstract(leaf):
+            as_numbers(leaf)
     return value
 
 
@@ -294,7 +300,7 @@ def as_numbers(value: Any) -> Any:
     try:
         return real_array("", value, objects=True)
     except ValueError as error:
-        raise OtherKind(str(error).removeprefix(" must be ")) from None
+        raise OtherKind(str(error), is_whole=True) from None
 
 
 def _require_axes(kind: Any, shape: Any, sizes: dict) -> None:

@@ -1,8 +1,10 @@
 """Public functions refuse arguments of another kind: what each annotation takes, and that every room checks."""
 
+import gc
 import importlib
 import inspect
 import typing
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypedDict, Unpack
 
@@ -179,6 +181,14 @@ def test_traced_values_pass():
 def test_the_same_function_stays_the_same():
     assert with_checked_arguments(len_of) is with_checked_arguments(len_of)
     assert scoring.summary is scoring.costs.summary
+
+
+def test_a_rule_that_nobody_holds_any_more_is_gone():
+    rule = scoring.thresholds.recall(0.9)
+    held = weakref.ref(rule.fit)
+    del rule
+    gc.collect()
+    assert held() is None
 
 
 def len_of(x: ArrayLike):

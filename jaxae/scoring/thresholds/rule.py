@@ -7,7 +7,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from jaxae.numerics import in_float32, real_array
+from jaxae.numerics import in_float32
 from jaxae.numerics.arguments import with_checked_arguments
 from jaxae.scoring.checks import require_finite, require_spread, require_vectors
 from jaxae.scoring.guarantees.conformal import p_value_table
@@ -35,9 +35,6 @@ def rule(choose: Callable, costs_actions: bool = False, reads: str = "calibratio
     ) -> dict[str, Array]:
         require_vectors(calibration=calibration)
         require_spread("calibration scores", calibration)
-        for name, values in {"dev": dev, "labels": labels, "weight": weight}.items():
-            if values is not None:  # also where the rule reads none of them
-                real_array(name, values, objects=True)
         ordered = jnp.sort(in_float32("calibration scores", calibration))
         return {
             "threshold": jnp.asarray(choose(ordered, dev, labels, weight), jnp.float32),
